@@ -1,0 +1,51 @@
+"""From the command line to the right piece: our own commands, or Django's inside the right environment."""
+
+import os
+import runpy
+import sys
+from collections.abc import Callable
+
+from runner import ROOT, Problem, bootstrap, data, lint, testing, up
+
+
+def main(argv: list[str]) -> int:
+    command, arguments = (argv[1:2] or ["help"])[0], argv[2:]
+    try:
+        if command in OWN:
+            return OWN[command](arguments)
+        bootstrap.ensure(command)
+        return django(argv)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if command not in ("up", "test"):
+            raise
+        print(f"manage.py {command} cannot go on: {error}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def django(argv: list[str]) -> int:
+    data.load_environment()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wcsgate.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(argv)
+    return 0
+
+
+def bench(arguments: list[str]) -> int:
+    bootstrap.ensure("bench")
+    sys.argv = ["bench/run.py", *arguments]
+    runpy.run_path(str(ROOT / "bench" / "run.py"), run_name="__main__")
+    return 0
+
+
+OWN: dict[str, Callable[[list[str]], int]] = {
+    "up": up.up,
+    "test": testing.test,
+    "lint": lint.lint,
+    "bench": bench,
+}
