@@ -1,0 +1,228 @@
+"""One hook as we read it: the few members that deciding and recording need, typed; the rest stays bytes.
+
+What is read is listed in `Wire`; msgspec skips everything else without building it, yet checks that it is JSON.
+"""
+
+import re
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from apps.protocol.methods import CONNECT, CREDENTIALS, EITHER, RUNNING_STREAM, Method
+from apps.protocol.mirror import depth
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+MAX_ID = 255
+"""Characters of an id; those of WCS have far fewer."""
+
+_ABSENT = msgspec.Raw()
+_CLIENT_ADDRESS = re.compile(r"^/(?:\[([^\]]+)\]|([^/]+?)):\d+(?:/|$)")
+
+
+class MalformedHook(ValueError):
+    """The body cannot be read as a hook. The message says what was expected."""
+
+
+class HookTooLarge(ValueError):
+    """The body is longer or nests deeper than any hook of WCS."""
+
+
+class Wire(msgspec.Struct, frozen=True, gc=False):
+    """The members that we read, spelled as on the wire. Strings may be null or absent (protocol.md 4.1)."""
+
+    nodeId: str | None = None
+    appKey: str | None = None
+    sessionId: str | None = None
+    mediaSessionId: str | None = None
+    callId: str | None = None
+    origin: str | None = None
+    status: str | None = None
+    info: str | None = None
+    published: bool | None = None
+    # what may name the target
+    name: str | None = None
+    rtspUrl: str | None = None
+    callee: str | None = None
+    caller: str | None = None
+    target: str | None = None
+    to: str | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    event: str | None = None
+    url: str | None = None
+    # what may carry a secret or bulk: kept as bytes, looked into by credentials and screening
+    custom: msgspec.Raw = _ABSENT
+    token: msgspec.Raw = _ABSENT
+    password: msgspec.Raw = _ABSENT
+    payload: msgspec.Raw = _ABSENT
+    details: msgspec.Raw = _ABSENT
+    authToken: msgspec.Raw = _ABSENT
+    sipPassword: msgspec.Raw = _ABSENT
+    sipMessageRaw: msgspec.Raw = _ABSENT
+    sipHeaders: msgspec.Raw = _ABSENT
+    sipContactParams: msgspec.Raw = _ABSENT
+    inviteParameters: msgspec.Raw = _ABSENT
+    sdp: msgspec.Raw = _ABSENT
+    sipSDP: msgspec.Raw = _ABSENT
+    logs: msgspec.Raw = _ABSENT
+
+
+class Credential(msgspec.Struct, frozen=True, gc=False):
+    """What somebody offers to show who they are: a token, or a login with a password.
+
+    `garbled` is true where there is something in a credential's place that cannot be one; it is wrong, not absent.
+    """
+
+    token: str | None = None
+    login: str | None = None
+    password: str | None = None
+    garbled: bool = False
+
+    def __repr__(self) -> str:
+        return "Credential(...)"
+
+
+class HookCall(msgspec.Struct, frozen=True, gc=False):
+    """One hook, read. `method` is None for a name that the table does not have."""
+
+    method: Method | None
+    wire_name: str
+    node_id: str
+    app_key: str
+    session_id: str
+    media_session_id: str
+    call_id: str
+    target: str
+    action: str
+    origin: str
+    status: str
+    info: str
+    wire: Wire
+
+    @classmethod
+    def from_payload(cls, wire_name: str, method: Method | None, body: bytes) -> "HookCall":
+        """Read the body of a hook.
+
+        Raises HookTooLarge or MalformedHook, whose messages are sentences fit for the answer.
+        """
+        wire = _read(body)
+        for name in ("nodeId", "appKey", "sessionId", "mediaSessionId", "callId"):
+            if len(getattr(wire, name) or "") > MAX_ID:
+                raise MalformedHook(f"The body is not a hook: {name} has more than {MAX_ID} characters.")
+        if method is not None and method.kind is CONNECT and not (wire.nodeId and wire.sessionId):
+            raise MalformedHook("The body is not a hook: connect needs nodeId and sessionId.")
+        return cls(
+            method=method,
+            wire_name=wire_name,
+            node_id=wire.nodeId or "",
+            app_key=wire.appKey or "",
+            session_id=wire.sessionId or "",
+            media_session_id=wire.mediaSessionId or "",
+            call_id=wire.callId or "",
+            target=_target(wire, method) if method else "",
+            action=_action(wire, method) if method else "",
+            origin=wire.origin or "",
+            status=wire.status or "",
+            info=wire.info or "",
+            wire=wire,
+        )
+
+    @property
+    def client_address(self) -> str:
+        """The client's address, read from the session id where it has the form `/address:port/...`, else ""."""
+        match = _CLIENT_ADDRESS.match(self.session_id)
+        return (match[1] or match[2]) if match else ""
+
+    def credential(self, secret_name: str = "token") -> Credential | None:  # noqa: S107 - the name of a member
+        """The credential in the body, where this method may carry one; None where there is none.
+
+        `secret_name` is the key under which the app's clients put their token in `custom`. A member that is null
+        counts as absent.
+        """
+        if self.method is None or self.method.identity not in (CREDENTIALS, EITHER):
+            return None
+        custom = _object(self.wire.custom, "custom")
+        token = _value(custom.get(secret_name, _ABSENT))
+        if token is None:
+            token = _value(self.wire.token)
+        if token is None and self.method.address_target:
+            token = _query(self.wire.name or self.wire.rtspUrl or "").get(secret_name)
+        if token is not None:
+            return Credential(token=token) if isinstance(token, str) else Credential(garbled=True)
+        password = _value(custom.get("password", _ABSENT))
+        if password is None:
+            return None
+        login = _value(custom.get("login", _ABSENT)) or _value(custom.get("username", _ABSENT))
+        if isinstance(password, str) and isinstance(login, str):
+            return Credential(login=login, password=password)
+        return Credential(garbled=True)
+
+
+_decode = msgspec.json.Decoder(Wire).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _read(body: bytes) -> Wire:
+    if len(body) > MAX_BYTES:
+        raise HookTooLarge(f"A body may have at most {MAX_BYTES} bytes; this one has {len(body)}.")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and (deep := depth(body)) > MAX_DEPTH:
+        raise HookTooLarge(f"A body may nest at most {MAX_DEPTH} deep; this one nests {deep} deep.")
+    try:
+        if not body.isascii():
+            body.decode()
+        return _decode(body)
+    except UnicodeDecodeError as error:
+        raise MalformedHook(f"The body is not UTF-8: byte {error.start} cannot be read.") from None
+    except msgspec.ValidationError as error:
+        raise MalformedHook(f"The body is not a hook: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise MalformedHook(f"The body is not JSON: {error}.") from None
+
+
+def _target(wire: Wire, method: Method) -> str:
+    for member in method.target:
+        value: str | None = getattr(wire, "from_" if member == "from" else member)
+        if value:
+            return _path(value) if method.address_target and "://" in value else value
+    return ""
+
+
+def _action(wire: Wire, method: Method) -> str:
+    if method.action != RUNNING_STREAM:
+        return method.action
+    return "play" if wire.published is False else "publish"
+
+
+def _value(raw: msgspec.Raw) -> str | msgspec.Raw | None:
+    """The text of a string, None for null or nothing; what is neither stays as it came."""
+    text = bytes(raw)
+    if text in (b"", b"null"):
+        return None
+    return _decode_text(raw) if text.startswith(b'"') else raw
+
+
+def _object(raw: msgspec.Raw, name: str) -> dict[str, msgspec.Raw]:
+    """The members of an object, none for null or nothing. They stay unread: a number need not fit into a float."""
+    if _value(raw) is None:
+        return {}
+    try:
+        return _decode_members(raw)
+    except msgspec.ValidationError:
+        raise MalformedHook(f"The body is not a hook: expected `object`, got another type - at `$.{name}`.") from None
+
+
+def _path(address: str) -> str:
+    """The stream's name in an address on the node, for example `lobby` in rtsp://node:5554/lobby?aclAuth=key."""
+    return unquote(_split(address).path.strip("/"))
+
+
+def _query(address: str) -> dict[str, str]:
+    return dict(parse_qsl(_split(address).query, keep_blank_values=True))
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # whose message would repeat the address, maybe with a password in it
+        raise MalformedHook("The body is not a hook: the address of the stream cannot be read.") from None

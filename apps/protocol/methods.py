@@ -1,0 +1,192 @@
+"""The table of hook methods. Behaviour that differs from method to method is a column here, not an `if` elsewhere.
+
+Adding a method is adding a row and a payload file: restClientConfig, admin filters, docs and tests follow.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The four kinds of hooks, as the vendor's summary page names them."""
+
+    CONNECT = "connect"
+    DIRECT = "direct"
+    EVENT = "event"
+    INCOMING = "incoming"
+
+
+class Refusal(StrEnum):
+    """What answering 403 does."""
+
+    EFFECTIVE = "effective"  # WCS stops the operation, provided `connect` said FAIL
+    POINTLESS = "pointless"  # the operation only lets go of something
+    IMPOSSIBLE = "impossible"  # it has happened already
+
+
+class Identity(StrEnum):
+    """Where the user behind a hook is found."""
+
+    CREDENTIALS = "credentials"  # in the body: no session exists
+    SESSION = "session"  # in the session that `connect` opened
+    EITHER = "either"  # in the body if it carries a credential, else in the session
+
+
+CONNECT, DIRECT, EVENT, INCOMING = Kind
+EFFECTIVE, POINTLESS, IMPOSSIBLE = Refusal
+CREDENTIALS, SESSION, EITHER = Identity
+
+NOTIFY = "notify"  # the action of hooks that only tell us something; nobody needs to be granted it
+RUNNING_STREAM = "running-stream"  # publish or play, as the body's `published` says
+
+ACTIONS = (
+    "connect",
+    "publish",
+    "play",
+    "call",
+    "answer",
+    "hold",
+    "transfer",
+    "dtmf",
+    "message",
+    "imdn",
+    "subscribe",
+    "xcap",
+    "data",
+    "bug-report",
+    "receive-call",
+    "receive-message",
+    "receive-transfer",
+)
+"""What staff grant."""
+
+STREAM_ACTIONS = ("publish", "play")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One hook method of WCS.
+
+    `name` is as on the wire, `aliases` are other spellings seen there (matched in any letter case).
+    `target` lists the body's members that may name what is acted on; the first one present counts.
+    `address_target` says that the target may be an address on the node itself, whose path is the stream's name.
+    `overwrite` are the members WCS would take from our answer (protocol.md 5, column Overwrite).
+    `unstored` are members that are never stored, and which WCS is asked not to send.
+    """
+
+    name: str
+    kind: Kind
+    action: str
+    refusal: Refusal
+    target: tuple[str, ...] = ()
+    identity: Identity = SESSION
+    aliases: tuple[str, ...] = ()
+    overwrite: tuple[str, ...] = ()
+    unstored: tuple[str, ...] = ()
+    address_target: bool = False
+
+    @property
+    def refusable(self) -> bool:
+        """True where our 403 stops something, so that it may be refused at all."""
+        return self.refusal is EFFECTIVE
+
+
+_SIP = ("sipPassword",)
+_MEDIA = ("sdp",)
+_CALL_MEDIA = ("sdp", "sipSDP")
+_PLAYER = ("name", "width", "height", "bitrate")
+
+METHODS = (
+    Method("connect", CONNECT, "connect", EFFECTIVE, ("appKey",), CREDENTIALS, unstored=_SIP),
+    # Direct invocations that can usefully be refused: protocol.md 5.1
+    Method(
+        "call",
+        DIRECT,
+        "call",
+        EFFECTIVE,
+        ("callee",),
+        overwrite=("callee", "visibleName", "caller"),
+        unstored=_CALL_MEDIA,
+    ),
+    Method("answer", DIRECT, "answer", EFFECTIVE, ("caller",), unstored=_CALL_MEDIA),
+    Method("hold", DIRECT, "hold", EFFECTIVE),
+    Method("unhold", DIRECT, "hold", EFFECTIVE),
+    Method("transfer", DIRECT, "transfer", EFFECTIVE, ("target",), overwrite=("target",)),
+    Method("sendDtmf", DIRECT, "dtmf", EFFECTIVE, aliases=("sendDTMF",)),
+    Method("sendMessage", DIRECT, "message", EFFECTIVE, ("to",), overwrite=("to", "body")),
+    Method("sendIMDN", DIRECT, "imdn", EFFECTIVE),
+    Method("subscribe", DIRECT, "subscribe", EFFECTIVE, ("event",)),
+    Method("sendXcapRequest", DIRECT, "xcap", EFFECTIVE, ("url",), overwrite=("url",)),
+    Method(
+        "publishStream",
+        DIRECT,
+        "publish",
+        EFFECTIVE,
+        ("name",),
+        EITHER,
+        overwrite=("name", "record"),
+        unstored=_MEDIA,
+    ),
+    Method("playStream", DIRECT, "play", EFFECTIVE, ("name",), EITHER, overwrite=_PLAYER, unstored=_MEDIA),
+    Method("playHLS", DIRECT, "play", EFFECTIVE, ("name",), CREDENTIALS, unstored=_MEDIA),
+    Method(
+        "playRTSP",
+        DIRECT,
+        "play",
+        EFFECTIVE,
+        ("name", "rtspUrl"),
+        CREDENTIALS,
+        unstored=_MEDIA,
+        address_target=True,  # protocol.md 5.3: the full RTSP URL with its query
+    ),
+    Method("OnDataEvent", DIRECT, "data", EFFECTIVE),
+    Method("submitBugReport", DIRECT, "bug-report", EFFECTIVE, aliases=("sendBugReport",)),
+    # Direct invocations that only let go: protocol.md 5.2
+    Method("hangup", DIRECT, "call", POINTLESS),
+    Method("unPublishStream", DIRECT, "publish", POINTLESS, ("name",), unstored=_MEDIA),
+    Method("stopStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA),
+    # Events: protocol.md 5.4
+    Method("ConnectionStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, unstored=_SIP),
+    Method("RegistrationStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, unstored=_SIP),
+    Method("CallStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("callee",), unstored=_CALL_MEDIA),
+    Method("TransferStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("target",)),
+    Method("MessageStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("to",)),
+    Method("SubscriptionStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("event",)),
+    Method("XcapStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("StreamStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("name",), unstored=_MEDIA),
+    Method("DataStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("BugReportStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method(
+        "StreamKeepAliveEvent",
+        EVENT,
+        RUNNING_STREAM,
+        EFFECTIVE,  # an event whose refusal works: it stops the stream (protocol.md 9)
+        ("name",),
+        EITHER,
+        unstored=_MEDIA,
+    ),
+    Method("sendStreamEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("StreamEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    # Incoming invocations: protocol.md 5.5
+    Method("OnCallEvent", INCOMING, "receive-call", EFFECTIVE, ("caller",), unstored=_CALL_MEDIA),
+    Method("OnMessageEvent", INCOMING, "receive-message", EFFECTIVE, ("from",)),
+    Method("OnTransferEvent", INCOMING, "receive-transfer", EFFECTIVE, ("target",)),
+    # Named elsewhere in the vendor's documents: protocol.md 5.6
+    Method("pauseStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA),
+    Method("snapshot", DIRECT, "play", EFFECTIVE, ("name",), EITHER),
+    Method("availableStream", DIRECT, "play", EFFECTIVE, ("name",), EITHER),
+    Method("pushLogs", DIRECT, "bug-report", EFFECTIVE, unstored=("logs",)),
+    Method("sessionDebug", DIRECT, "bug-report", EFFECTIVE),
+    Method("SessionDebugStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("ErrorStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, aliases=("ErrorEvent",)),
+    Method("RecordingStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("StreamsStatEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("StreamTranscodingGroupEvent", EVENT, NOTIFY, IMPOSSIBLE),
+)
+
+_BY_SPELLING = {spelling.lower(): row for row in METHODS for spelling in (row.name, *row.aliases)}
+
+
+def find(wire_name: str) -> Method | None:
+    """The row for a method name in any letter case or by alias; None for one nobody told us about."""
+    return _BY_SPELLING.get(wire_name.lower())

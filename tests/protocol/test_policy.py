@@ -1,0 +1,61 @@
+"""restClientConfig: the policy that makes our refusals count (protocol.md 3.3)."""
+
+import json
+
+import pytest
+
+from apps.protocol.methods import METHODS
+from apps.protocol.policy import REST_CLIENT_CONFIG, rest_client_config
+
+CONFIG = rest_client_config()
+MEMBERS = ["clientExclude", "restExclude", "restOnError", "restPolicy", "restOverwrite"]
+
+
+def test_every_method_and_every_alias_is_listed():
+    assert sorted(CONFIG) == sorted(name for method in METHODS for name in (method.name, *method.aliases))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_failing_hook_stops_whatever_can_be_stopped(method):
+    fails = method.kind in ("connect", "direct", "incoming") or method.name == "StreamKeepAliveEvent"
+    for name in (method.name, *method.aliases):
+        assert CONFIG[name]["restOnError"] == ("FAIL" if fails else "LOG")
+
+
+@pytest.mark.parametrize("name", CONFIG)
+def test_an_entry_has_exactly_the_five_members_all_of_them_strings(name):
+    entry = CONFIG[name]
+    assert sorted(entry) == sorted(MEMBERS)
+    assert all(isinstance(value, str) for value in entry.values())
+
+
+@pytest.mark.parametrize("name", CONFIG)
+def test_no_method_is_ever_switched_off(name):
+    assert CONFIG[name]["restPolicy"] in ("NOTIFY", "OVERWRITE")
+
+
+@pytest.mark.parametrize("name", CONFIG)
+def test_what_is_overwritten_is_named_and_only_then(name):
+    assert (CONFIG[name]["restPolicy"] == "OVERWRITE") is bool(CONFIG[name]["restOverwrite"])
+
+
+@pytest.mark.parametrize("name", CONFIG)
+@pytest.mark.parametrize("member", ["clientExclude", "restExclude", "restOverwrite"])
+def test_lists_are_written_without_spaces(name, member):
+    listed = CONFIG[name][member]
+    assert listed == ",".join(field for field in listed.split(",") if field and field.strip() == field)
+
+
+@pytest.mark.parametrize("name", ["publishStream", "playStream", "call", "OnCallEvent", "StreamStatusEvent"])
+def test_wcs_is_asked_not_to_send_the_sdp(name):
+    assert "sdp" in CONFIG[name]["restExclude"].split(",")
+
+
+@pytest.mark.parametrize("name", ["ConnectionStatusEvent", "RegistrationStatusEvent"])
+def test_wcs_is_asked_not_to_send_sip_passwords(name):
+    assert "sipPassword" in CONFIG[name]["restExclude"].split(",")
+
+
+def test_the_bytes_say_the_same():
+    assert json.loads(REST_CLIENT_CONFIG) == CONFIG
+    assert b" " not in REST_CLIENT_CONFIG
