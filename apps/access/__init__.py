@@ -1,0 +1,1 @@
+"""May they? Rules, and deciding on them."""

@@ -1,0 +1,168 @@
+"""May they? Rules in the two lists that staff think in; each rule prints as the sentence it is."""
+
+from django.contrib import admin, messages
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.decorators import display
+
+from apps.access.forms import CallPermissionForm, StreamPermissionForm
+from apps.access.models import CallPermission, Rule, StreamPermission
+from apps.accounts.pages import LinkFilter, StaffAdmin, note_changes
+
+NAMED = "['exact', 'prefix', 'glob'].includes(target_kind)"
+
+
+def in_period() -> Q:
+    now = timezone.now()
+    return (Q(starts_at=None) | Q(starts_at__lte=now)) & (Q(ends_at=None) | Q(ends_at__gt=now))
+
+
+class StateFilter(LinkFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def conditions(self):
+        now = timezone.now()
+        return {
+            "in-force": ("In force now", in_period() & Q(enforced=True)),
+            "logged": ("Only logged", in_period() & Q(enforced=False)),
+            "not-yet": ("Not yet", Q(starts_at__gt=now)),
+            "expired": ("Expired", Q(ends_at__lte=now)),
+        }
+
+
+class RuleAdmin(StaffAdmin):
+    list_display = ("rule", "effect_label", "state", "note")
+    list_filter = (StateFilter, "effect", "who", "enforced")
+    list_select_related = ("user", "group", "stream")
+    search_fields = ("user__username", "group__name", "target", "stream__name", "note")
+    search_help_text = "Search by user, group, stream, number or note"
+    ordering = ("-pk",)
+    sortable_by = ()
+    autocomplete_fields = ("user", "group", "stream")
+    radio_fields = {"effect": admin.HORIZONTAL}
+    actions = ("enforce", "only_log", "end_now", "duplicate")
+    fieldsets = (
+        (
+            "The rule",
+            {
+                "fields": ("effect", "who", "user", "group", "actions", "target_kind", "target", "stream"),
+                "description": "Read it as a sentence: allow or deny, who, to do what, on what. "
+                "What no rule allows is refused, and a deny beats every allow.",
+            },
+        ),
+        (
+            "When",
+            {
+                "fields": ("starts_at", "ends_at"),
+                "description": "Leave both empty for a rule that holds from now on and without end.",
+            },
+        ),
+        (
+            "For whoever reads it next",
+            {
+                "fields": ("enforced", "note"),
+                "description": "Not sure yet? Switch “enforced” off: the audit log then shows what the rule would do.",
+            },
+        ),
+    )
+    conditional_fields = {
+        "user": "who == 'user'",
+        "group": "who == 'group'",
+        "target": NAMED,
+        "stream": "target_kind == 'stream'",
+    }
+
+    @display(description="Rule")
+    def rule(self, rule: Rule) -> str:
+        return str(rule)
+
+    @display(description="Effect", label={"Allow": "success", "Deny": "danger"})
+    def effect_label(self, rule: Rule) -> str:
+        return rule.get_effect_display()
+
+    @display(
+        description="State",
+        label={"in force": "success", "not yet": "info", "expired": "default", "only logged": "warning"},
+    )
+    def state(self, rule: Rule) -> str:
+        now = timezone.now()
+        if rule.ends_at and rule.ends_at <= now:
+            return "expired"
+        if rule.starts_at and rule.starts_at > now:
+            return "not yet"
+        return "in force" if rule.enforced else "only logged"
+
+    @admin.action(description="Enforce: let them decide", permissions=["change"])
+    def enforce(self, request, queryset):
+        self._update(request, queryset.filter(enforced=False), "Enforced.", enforced=True)
+
+    @admin.action(description="Only log: they decide nothing", permissions=["change"])
+    def only_log(self, request, queryset):
+        self._update(request, queryset.filter(enforced=True), "Only logged.", enforced=False)
+
+    @admin.action(description="End now", permissions=["change"])
+    def end_now(self, request, queryset):
+        """A rule that has not begun cannot end; it can be deleted."""
+        now = timezone.now()
+        if waiting := queryset.filter(starts_at__gte=now).count():
+            self.message_user(
+                request, f"Not begun yet, so not ended: {waiting}. Delete them instead.", messages.WARNING
+            )
+        self._update(request, queryset.filter(in_period()).exclude(starts_at__gte=now), "Ended.", ends_at=now)
+
+    @admin.action(description="Duplicate: copies that are only logged", permissions=["add"])
+    def duplicate(self, request, queryset):
+        copies = list(queryset)
+        for rule in copies:
+            rule.pk, rule.enforced, rule.created_at, rule._state.adding = None, False, timezone.now(), True
+        for copy in Rule.objects.bulk_create(copies):
+            self.log_addition(request, copy, "Copied from another rule.")
+        self.message_user(
+            request,
+            f"Copied: {len(copies)}. The copies are only logged until you enforce them.",
+            messages.SUCCESS,
+        )
+
+    def _update(self, request: HttpRequest, rules, done: str, **values) -> None:
+        rules = list(rules)
+        Rule.objects.filter(pk__in=[rule.pk for rule in rules]).update(**values)
+        note_changes(request, rules, done)
+        self.message_user(request, f"{done[:-1]}: {len(rules)}.", messages.SUCCESS)
+
+
+@admin.register(StreamPermission)
+class StreamPermissionAdmin(RuleAdmin):
+    form = StreamPermissionForm
+    empty_hint = (
+        "Until a rule allows it, nobody may publish or play anything. Add the first one, for example: "
+        "allow everyone with an account to play whatever begins with “lobby”."
+    )
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).for_streams()
+
+    def get_changeform_initial_data(self, request):
+        """Nobody and nothing in particular is chosen, so that saving without looking allows nothing."""
+        return {
+            "who": Rule.Who.USER,
+            "target_kind": Rule.TargetKind.EXACT,
+            **super().get_changeform_initial_data(request),
+        }
+
+
+@admin.register(CallPermission)
+class CallPermissionAdmin(RuleAdmin):
+    form = CallPermissionForm
+    empty_hint = (
+        "Until a rule allows it, nobody may connect, call, message or send data. Add the first one, for example: "
+        "allow everyone with an account to connect."
+    )
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).for_calls()
+
+    def get_changeform_initial_data(self, request):
+        """Nobody in particular is chosen, so that saving without looking allows nothing."""
+        return {"who": Rule.Who.USER, **super().get_changeform_initial_data(request)}

@@ -1,0 +1,209 @@
+"""Rules compiled for direct look-up: by who, action and target. Pure: no Django, no database.
+
+One rule stands once for each of its actions, in the bucket of whom it is about. Buckets are never changed in place,
+they are replaced, so that somebody who reads meanwhile sees the old one or the new one, never half of each.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from apps.access.rows import AppRow, NodeRow, RuleRow, TokenRow, UserRow
+
+Key = tuple[str, int | None, str]
+"""Whom a rule is about (kind and id) and the action."""
+
+
+class CompiledRule(msgspec.Struct, frozen=True, gc=False):
+    """One rule, ready to be matched. `pattern` are a glob's literal pieces, None where the look-up has settled it."""
+
+    id: int
+    denies: bool
+    enforced: bool
+    starts_at: datetime | None
+    ends_at: datetime | None
+    pattern: tuple[str, ...] | None
+
+    def is_in_force(self, target: str, username: str | None, now: datetime) -> bool:
+        """Whether it applies now to what the look-up found it for."""
+        if self.starts_at is not None and now < self.starts_at:
+            return False
+        if self.ends_at is not None and now >= self.ends_at:
+            return False
+        return self.pattern is None or matches_glob(self.pattern, target, username)
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """The rules of one key: for any target, for an exact one, and by how the target begins."""
+
+    any: tuple[CompiledRule, ...] = ()
+    exact: dict[str, tuple[CompiledRule, ...]] = {}
+    heads: dict[str, tuple[CompiledRule, ...]] = {}
+    head_lengths: tuple[int, ...] = ()
+
+    def candidates(self, target: str) -> Iterator[CompiledRule]:
+        """Rules that may match this target."""
+        yield from self.any
+        yield from self.exact.get(target, ())
+        for length in self.head_lengths:
+            if length > len(target):  # what is left of the target would be looked up twice
+                break
+            yield from self.heads.get(target[:length], ())
+
+
+class RuleIndex:
+    """All rules of one snapshot."""
+
+    def __init__(self, rules: Iterable[RuleRow] = ()) -> None:
+        self._rules: dict[int, RuleRow] = {}
+        self._by_key: dict[Key, dict[int, RuleRow]] = {}
+        self._buckets: dict[Key, Bucket] = {}
+        self.replace((), rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def replace(self, gone: Iterable[int], rows: Iterable[RuleRow]) -> None:
+        """Take out the rules with these ids, put in these rows (which replace rows of the same id)."""
+        touched: set[Key] = set()
+        rows = list(rows)
+        for rule_id in [*gone, *(row.id for row in rows)]:
+            if old := self._rules.pop(rule_id, None):
+                for key in _keys(old):
+                    self._by_key[key].pop(rule_id, None)
+                    touched.add(key)
+        for row in rows:
+            self._rules[row.id] = row
+            for key in _keys(row):
+                self._by_key.setdefault(key, {})[row.id] = row
+                touched.add(key)
+        for key in touched:
+            if self._by_key[key]:
+                self._buckets[key] = _bucket(self._by_key[key].values())
+            else:
+                del self._by_key[key]
+                self._buckets.pop(key, None)
+
+    def about(self, user: UserRow | None) -> Iterator[RuleRow]:
+        """Every rule about this user (None: a guest), whatever it allows or denies. Looks at all rules."""
+        for rule in list(self._rules.values()):
+            if any(key in _keys_of(user, key[2]) for key in _keys(rule)[:1]):
+                yield rule
+
+    def candidates(self, user: UserRow | None, action: str, target: str) -> Iterator[CompiledRule]:
+        """Rules about this user (None: a guest) and action that may match this target."""
+        for key in _keys_of(user, action):
+            bucket = self._buckets.get(key)
+            if bucket is not None:
+                yield from bucket.candidates(target)
+
+
+class HasId(Protocol):
+    """A row with an id."""
+
+    @property
+    def id(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=HasId)
+
+
+class Rows(Generic[Row]):
+    """The rows of one table, by id and by the name they are looked up with."""
+
+    def __init__(self, name_of: Callable[[Row], str]) -> None:
+        self.by_id: dict[int, Row] = {}
+        self.by_name: dict[str, Row] = {}
+        self._name_of = name_of
+
+    def replace(self, gone: Iterable[int], rows: Iterable[Row]) -> None:
+        """Take out the rows with these ids, put in these rows (which replace rows of the same id)."""
+        rows = list(rows)
+        for row_id in [*gone, *(row.id for row in rows)]:
+            old = self.by_id.pop(row_id, None)
+            if old is not None:
+                self.by_name.pop(self._name_of(old), None)
+        for row in rows:
+            self.by_id[row.id] = row
+            self.by_name[self._name_of(row)] = row
+
+
+class Snapshot:
+    """Everything decisions depend on, at one revision.
+
+    It is changed in place while others read. That is safe because nobody's answer counts unless the revision they
+    read first is still the database's when the answer is recorded: `revision` is therefore set last.
+    """
+
+    def __init__(self, revision: int = 0) -> None:
+        self.revision = revision
+        self.users: Rows[UserRow] = Rows(lambda user: user.username)
+        self.tokens: Rows[TokenRow] = Rows(lambda token: token.hash)
+        self.apps: Rows[AppRow] = Rows(lambda app: app.key)
+        self.nodes: Rows[NodeRow] = Rows(lambda node: node.node_id)
+        self.rules = RuleIndex()
+
+
+def matches_glob(pattern: tuple[str, ...], text: str, username: str | None) -> bool:
+    """Whether the text consists of the pattern's pieces with anything between them.
+
+    `{user}` in a piece stands for the username, as text; without one (a guest) such a pattern matches nothing.
+    """
+    if any("{user}" in piece for piece in pattern):
+        if not username:
+            return False
+        pattern = tuple(piece.replace("{user}", username) for piece in pattern)
+    first, *rest = pattern
+    if not rest:
+        return text == first
+    *middle, last = rest
+    if not text.startswith(first) or len(text) < len(first) + len(last) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in middle:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+def _keys(rule: RuleRow) -> list[Key]:
+    return [(rule.who, rule.user_id or rule.group_id, action) for action in rule.actions]
+
+
+def _keys_of(user: UserRow | None, action: str) -> list[Key]:
+    if user is None:
+        return [("guests", None, action)]
+    groups: list[Key] = [("group", group_id, action) for group_id in user.group_ids]
+    return [("everyone", None, action), ("user", user.id, action), *groups]
+
+
+def _bucket(rows: Iterable[RuleRow]) -> Bucket:
+    anything: list[CompiledRule] = []
+    exact: dict[str, list[CompiledRule]] = {}
+    heads: dict[str, list[CompiledRule]] = {}
+    for row in rows:
+        match row.target_kind:
+            case "any":
+                anything.append(_compiled(row, None))
+            case "exact" | "stream":
+                exact.setdefault(row.target, []).append(_compiled(row, None))
+            case "prefix":
+                heads.setdefault(row.target, []).append(_compiled(row, None))
+            case "glob":
+                pieces = tuple(row.target.split("*"))
+                head = pieces[0].split("{user}", 1)[0]
+                heads.setdefault(head, []).append(_compiled(row, pieces))
+    return Bucket(
+        any=tuple(anything),
+        exact={name: tuple(rules) for name, rules in exact.items()},
+        heads={head: tuple(rules) for head, rules in heads.items()},
+        head_lengths=tuple(sorted({len(head) for head in heads})),
+    )
+
+
+def _compiled(row: RuleRow, pattern: tuple[str, ...] | None) -> CompiledRule:
+    return CompiledRule(row.id, row.effect != "allow", row.enforced, row.starts_at, row.ends_at, pattern)

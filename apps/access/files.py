@@ -1,0 +1,133 @@
+"""Access as a file: what a file says is taken in, or everything is written down."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+
+from apps.access import file_format
+from apps.access.file_difference import Difference, in_order
+from apps.access.models import Rule
+from apps.accounts.models import Token, User
+from apps.connections.models import App, Node
+from apps.streams.models import Stream
+
+HEADING = "# Written by export_access. It holds hashes and sealed secrets: keep it private.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or would do: one sentence for each difference, and one for all."""
+
+    lines: list[str]
+    summary: str
+
+
+def import_access(content: str, *, replace: bool = False, dry_run: bool = False) -> Imported:
+    """Add and update what a file names, all of it or nothing. Raises AccessFileError.
+
+    With `replace`, rules that the file does not have are removed; with `dry_run`, all is undone at the end.
+    """
+    file = file_format.read(content)
+    if replace and file.get("rules") is None:
+        raise file_format.AccessFileError(["rules: needed to replace the rules; to remove them all, write rules: []"])
+    with transaction.atomic():
+        with connection.cursor() as cursor:  # two imports at once would both add the same rule
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('import_access'))")
+        difference = Difference(file)
+        difference.find(replace=replace)
+        difference.save()
+        transaction.set_rollback(dry_run)
+    return Imported(difference.lines, difference.summary())
+
+
+def export_access() -> str:
+    """Everything as a file: no secret in clear, in an order that depends on the content alone."""
+    file = {
+        "groups": sorted(Group.objects.values_list("name", flat=True)),
+        "users": _sorted(_user(row) for row in User.objects.prefetch_related("groups", "tokens")),
+        "apps": _sorted(_app(row) for row in App.objects.all()),
+        "nodes": _sorted(_node(row) for row in Node.objects.all()),
+        "streams": _sorted(_stream(row) for row in Stream.objects.select_related("owner")),
+        "rules": _sorted(_rule(row) for row in Rule.objects.select_related("user", "group", "stream")),
+    }
+    return HEADING + file_format.write(file)
+
+
+def _sorted(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By their first value, which is their name; rules by effect, who, actions and so on."""
+    return sorted(entries, key=lambda entry: [str(value) for value in entry.values()])
+
+
+def _user(user: User) -> dict[str, Any]:
+    return {
+        "username": user.username,
+        "password_hash": file_format.kept_password(user.password),
+        "active": user.is_active,
+        "staff": user.is_staff,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "email": user.email,
+        "groups": sorted(group.name for group in user.groups.all()),
+        "tokens": _sorted(_token(token) for token in user.tokens.all()),
+    }
+
+
+def _token(token: Token) -> dict[str, Any]:
+    return {
+        "label": token.label,
+        "token_hash": token.token_hash,
+        "expires": token.expires_at,
+        "networks": token.networks,
+        "origins": token.origins,
+        "streams": token.streams,
+        "actions": token.actions,
+    }
+
+
+def _app(app: App) -> dict[str, Any]:
+    return {
+        "key": app.key,
+        "guests": app.guests,
+        "token_name": app.token_name,
+        "hook_user": app.hook_user,
+        "hook_passwords_sealed": app.hook_passwords,
+        "networks": app.networks,
+        "rest_started": app.rest_started,
+        "note": app.note,
+    }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {
+        "node_id": node.node_id,
+        "name": node.name,
+        "secrets_sealed": node.secrets,
+        "networks": node.networks,
+    }
+
+
+def _stream(stream: Stream) -> dict[str, Any]:
+    return {
+        "name": stream.name,
+        "owner": stream.owner and stream.owner.username,
+        "source": stream.source,
+        "note": stream.note,
+    }
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    who = {"user": rule.user and rule.user.username, "group": rule.group and rule.group.name}
+    target = rule.stream.name if rule.stream else rule.target
+    period = {"from": rule.starts_at, "until": rule.ends_at}
+    return {
+        "effect": rule.effect,
+        "who": {rule.who: who[rule.who]} if rule.who in who else rule.who,
+        "actions": in_order(rule.actions),
+        "target": {rule.target_kind: target} if target else rule.target_kind,
+        **{key: at for key, at in period.items() if at},
+        "enforced": rule.enforced,
+        "note": rule.note,
+    }

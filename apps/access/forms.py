@@ -1,0 +1,45 @@
+"""Forms for rules, one for each of the two lists that staff think in."""
+
+from django import forms
+
+from apps.access.models import CallPermission, Rule, StreamPermission
+from apps.access.sentences import ACTION_WORDS
+from apps.accounts.pages import Checkboxes
+from apps.protocol.methods import ACTIONS, STREAM_ACTIONS
+
+CALL_ACTIONS = tuple(action for action in ACTIONS if action not in STREAM_ACTIONS)
+
+
+class RuleForm(forms.ModelForm):
+    """One sentence of permission. A rule with actions of the other list too is offered all, so none gets lost."""
+
+    offered: tuple[str, ...] = ()
+    actions = Checkboxes(label="To do what", error_messages={"required": "Tick at least one action."})
+
+    class Meta:
+        model = Rule
+        fields = (
+            "effect", "who", "user", "group", "actions", "target_kind", "target", "stream",
+            "starts_at", "ends_at", "enforced", "note",
+        )  # fmt: skip
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if "actions" in self.fields:
+            mixed = set(self.instance.actions or ()) - set(self.offered)
+            offered = ACTIONS if mixed else self.offered
+            self.fields["actions"].choices = [(action, ACTION_WORDS[action]) for action in offered]
+
+
+class StreamPermissionForm(RuleForm):
+    offered = STREAM_ACTIONS
+
+    class Meta(RuleForm.Meta):
+        model = StreamPermission
+
+
+class CallPermissionForm(RuleForm):
+    offered = CALL_ACTIONS
+
+    class Meta(RuleForm.Meta):
+        model = CallPermission

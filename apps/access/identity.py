@@ -1,0 +1,141 @@
+"""Who is behind a hook. Pure: no Django, no database.
+
+A wrong credential is never better than none, and none never better than a wrong one: whatever is in a credential's
+place and is not good is a problem, also where guests are welcome.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from apps.access.compile import Snapshot
+from apps.access.facts import Identity
+from apps.access.reasons import Reason
+from apps.access.rows import AppRow, TokenRow, UserRow
+from apps.accounts.hashing import hash_token
+from apps.connections.rows import SessionRow
+from apps.protocol.messages import Credential, HookCall
+from apps.protocol.methods import CREDENTIALS, STREAM_ACTIONS
+
+CheckPassword = Callable[[UserRow | None, str], bool]
+"""Whether the password is that of the user; takes as long for nobody (None) as for somebody."""
+
+
+def identify(
+    call: HookCall,
+    app: AppRow,
+    session: SessionRow | None,
+    snapshot: Snapshot,
+    *,
+    now: datetime,
+    check_password: CheckPassword,
+) -> Identity:
+    """Who is behind this hook: the credential in its body where the method takes one, else its session's user."""
+    if call.method is None or not call.method.refusable:
+        return Identity()
+    credential = call.credential(app.token_name)
+    if call.method.identity is not CREDENTIALS:
+        problem = _session_problem(session, app)
+        if problem is not None:
+            return Identity(problem=problem)
+    if credential is not None:
+        return _by_credential(credential, call, session, snapshot, now=now, check_password=check_password)
+    if call.method.identity is CREDENTIALS:
+        return _guest(app)
+    assert session is not None  # noqa: S101 - _session_problem has seen to it; this is for the type checker
+    return _by_session(session, call, app, snapshot, now=now)
+
+
+def in_networks(address: str, networks: Sequence[str]) -> bool:
+    """Whether an address lies in one of the networks. IPv4-mapped IPv6 is the IPv4 address; what is none, nowhere."""
+    parsed = parse_address(address)
+    return parsed is not None and any(parsed in ip_network(network) for network in networks)
+
+
+@lru_cache(maxsize=4096)
+def parse_address(address: str) -> IPv4Address | IPv6Address | None:
+    """An address as a value; None for text that is none.
+
+    IPv4-mapped IPv6 is made IPv4, and the zone that Java adds to link-local addresses is dropped.
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
+
+
+def _session_problem(session: SessionRow | None, app: AppRow) -> Reason | None:
+    if session is None or session.app_key != app.key:
+        return Reason.UNKNOWN_SESSION
+    return Reason.SESSION_ENDED if session.ended else None
+
+
+def _by_credential(
+    credential: Credential,
+    call: HookCall,
+    session: SessionRow | None,
+    snapshot: Snapshot,
+    *,
+    now: datetime,
+    check_password: CheckPassword,
+) -> Identity:
+    if credential.token is not None:
+        token = snapshot.tokens.by_name.get(hash_token(credential.token))
+        return _by_token(token, call, _origin(call, session), snapshot, now=now)
+    if credential.login is None or credential.password is None:
+        return Identity(problem=Reason.BAD_TOKEN)
+    user = snapshot.users.by_name.get(credential.login)
+    if not check_password(user, credential.password) or user is None:
+        return Identity(user=user, problem=Reason.BAD_PASSWORD)
+    return Identity(user=user, entered_by="password")
+
+
+def _by_session(session: SessionRow, call: HookCall, app: AppRow, snapshot: Snapshot, *, now: datetime) -> Identity:
+    match session.entered_by:
+        case "guest":
+            return _guest(app)
+        case "token":
+            token = snapshot.tokens.by_id.get(session.token_id or 0)
+            if token is not None and token.user_id != session.user_id:
+                token = None
+            return _by_token(token, call, _origin(call, session), snapshot, now=now)
+        case "password":
+            user = snapshot.users.by_id.get(session.user_id or 0)
+            if user is None:
+                return Identity(problem=Reason.USER_INACTIVE)
+            return Identity(user=user, entered_by="password")
+    return Identity(problem=Reason.NO_CREDENTIALS)
+
+
+def _by_token(token: TokenRow | None, call: HookCall, origin: str, snapshot: Snapshot, *, now: datetime) -> Identity:
+    user = snapshot.users.by_id.get(token.user_id) if token is not None else None
+    if token is None or user is None:
+        return Identity(problem=Reason.BAD_TOKEN)
+    problem = _token_problem(token, call, origin, now)
+    if problem is not None:
+        return Identity(user=user, token=token, problem=problem)
+    return Identity(user=user, token=token, entered_by="token")
+
+
+def _token_problem(token: TokenRow, call: HookCall, origin: str, now: datetime) -> Reason | None:
+    if token.expires_at is not None and now >= token.expires_at:
+        return Reason.EXPIRED_TOKEN
+    fits = (
+        (not token.networks or in_networks(call.client_address, token.networks))
+        and (not token.origins or origin in token.origins)
+        and (not token.streams or call.action not in STREAM_ACTIONS or call.target in token.streams)
+        and (not token.actions or call.action == "connect" or call.action in token.actions)
+    )
+    return None if fits else Reason.TOKEN_NOT_FOR_THIS
+
+
+def _guest(app: AppRow) -> Identity:
+    return Identity(entered_by="guest") if app.guests else Identity(problem=Reason.NO_CREDENTIALS)
+
+
+def _origin(call: HookCall, session: SessionRow | None) -> str:
+    return session.origin if session is not None else call.origin

@@ -1,0 +1,36 @@
+import os
+import stat
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from apps.access.files import export_access
+
+PRIVATE = 0o600
+
+
+class Command(BaseCommand):
+    help = "Writes all users, groups, tokens, apps, nodes, streams and rules to a YAML file for import_access."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", help="the file, or - for standard output")
+
+    def handle(self, *, file: str, **options: Any) -> None:
+        content = export_access()
+        if file == "-":
+            self.stdout.write(content, ending="")
+            return
+        try:
+            _write_privately(file, content)
+        except OSError as error:
+            raise CommandError(f"Cannot write {file}: {error.strerror}.") from None
+
+
+def _write_privately(file: str, content: str) -> None:
+    """Only its owner can read the file, from its first byte on; a device such as /dev/null keeps its mode."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, PRIVATE)
+        output.write(content)

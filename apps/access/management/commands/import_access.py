@@ -1,0 +1,49 @@
+import re
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import IntegrityError
+
+from apps.access.file_format import AccessFileError
+from apps.access.files import import_access
+
+
+class Command(BaseCommand):
+    help = "Adds and updates the users, groups, tokens, apps, nodes, streams and rules that a YAML file names."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", help="the file, or - for standard input")
+        parser.add_argument("--dry-run", action="store_true", help="print the difference and change nothing")
+        parser.add_argument("--replace", action="store_true", help="remove the rules that the file does not have")
+
+    def handle(self, *, file: str, dry_run: bool, replace: bool, **options: Any) -> None:
+        try:
+            imported = import_access(_content(file), replace=replace, dry_run=dry_run)
+        except AccessFileError as error:
+            problems = "\n".join(f"  {_one_line(problem)}" for problem in error.problems)
+            raise CommandError(f"Nothing was changed. What is wrong with the file:\n{problems}") from None
+        except IntegrityError:
+            raise CommandError(
+                "Nothing was changed: somebody else changed the same things meanwhile. Try again."
+            ) from None
+        for line in imported.lines:
+            self.stdout.write(_one_line(line))
+        self.stdout.write(imported.summary + " Dry run: nothing was changed." * dry_run)
+
+
+def _content(file: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"Cannot read {file}: it is not text in UTF-8.") from None
+
+
+def _one_line(text: str) -> str:
+    """Text from a file, safe to print: no line breaks, no orders to the terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)

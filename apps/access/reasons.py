@@ -1,0 +1,43 @@
+"""Every reason a decision can carry: a stable code, and what it tells staff."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Codes that staff filter on; stored with every record, so never renamed."""
+
+    UNKNOWN_METHOD = "unknown-method"
+    NOT_REFUSABLE = "not-refusable"
+    STARTED_BY_REST_API = "started-by-rest-api"
+    UNKNOWN_APP = "unknown-app"
+    UNKNOWN_SESSION = "unknown-session"
+    SESSION_ENDED = "session-ended"
+    NO_CREDENTIALS = "no-credentials"
+    BAD_TOKEN = "bad-token"  # noqa: S105 - a code, not a secret
+    EXPIRED_TOKEN = "expired-token"  # noqa: S105
+    TOKEN_NOT_FOR_THIS = "token-not-for-this"  # noqa: S105
+    BAD_PASSWORD = "bad-password"  # noqa: S105
+    USER_INACTIVE = "user-inactive"
+    DENIED_BY_RULE = "denied-by-rule"
+    ALLOWED_BY_RULE = "allowed-by-rule"
+    NO_RULE = "no-rule"
+
+
+REASON_TEXTS = {
+    Reason.UNKNOWN_METHOD: "WCS Gate does not know this method, so it is let pass and recorded.",
+    Reason.NOT_REFUSABLE: "It has happened already, or only lets go of something, so it is never refused.",
+    Reason.STARTED_BY_REST_API: "The app is marked as started by the WCS REST API, so it is never refused.",
+    Reason.UNKNOWN_APP: "No WCS app with this app key is known here.",
+    Reason.UNKNOWN_SESSION: "No session with this id was opened on this node through this app.",
+    Reason.SESSION_ENDED: "The session has ended.",
+    Reason.NO_CREDENTIALS: "Neither a token nor a password came, and the app does not welcome guests.",
+    Reason.BAD_TOKEN: "The token is not known, or was removed.",
+    Reason.EXPIRED_TOKEN: "The token has expired.",
+    Reason.TOKEN_NOT_FOR_THIS: "The token is limited to other networks, pages, streams or actions.",
+    Reason.BAD_PASSWORD: "The login or the password is wrong.",
+    Reason.USER_INACTIVE: "The user is switched off.",
+    Reason.DENIED_BY_RULE: "A rule denies it.",
+    Reason.ALLOWED_BY_RULE: "A rule allows it.",
+    Reason.NO_RULE: "No rule allows it.",
+}
+"""What each code tells staff."""

@@ -1,0 +1,274 @@
+"""The snapshot of this process: loaded once, then kept fresh by what the change log says.
+
+A thread of its own listens for changes and refreshes. Deciding never waits for it, unless recording an answer found
+that the revision had moved on; then it waits until this thread has caught up, at most until the hook's deadline.
+"""
+
+import logging
+import os
+import select
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import psycopg
+from django.conf import settings
+from django.contrib.auth import hashers
+from psycopg.rows import tuple_row
+
+from apps.access.compile import Snapshot
+from apps.access.facts import Facts, Identity
+from apps.access.identity import identify
+from apps.access.rows import AppRow, NodeRow, RuleRow, TokenRow, UserRow
+from apps.connections.rows import SessionRow
+from apps.connections.sealing import CannotUnseal, unseal
+from apps.database.connection import AWAY_FOR, Unavailable, conninfo_of
+from apps.protocol.messages import HookCall
+
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN = 5.0
+"""Seconds after which the revision is looked at even if nothing was heard."""
+
+
+def facts_for(
+    call: HookCall, snapshot: Snapshot, session: SessionRow | None, app: AppRow | None, now: datetime
+) -> Facts:
+    """Everything the engine may know about this hook."""
+    identity = (
+        identify(call, app, session, snapshot, now=now, check_password=check_password)
+        if app is not None
+        else Identity()
+    )
+    return Facts(now=now, app=app, identity=identity, rules=snapshot.rules)
+
+
+def check_password(user: UserRow | None, password: str) -> bool:
+    """Whether it is the user's password; for nobody it takes as long, so that logins cannot be guessed by the clock."""
+    return hashers.check_password(password, user.password if user else "")
+
+
+class Part(NamedTuple):
+    """One part of a snapshot: the query of its rows, and which tables' changes concern it."""
+
+    query: str
+    only_changed: str
+    build: Callable[[Any], Any]
+    tables: tuple[str, ...]
+
+
+def _tuple(row: Any, cls: Any) -> Any:
+    return cls(*(tuple(value) if isinstance(value, list) else value for value in row))
+
+
+def _app(row: Any) -> AppRow:
+    id_, key, guests, token_name, user, passwords, networks, rest_started = row
+    basic = tuple(_basic(user, sealed) for sealed in passwords)
+    return AppRow(id_, key, guests, token_name, basic, tuple(networks), rest_started)
+
+
+def _node(row: Any) -> NodeRow:
+    id_, node_id, secrets, networks = row
+    return NodeRow(id_, node_id, tuple(_secret(sealed) for sealed in secrets), tuple(networks))
+
+
+def _basic(user: str, sealed: str) -> bytes:
+    password = _secret(sealed)
+    return b"Basic " + b64encode(user.encode() + b":" + password) if password else b""
+
+
+def _secret(sealed: str) -> bytes:
+    """The secret, or b"" where it cannot be read: that matches nothing, yet counts as configured."""
+    try:
+        return unseal(sealed).encode()
+    except CannotUnseal as error:
+        logger.error("%s Hooks that need this secret are refused.", error)
+        return b""
+
+
+PARTS = {
+    "users": Part(
+        """SELECT u.id, u.username, u.is_active, u.password,
+                  coalesce(array_agg(g.group_id) FILTER (WHERE g.group_id IS NOT NULL), ARRAY[]::integer[])
+           FROM accounts_user u LEFT JOIN accounts_user_groups g ON g.user_id = u.id {where} GROUP BY u.id""",
+        "WHERE u.id = ANY(%(ids)s)",
+        lambda row: _tuple(row, UserRow),
+        ("accounts_user", "accounts_user_groups"),
+    ),
+    "tokens": Part(
+        """SELECT id, user_id, token_hash, expires_at, networks, origins, streams, actions
+           FROM accounts_token {where}""",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: _tuple(row, TokenRow),
+        ("accounts_token",),
+    ),
+    "apps": Part(
+        """SELECT id, key, guests, token_name, hook_user, hook_passwords, networks, rest_started
+           FROM connections_app {where}""",
+        "WHERE id = ANY(%(ids)s)",
+        _app,
+        ("connections_app",),
+    ),
+    "nodes": Part(
+        "SELECT id, node_id, secrets, networks FROM connections_node {where}",
+        "WHERE id = ANY(%(ids)s)",
+        _node,
+        ("connections_node",),
+    ),
+    "rules": Part(
+        """SELECT r.id, r.effect, r.who, r.actions, r.user_id, r.group_id, r.target_kind,
+                  coalesce(s.name, r.target), r.starts_at, r.ends_at, r.enforced
+           FROM access_rule r LEFT JOIN streams_stream s ON s.id = r.stream_id {where}""",
+        "WHERE r.id = ANY(%(ids)s)",
+        lambda row: _tuple(row, RuleRow),
+        ("access_rule",),
+    ),
+}
+
+
+def load(connection: psycopg.Connection[Any]) -> Snapshot:
+    """A whole snapshot, of one revision."""
+    with connection.transaction():
+        _begin(connection)
+        snapshot = Snapshot()
+        for name, part in PARTS.items():
+            rows = connection.execute(part.query.format(where=""))
+            getattr(snapshot, name).replace((), map(part.build, rows))
+        snapshot.revision = _revision(connection)
+    return snapshot
+
+
+def refresh(snapshot: Snapshot, connection: psycopg.Connection[Any]) -> Snapshot:
+    """The snapshot at the database's revision: the same one, changed in place, or a new one where that cannot be."""
+    with connection.transaction():
+        _begin(connection)
+        revision = _revision(connection)
+        if revision == snapshot.revision:
+            return snapshot
+        changes = connection.execute(
+            "SELECT revision, table_name, row_id FROM access_change WHERE revision > %s ORDER BY revision",
+            [snapshot.revision],
+        ).fetchall()
+        whole_story = bool(changes) and changes[0][0] == snapshot.revision + 1 and revision > snapshot.revision
+        if whole_story and all(row_id is not None for _, _, row_id in changes):
+            for name, part in PARTS.items():
+                ids = _ids(connection, name, [(table, row_id) for _, table, row_id in changes])
+                if ids:
+                    rows = connection.execute(part.query.format(where=part.only_changed), {"ids": ids})
+                    built = list(map(part.build, rows))
+                    getattr(snapshot, name).replace(ids, built)
+            snapshot.revision = revision
+            return snapshot
+    return load(connection)
+
+
+def _ids(connection: psycopg.Connection[Any], name: str, changes: Iterable[tuple[str, int]]) -> list[int]:
+    """Ids of the rows of one part to read again. A stream's new name concerns the rules about it."""
+    ids = {row_id for table, row_id in changes if table in PARTS[name].tables}
+    if name == "rules" and (streams := [row_id for table, row_id in changes if table == "streams_stream"]):
+        found = connection.execute("SELECT id FROM access_rule WHERE stream_id = ANY(%s)", [streams])
+        ids |= {rule_id for (rule_id,) in found}
+    return sorted(ids)
+
+
+def _begin(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _revision(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("SELECT revision FROM access_revision").fetchone()
+    return int(row[0]) if row else 0
+
+
+class SnapshotKeeper:
+    """Holds this process's snapshot and keeps it fresh, in a thread that starts when first needed."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._snapshot: Snapshot | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
+        self._stopped = False
+        self._failed_at = -AWAY_FOR
+
+    def current(self, deadline: float) -> Snapshot:
+        """The snapshot as it is. Raises Unavailable where none could be loaded until the deadline."""
+        return self._snapshot or self._wait(lambda: self._snapshot is not None, deadline)
+
+    def other_than(self, revision: int, deadline: float) -> Snapshot:
+        """The snapshot once it has moved on from a revision. Raises Unavailable if that takes too long."""
+        return self._wait(lambda: self._snapshot is not None and self._snapshot.revision != revision, deadline)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._wake()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _wait(self, is_good: Callable[[], bool], deadline: float) -> Snapshot:
+        self._start()
+        self._wake()
+        if self._snapshot is None and time.monotonic() < self._failed_at + AWAY_FOR:
+            raise Unavailable("The rules could not be read a moment ago.")
+        with self._changed:
+            if not self._changed.wait_for(is_good, timeout=max(0.0, deadline - time.monotonic())):
+                raise Unavailable("The rules could not be read in time.")
+        assert self._snapshot is not None  # noqa: S101 - is_good has seen to it; this is for the type checker
+        return self._snapshot
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # so many have called that it will wake up all the same
+            os.write(self._wake_writer, b"x")
+
+    def _start(self) -> None:
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep_fresh, name="snapshot", daemon=True)
+                self._thread.start()
+
+    def _keep_fresh(self) -> None:
+        while not self._stopped:
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True, row_factory=tuple_row) as connection:
+                    connection.execute("LISTEN wcsgate_access")
+                    while not self._stopped:
+                        self._refresh(connection)
+                        self._sleep(connection)
+            except psycopg.OperationalError as error:
+                self._failed_at = time.monotonic()
+                logger.warning("The rules cannot be read: %s", str(error).partition("\n")[0])
+                time.sleep(0.3)
+            except Exception:  # it must go on trying: hooks are refused as long as it does not succeed
+                self._failed_at = time.monotonic()
+                logger.exception("The rules cannot be read")
+                time.sleep(1)
+
+    def _refresh(self, connection: psycopg.Connection[Any]) -> None:
+        snapshot = refresh(self._snapshot, connection) if self._snapshot else load(connection)
+        with self._changed:
+            self._snapshot = snapshot
+            self._changed.notify_all()
+
+    def _sleep(self, connection: psycopg.Connection[Any]) -> None:
+        """Until something changes, somebody asks, or a while has passed."""
+        if list(connection.notifies(timeout=0)):
+            return  # they came along with the answer to a query: the socket will not tell of them again
+        ready, _, _ = select.select([connection.fileno(), self._wake_reader], [], [], LOOK_AGAIN)
+        if self._wake_reader in ready:
+            os.read(self._wake_reader, 4096)
+        if connection.fileno() in ready:
+            list(connection.notifies(timeout=0))
+
+
+@lru_cache(maxsize=1)
+def snapshot_keeper() -> SnapshotKeeper:
+    """The keeper of this process, made at first use."""
+    return SnapshotKeeper(conninfo_of(settings.DATABASES["default"]))

@@ -1,0 +1,1 @@
+"""Who: the people and devices that connect, and their tokens."""

@@ -1,0 +1,275 @@
+"""Who: users and their tokens. Groups are in group_admin.py.
+
+Two things here keep staff from raising themselves: only a superuser changes accounts of staff (`may_manage`),
+and only a superuser changes groups that carry permissions of the admin, or who is in them (`may_fill`).
+"""
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Q
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from apps.accounts import group_admin  # noqa: F401 - registers the groups
+from apps.accounts.forms import NewUserForm, TokenForm, UserForm, may_issue, may_manage
+from apps.accounts.models import Token, User
+from apps.accounts.pages import (
+    LINES_SHOWN,
+    Line,
+    LinkFilter,
+    Section,
+    StaffAdmin,
+    link_to_add,
+    link_to_list,
+    note_changes,
+    page_of,
+    rules_section,
+)
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, StaffAdmin):
+    form = UserForm
+    add_form = NewUserForm
+    add_form_template = None
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "full_name", "kind", "in_groups", "is_active", "last_login")
+    list_filter = ("is_active", "is_staff", "groups")
+    search_fields = ("username", "first_name", "last_name", "email")
+    search_help_text = "Search by name or e-mail"
+    ordering = ("username",)
+    actions = ("deactivate", "activate")
+    filter_horizontal = ()
+    readonly_fields = ("password_set", "last_login", "date_joined")
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": ("username", "usable_password", "password1", "password2"),
+                "description": "For a person or a device that connects, or for a colleague. "
+                "Tokens, groups and the rest come on the next page.",
+            },
+        ),
+    )
+    fieldsets = (
+        (None, {"fields": ("username", "password_set", "is_active")}),
+        ("Person", {"fields": ("first_name", "last_name", "email", "groups")}),
+        (
+            "Staff",
+            {
+                "fields": ("is_staff", "is_superuser", "last_login", "date_joined"),
+                "description": "Staff may log in here, and see what their groups permit. Superusers may do everything.",
+            },
+        ),
+    )
+    empty_hint = "Add the people and devices that connect through WCS. Then give them tokens, and rules."
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @display(description="Name", ordering="first_name")
+    def full_name(self, user: User) -> str:
+        return user.get_full_name()
+
+    @display(description="Is", label={"superuser": "danger", "staff": "info", "client": "default"})
+    def kind(self, user: User) -> str:
+        return "superuser" if user.is_superuser else "staff" if user.is_staff else "client"
+
+    @display(description="Groups")
+    def in_groups(self, user: User) -> str:
+        return ", ".join(group.name for group in user.groups.all())
+
+    @display(description="Password")
+    def password_set(self, user: User) -> str:
+        text = "Set." if user.has_usable_password() else "None: only tokens let this user in."
+        return format_html('{} <a class="text-link" href="../password/">Change it here</a>', text)
+
+    def has_change_permission(self, request, obj=None):
+        return super().has_change_permission(request, obj) and (obj is None or may_manage(request.user, obj))
+
+    def has_delete_permission(self, request, obj=None):
+        """Staff are deactivated, never deleted: what they did in the admin would vanish with them."""
+        return super().has_delete_permission(request, obj) and not (obj and (obj.is_staff or obj.is_superuser))
+
+    def get_readonly_fields(self, request, obj=None):
+        fields = super().get_readonly_fields(request, obj)
+        if not request.user.is_superuser:
+            return (*fields, "is_staff", "is_superuser")
+        return (*fields, "is_active", "is_staff", "is_superuser") if obj == request.user else fields
+
+    def formfield_for_manytomany(self, db_field, request, **kwargs):
+        if db_field.name == "groups":
+            kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+            kwargs["help_text"] = "Rules can be about a group; groups of staff also carry permissions."
+            kwargs["queryset"] = Group.objects.order_by("name")
+            if not request.user.is_superuser:
+                kwargs["queryset"] = kwargs["queryset"].filter(permissions=None)
+                kwargs["help_text"] = "Rules can be about a group. Only superusers assign groups of staff."
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def save_related(self, request, form, formsets, change):
+        """Keep the groups that the form did not offer."""
+        user = form.instance
+        kept = [] if request.user.is_superuser else list(user.groups.exclude(permissions=None).distinct())
+        super().save_related(request, form, formsets, change)
+        user.groups.add(*kept)
+
+    def sections(self, request, obj):
+        tokens = obj.tokens.order_by("-pk")[:LINES_SHOWN]
+        sessions = obj.sessions.filter(ended_at=None).order_by("-opened_at")[:LINES_SHOWN]
+        yield Section(
+            "Tokens",
+            tuple(Line(token.label, page_of(request, "accounts.token", token.pk), state(token)) for token in tokens),
+            "None. A token is how a device or a person comes in without a password.",
+            link_to_add(request, "accounts.token", "Issue a token", user=obj.pk)
+            if may_issue(request.user, obj)
+            else (),
+        )
+        yield rules_section(request, "Rules about this user", obj.rules, who="user", user=obj.pk)
+        yield Section(
+            "Connected now",
+            tuple(
+                Line(
+                    f"{session}, since {timezone.localtime(session.opened_at):%Y-%m-%d %H:%M}",
+                    page_of(request, "connections.session", session.pk),
+                )
+                for session in sessions
+            ),
+            "Not connected.",
+            link_to_list(request, "audit.auditevent", "What this user did", username=obj.username),
+        )
+
+    @admin.action(description="Deactivate", permissions=["change"])
+    def deactivate(self, request, queryset):
+        self._switch(request, queryset, False)
+
+    @admin.action(description="Activate", permissions=["change"])
+    def activate(self, request, queryset):
+        self._switch(request, queryset, True)
+
+    def _switch(self, request: HttpRequest, users, on: bool) -> None:
+        chosen = users.count()
+        users = users.exclude(pk=request.user.pk)
+        if not request.user.is_superuser:
+            users = users.filter(is_staff=False, is_superuser=False)
+        changed = list(users.exclude(is_active=on))
+        User.objects.filter(pk__in=[user.pk for user in changed]).update(is_active=on)
+        word = "Activated" if on else "Deactivated"
+        note_changes(request, changed, f"{word}.")
+        self.message_user(request, f"{word}: {len(changed)}.", messages.SUCCESS)
+        if left := chosen - users.count():
+            self.message_user(
+                request,
+                f"Left as they are: {left}. Nobody switches themselves, and only superusers switch staff.",
+                messages.WARNING,
+            )
+
+
+def state(token: Token) -> str:
+    """What a line says about a token."""
+    if token.expires_at and token.expires_at <= timezone.now():
+        return f"expired on {timezone.localtime(token.expires_at):%Y-%m-%d %H:%M}"
+    used = f"last used {timezone.localtime(token.last_used_at):%Y-%m-%d %H:%M}" if token.last_used_at else "never used"
+    until = f"until {timezone.localtime(token.expires_at):%Y-%m-%d %H:%M}" if token.expires_at else "does not expire"
+    return f"{used}, {until}"
+
+
+class ExpiryFilter(LinkFilter):
+    title = "expiry"
+    parameter_name = "expiry"
+
+    def conditions(self):
+        expired = Q(expires_at__lte=timezone.now())
+        return {"valid": ("Not expired", ~expired | Q(expires_at=None)), "expired": ("Expired", expired)}
+
+
+@admin.register(Token)
+class TokenAdmin(StaffAdmin):
+    form = TokenForm
+    list_display = ("label", "user", "works", "limits", "expires_at", "last_used_at")
+    list_filter = (ExpiryFilter,)
+    list_select_related = ("user",)
+    search_fields = ("label", "user__username")
+    search_help_text = "Search by label or user"
+    ordering = ("user__username", "label")
+    autocomplete_fields = ("user",)
+    readonly_fields = ("created_at", "last_used_at")
+    fieldsets = (
+        (None, {"fields": ("user", "label", "expires_at", "created_at", "last_used_at")}),
+        (
+            "Limits",
+            {
+                "fields": ("networks", "origins", "streams", "actions"),
+                "description": "A token without limits may do whatever its user may do. "
+                "Limits only narrow that; they grant nothing.",
+            },
+        ),
+    )
+    empty_hint = (
+        "A token lets a device or a person in without a password. Issue one for a user; "
+        "it is shown once, and the client sends it when it connects."
+    )
+
+    @display(description="State", label={"works": "success", "expired": "warning", "user is off": "danger"})
+    def works(self, token: Token) -> str:
+        if not token.user.is_active:
+            return "user is off"
+        return "expired" if token.expires_at and token.expires_at <= timezone.now() else "works"
+
+    @display(description="Limited to")
+    def limits(self, token: Token) -> str:
+        parts = (token.networks, token.origins, token.streams, token.actions)
+        return "; ".join(", ".join(part) for part in parts if part) or "no limits"
+
+    def get_fieldsets(self, request, obj=None):
+        if obj:
+            return self.fieldsets
+        return ((None, {"fields": ("user", "label", "expires_at")}), *self.fieldsets[1:])
+
+    def get_readonly_fields(self, request, obj=None):
+        return ("user", *self.readonly_fields) if obj else self.readonly_fields
+
+    def has_change_permission(self, request, obj=None):
+        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+
+    def has_delete_permission(self, request, obj=None):
+        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+
+    def _may_touch(self, request: HttpRequest, token: Token | None) -> bool:
+        return token is None or may_issue(request.user, token.user)
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        form = super().get_form(request, obj, change, **kwargs)
+        form.issuer = request.user
+        return form
+
+    def get_actions(self, request):
+        actions = super().get_actions(request)
+        if "delete_selected" in actions:
+            function, name, _ = actions["delete_selected"]
+            actions["delete_selected"] = (function, name, "Revoke: the tokens stop working at once")
+        return actions
+
+    def save_model(self, request, obj, form, change):
+        if change:
+            return super().save_model(request, obj, form, change)
+        issued, obj.shown_once = Token.objects.issue(**form.cleaned_data)
+        obj.pk, obj.token_hash = issued.pk, issued.token_hash
+        return None
+
+    def response_add(self, request, obj, post_url_continue=None):
+        """Show the token in this very answer: a message could come to rest in a cookie, a redirect in a log."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Token issued",
+            "token": obj,
+            "shown_once": obj.shown_once,
+        }
+        return TemplateResponse(request, "admin/token_issued.html", context)

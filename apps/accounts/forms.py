@@ -1,0 +1,73 @@
+"""Forms for users and tokens, and who may manage whom."""
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.forms import UserChangeForm, UserCreationForm
+
+from apps.accounts.models import Token, User
+from apps.accounts.pages import Checkboxes
+from apps.protocol.methods import ACTIONS
+
+
+def may_manage(staff: User, user: User) -> bool:
+    """Superusers manage everybody; other staff only people and devices, who cannot log in to the admin."""
+    return staff.is_superuser or not (user.is_staff or user.is_superuser)
+
+
+def may_issue(staff: User, user: User) -> bool:
+    """Staff issue tokens for whom they manage, and for themselves."""
+    return staff == user or may_manage(staff, user)
+
+
+class NewUserForm(UserCreationForm):
+    """A user with a password, or one whom only tokens let in."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        choice = self.fields["usable_password"]
+        choice.label, choice.help_text = "Comes in with", ""
+        choice.choices = choice.widget.choices = [
+            ("true", "a password, set below, and tokens"),
+            ("false", "tokens only"),
+        ]
+        self.fields["username"].help_text = "What the person or device is called here and in the audit log."
+
+
+class UserForm(UserChangeForm):
+    class Meta(UserChangeForm.Meta):
+        model = User
+        help_texts = {
+            "username": "What the person or device is called here and in the audit log.",
+            "is_active": "Off: can neither connect nor log in. Tokens and rules stay as they are.",
+            "is_staff": "May log in here.",
+            "is_superuser": "May do everything here, whatever the groups permit.",
+        }
+
+
+class TokenForm(forms.ModelForm):
+    """A token without the token itself, which is made on saving and shown once."""
+
+    issuer: User  # set by the admin
+
+    actions = Checkboxes(
+        choices=[(action, action.replace("-", " ")) for action in ACTIONS if action != "connect"],
+        required=False,
+        help_text="The only actions it may be used for, besides connecting. None ticked: no such limit.",
+    )
+
+    class Meta:
+        model = Token
+        fields = ("user", "label", "expires_at", "networks", "origins", "streams", "actions")
+
+    def clean_user(self) -> User:
+        if not may_issue(self.issuer, user := self.cleaned_data["user"]):
+            raise ValidationError("Only a superuser issues tokens for staff.")
+        return user
+
+    def clean(self) -> dict:
+        data = super().clean()
+        user = data.get("user") or getattr(self.instance, "user", None)
+        others = Token.objects.filter(user=user, label=data.get("label")).exclude(pk=self.instance.pk)
+        if user and others.exists():
+            self.add_error("label", "This user has a token with this label already. Give this one another label.")
+        return data

@@ -1,0 +1,202 @@
+"""What all pages of the staff's admin have in common."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.forms import SimpleArrayField
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import reverse
+from unfold import paginator
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+
+from apps.accounts.navigation import may, may_see
+
+LINES_SHOWN = 20  # of everything that a page lists beside its form
+HITS_SHOWN = 1_000  # of a search, in each column
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of a section: a text, the page behind it (if the viewer may open it) and a remark."""
+
+    text: str
+    url: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What belongs to a row but is kept elsewhere, shown below its form: tokens and rules of a user, for example."""
+
+    title: str
+    lines: tuple[Line, ...] = ()
+    empty: str = ""
+    links: tuple[Line, ...] = ()
+
+
+class CommaList(SimpleArrayField):
+    """A list typed with commas or line ends between; a comma too many does no harm."""
+
+    default_error_messages = {"item_invalid": "Entry %(nth)s:"}
+
+    def to_python(self, value):
+        if isinstance(value, str):
+            value = [item.strip() for item in re.split(r"[,\n]", value) if item.strip()]
+        return super().to_python(value)
+
+    def prepare_value(self, value):
+        return ", ".join(value) if isinstance(value, list) else value
+
+
+class Checkboxes(forms.MultipleChoiceField):
+    """A list of known words, each a box to tick."""
+
+    widget = UnfoldAdminCheckboxSelectMultipleWidget
+
+
+class InfinitePaginator(paginator.InfinitePaginator):
+    """Pages of a table too long to be counted: as many as anyone turns. unfold's templates look for this name."""
+
+    count = 10_000
+
+
+class StaffAdmin(ModelAdmin):
+    """Our defaults. `empty_hint` is what an empty list says: what the rows are for, and what to do next."""
+
+    change_form_after_template = "admin/sections.html"
+    change_form_before_template = "admin/notice.html"
+    empty_hint = ""
+    formfield_overrides = {ArrayField: {"form_class": CommaList, "widget": UnfoldAdminTextInputWidget}}
+    list_filter_sheet = False
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+
+    def formfield_for_dbfield(self, db_field, request, **kwargs):
+        """Entries of a list are checked by the form: what the model says of them would lose its sentence on the way."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, CommaList):
+            field.base_field.validators.extend(db_field.base_field.validators)
+        return field
+
+    def sections(self, request: HttpRequest, obj) -> Iterable[Section]:
+        """What to show below the form of a row."""
+        return ()
+
+    def notice(self, request: HttpRequest, obj) -> str:
+        """A warning to show above the form of a row."""
+        return ""
+
+    def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
+        if obj:
+            context["sections"] = self.sections(request, obj)
+            context["notice"] = self.notice(request, obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+class LinkFilter(admin.SimpleListFilter):
+    """A list filter of few choices. `conditions` gives for each value its label and what it asks for."""
+
+    def lookups(self, request, model_admin):
+        return [(value, label) for value, (label, _) in self.conditions().items()]
+
+    def queryset(self, request, queryset):
+        chosen = self.conditions().get(self.value())
+        return queryset.filter(chosen[1]) if chosen else queryset
+
+    def conditions(self) -> dict[str, tuple[str, Q]]:
+        raise NotImplementedError
+
+
+class ColumnFilter(admin.SimpleListFilter):
+    """A list filter by one column. Its choices come from elsewhere: the filtered table may be too long to ask."""
+
+    column = ""
+
+    def lookups(self, request, model_admin):
+        return ()
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices or self.value())
+
+    def queryset(self, request, queryset):
+        return queryset.filter(**{self.column: self.value().strip()}) if self.value() else queryset
+
+
+class ReadOnlyAdmin(StaffAdmin):
+    """Pages to look at: nothing is added, changed or deleted."""
+
+    actions = None
+    paginator = InfinitePaginator
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj=None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj=None) -> bool:
+        return False
+
+
+def note_changes(request: HttpRequest, rows, message: str) -> None:
+    """Write an action on many rows into their history."""
+    if rows:
+        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)
+
+
+def find_exactly(rows, term: str, columns: tuple[str, ...]):
+    """The newest rows that have this very term in one of the columns.
+
+    Each column is asked by itself, through its index: conditions joined by OR, or a LIKE, would read the whole table.
+    """
+    first, *others = (rows.filter(**{column: term.strip()}).values("pk")[:HITS_SHOWN] for column in columns)
+    return rows.filter(pk__in=first.union(*others, all=True))
+
+
+def page_of(request: HttpRequest, label: str, pk) -> str:
+    """The address of a row's page; empty if the viewer may not open it."""
+    return reverse(f"admin:{_slug(label)}_change", args=[pk]) if may_see(request.user, label) else ""
+
+
+def link_to_list(request: HttpRequest, label: str, text: str, **query: str) -> tuple[Line, ...]:
+    """A link to a filtered list; nothing if the viewer may not open it."""
+    if not may_see(request.user, label):
+        return ()
+    return (Line(text, f"{reverse(f'admin:{_slug(label)}_changelist')}?{urlencode(query)}"),)
+
+
+def link_to_add(request: HttpRequest, label: str, text: str, **initial) -> tuple[Line, ...]:
+    """A link to a form with some fields filled in; nothing if the viewer may not add."""
+    if not may(request.user, "add", label):
+        return ()
+    return (Line(text, f"{reverse(f'admin:{_slug(label)}_add')}?{urlencode(initial)}"),)
+
+
+def rules_section(request: HttpRequest, title: str, rules, **initial) -> Section:
+    """The rules about a user, a group or a stream, as sentences. `initial` fills in the form for a new one."""
+    rules = rules.select_related("user", "group", "stream").order_by("-pk")[:LINES_SHOWN]
+    return Section(
+        title,
+        tuple(Line(str(rule), page_of(request, _list_of(rule), rule.pk)) for rule in rules),
+        "None. Rules for everyone or for a group may still apply.",
+        link_to_add(request, "access.streampermission", "Add a stream permission", **initial)
+        + link_to_add(request, "access.callpermission", "Add a call permission", **initial),
+    )
+
+
+def _list_of(rule) -> str:
+    streams = {"publish", "play"} & set(rule.actions)
+    return "access.streampermission" if streams else "access.callpermission"
+
+
+def _slug(label: str) -> str:
+    return label.replace(".", "_")

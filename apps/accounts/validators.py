@@ -1,0 +1,28 @@
+"""Checks of single values that staff type in; each message says what was expected."""
+
+from ipaddress import ip_network
+
+from django.core.exceptions import ValidationError
+
+from apps.protocol.methods import ACTIONS
+
+
+def validate_network(value: str) -> None:
+    """A network in CIDR form, or a single address."""
+    try:
+        ip_network(value)
+    except ValueError:
+        raise ValidationError(
+            "“%(value)s” is not a network. Write it like 10.0.0.0/8, 192.168.1.7 or 2001:db8::/32, "
+            "with no bits set behind the prefix.",
+            params={"value": value},
+        ) from None
+
+
+def validate_action(value: str) -> None:
+    """One of the actions that staff grant."""
+    if value not in ACTIONS:
+        raise ValidationError(
+            "“%(value)s” is not an action. Use one of: %(actions)s.",
+            params={"value": value, "actions": ", ".join(ACTIONS)},
+        )

@@ -1,0 +1,1 @@
+"""Through what: WCS applications, nodes and sessions."""

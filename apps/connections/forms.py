@@ -1,0 +1,113 @@
+"""Forms for apps and nodes. Secrets go in and never come out."""
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminPasswordToggleWidget, UnfoldAdminRadioSelectWidget
+
+from apps.connections.models import App, Node
+from apps.connections.sealing import CannotUnseal
+
+
+class SecretForm(forms.ModelForm):
+    """A new secret beside those that are set. The one before stays valid until the next change."""
+
+    stored_in = ""  # the model's field
+    new_secret = forms.CharField(
+        required=False,
+        strip=False,
+        min_length=8,
+        max_length=200,
+        widget=UnfoldAdminPasswordToggleWidget(attrs={"autocomplete": "new-password"}),
+    )
+    secrets_set = forms.ChoiceField(
+        required=False,
+        initial="keep",
+        widget=UnfoldAdminRadioSelectWidget,
+        choices=(
+            ("keep", "Keep what is set"),
+            ("newest", "Drop the one before: only the newest stays valid"),
+            ("none", "Remove all"),
+        ),
+    )
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["new_secret"].help_text = (
+            f"{self.how_many()} To change it without a gap, set the new one here, then in WCS: "
+            "two are valid during the change, and the one before stays valid until the next change."
+        )
+
+    def how_many(self) -> str:
+        match len(getattr(self.instance, self.stored_in)):
+            case 0:
+                return "None is set."
+            case 1:
+                return "One is set; it cannot be shown."
+        return "Two are set, the newest and the one before; they cannot be shown."
+
+    def clean(self) -> dict:
+        data = super().clean()
+        setattr(self.instance, self.stored_in, self._kept(data))
+        if secret := data.get("new_secret"):
+            try:
+                self.set_secret(secret)
+            except CannotUnseal:
+                self.add_error("new_secret", "What is set now cannot be read any more. Choose “Remove all” as well.")
+        return data
+
+    def _kept(self, data: dict) -> list[str]:
+        stored = getattr(self.instance, self.stored_in)
+        match data.get("secrets_set"):
+            case "none":
+                return []
+            case "newest":
+                return [] if data.get("new_secret") else stored[:1]
+        return stored
+
+    def set_secret(self, secret: str) -> None:
+        raise NotImplementedError
+
+
+class AppForm(SecretForm):
+    stored_in = "hook_passwords"
+
+    class Meta:
+        model = App
+        fields = ("key", "guests", "token_name", "hook_user", "networks", "rest_started", "note")
+        labels = {"networks": "Hook networks"}
+        help_texts = {"key": "What clients connect with, and the KEY in the WCS command: add app NAME KEY URL."}
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["new_secret"].label = "New hook password"
+        self.fields["secrets_set"].label = "Hook passwords"
+
+    def set_secret(self, secret: str) -> None:
+        self.instance.set_hook_password(secret)
+
+    def clean_hook_user(self) -> str:
+        if ":" in (user := self.cleaned_data["hook_user"]):
+            raise ValidationError("A colon cannot be part of it: HTTP Basic ends the user name there.")
+        return user
+
+    def clean(self) -> dict:
+        data = super().clean()
+        if self.instance.hook_passwords and not data.get("hook_user") and "hook_user" not in self.errors:
+            self.add_error("hook_user", "A hook password needs the user name that WCS sends with it (restUsername).")
+        return data
+
+
+class NodeForm(SecretForm):
+    stored_in = "secrets"
+
+    class Meta:
+        model = Node
+        fields = ("node_id", "name", "networks")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["new_secret"].label = "New signing secret"
+        self.fields["secrets_set"].label = "Signing secrets"
+
+    def set_secret(self, secret: str) -> None:
+        self.instance.set_secret(secret)

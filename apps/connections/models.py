@@ -1,0 +1,124 @@
+"""Through what: WCS applications, WCS nodes, and the sessions of connected clients."""
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+from apps.accounts.models import Token
+from apps.accounts.validators import validate_network
+from apps.connections.sealing import seal, unseal
+
+MAX_SECRETS = 2  # the new one and the one before, so that WCS can be changed over without a gap
+
+
+def _networks_field(help_text: str) -> ArrayField:
+    return ArrayField(
+        models.CharField(max_length=50, validators=[validate_network]), default=list, blank=True, help_text=help_text
+    )
+
+
+class App(models.Model):
+    """A WCS application, by app key: how its hooks are authenticated, and who may use it."""
+
+    key = models.CharField("app key", max_length=255, unique=True, help_text="As in “add app <name> <key> <url>”.")
+    guests = models.BooleanField(
+        "guests welcome",
+        default=False,
+        help_text="Let clients without any credential connect as guests. Rules for guests then say what they may do.",
+    )
+    token_name = models.CharField(
+        max_length=50,
+        default="token",
+        help_text="The key under which clients put their token in “custom”, for example token or aclAuth.",
+    )
+    hook_user = models.CharField(max_length=100, blank=True, help_text="restUsername of the app in WCS.")
+    hook_passwords = ArrayField(models.TextField(), default=list, blank=True, editable=False)
+    networks = _networks_field(
+        "Networks its hooks may come from, separated by commas. With neither these nor a password nor signing "
+        "secrets of the node, hooks are accepted from this computer only."
+    )
+    rest_started = models.BooleanField(
+        "started by REST API",
+        default=False,
+        help_text="Everything under this app key was started through the WCS REST API, so nothing is refused.",
+    )
+    note = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = "WCS app"
+
+    def __str__(self) -> str:
+        return self.key
+
+    def set_hook_password(self, password: str) -> None:
+        """Make this the password of its hooks; the one before stays valid until the next change. Does not save."""
+        self.hook_passwords = _rotated(self.hook_passwords, password)
+
+
+class Node(models.Model):
+    """One WCS server. It is noted by itself on its first hook."""
+
+    node_id = models.CharField("node id", max_length=255, unique=True)
+    name = models.CharField(max_length=100, blank=True, help_text="What you call it, for example edge-1.")
+    secrets = ArrayField(models.TextField(), default=list, blank=True, editable=False)
+    networks = _networks_field("Networks its hooks may come from, separated by commas. Empty: the app's decide.")
+    first_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = "WCS node"
+
+    def __str__(self) -> str:
+        return self.name or self.node_id
+
+    def set_secret(self, secret: str) -> None:
+        """Make this the secret that signs its hooks; the one before stays valid until the next change. Does not save."""
+        self.secrets = _rotated(self.secrets, secret)
+
+
+class Session(models.Model):
+    """One connected client, opened by an allowed `connect`; known by node id and session id together."""
+
+    class EnteredBy(models.TextChoices):
+        TOKEN = "token", "a token"
+        PASSWORD = "password", "login and password"
+        GUEST = "guest", "as a guest"
+        REST = "rest", "the WCS REST API"
+
+    node_id = models.CharField("node id", max_length=255)
+    session_id = models.CharField("session id", max_length=255)
+    opening = models.BigIntegerField(
+        default=1, editable=False, help_text="Raised when the same session id is opened again."
+    )
+    app_key = models.CharField("app key", max_length=255)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="sessions", db_constraint=False
+    )
+    username = models.CharField(max_length=150, blank=True)
+    token = models.ForeignKey(Token, null=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False)
+    entered_by = models.CharField(max_length=10, choices=EnteredBy.choices)
+    client_address = models.GenericIPAddressField(null=True)
+    origin = models.CharField(max_length=255, blank=True)
+    opened_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["node_id", "session_id"], name="session_per_node")]
+        indexes = [
+            models.Index(fields=["-opened_at"], name="session_newest"),
+            models.Index(fields=["-opened_at"], name="session_running", condition=models.Q(ended_at=None)),
+            models.Index(fields=["username", "-opened_at"], name="session_by_user"),
+            models.Index(fields=["session_id"], name="session_by_id"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username or 'guest'} through {self.app_key}"
+
+
+def _rotated(sealed: list[str], secret: str) -> list[str]:
+    """The list with `secret` first; unchanged where it is first already."""
+    if sealed and unseal(sealed[0]) == secret:
+        return sealed
+    return [seal(secret), *(old for old in sealed if unseal(old) != secret)][:MAX_SECRETS]

@@ -1,0 +1,37 @@
+"""Secrets that we must know in clear (to check signatures) rest encrypted, under keys from the environment."""
+
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+
+class CannotUnseal(Exception):
+    """A stored secret was sealed under a key that WCSGATE_ENCRYPTION_KEYS does not have."""
+
+
+def seal(secret: str) -> str:
+    """Encrypt a secret for storage, under the first key."""
+    return _box(tuple(settings.ENCRYPTION_KEYS)).encrypt(secret.encode()).decode()
+
+
+def unseal(sealed: str) -> str:
+    """The secret in clear; any of the keys will do. Raises CannotUnseal."""
+    try:
+        return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        raise CannotUnseal("A stored secret cannot be read with the keys in WCSGATE_ENCRYPTION_KEYS.") from None
+
+
+def is_sealed(value: str) -> bool:
+    """True for text that `unseal` can read."""
+    try:
+        unseal(value)
+    except CannotUnseal:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4)
+def _box(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])

@@ -1,0 +1,327 @@
+"""The connection to Postgres that the hook path uses.
+
+It talks to libpq through psycopg's low-level interface: statements are prepared once, parameters are bytes that we
+encode ourselves, waiting ends at a deadline, and hooks that come at the same time share one commit. Everywhere else
+Django's ORM is the better tool.
+"""
+
+import select
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+AWAY_FOR = 0.3
+"""Seconds for which nobody asks again after Postgres did not answer."""
+
+Param = bytes | None
+Row = tuple[bytes | None, ...]
+
+
+class Unavailable(Exception):
+    """Postgres cannot be reached, or did not answer in time."""
+
+
+class StatementFailed(Exception):
+    """Postgres refused a statement. `sqlstate` is its five-letter code."""
+
+    def __init__(self, sqlstate: str, message: str) -> None:
+        super().__init__(f"{sqlstate}: {message}")
+        self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """A statement to be prepared once a connection. `formats` has 1 for each parameter given in binary, else 0."""
+
+    name: str
+    sql: str
+    formats: tuple[int, ...]
+
+
+Request = tuple[Statement, Sequence[Param]]
+Outcome = list[Row] | Exception
+
+
+def text(value: str) -> bytes:
+    """A text parameter (format 0). Postgres has no NUL in text: it becomes U+FFFD."""
+    return value.replace("\x00", "\ufffd").encode(errors="replace")
+
+
+def int8(value: int) -> bytes:
+    """A bigint parameter (format 1)."""
+    return struct.pack("!q", value)
+
+
+def timestamp(value: datetime) -> bytes:
+    """A timestamptz parameter (format 1)."""
+    since = value - EPOCH
+    return struct.pack("!q", (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def uuid(value: UUID) -> bytes:
+    """A uuid parameter (format 1)."""
+    return value.bytes
+
+
+def int8_array(values: Sequence[int]) -> bytes:
+    """A bigint[] parameter (format 0)."""
+    return b"{%s}" % b",".join(b"%d" % value for value in values)
+
+
+def as_int(value: bytes | None) -> int:
+    """A bigint out of a row."""
+    return int(struct.unpack("!q", value)[0]) if value is not None else 0
+
+
+class Connection:
+    """A connection that is made when first needed, and made anew when it broke. For one thread at a time.
+
+    It is always in libpq's pipeline mode: what is sent together runs in one transaction, with one round trip and one
+    flush to disk.
+    """
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo.encode()
+        self._pgconn: pq.abc.PGconn | None = None
+        self._prepared: set[str] = set()
+
+    def run(self, requests: Sequence[Request], deadline: float) -> list[Outcome]:
+        """Run statements together. An error in one undoes all; then each is run again by itself.
+
+        `deadline` is a moment of `time.monotonic`. A connection that turns out to be broken is made anew once.
+        Raises Unavailable.
+        """
+        outcomes = self._run_or_reconnect(requests, deadline)
+        if len(requests) > 1 and any(isinstance(outcome, Exception) for outcome in outcomes):
+            outcomes = [self._run_or_reconnect([request], deadline)[0] for request in requests]
+        return outcomes
+
+    def close(self) -> None:
+        """Let go of the connection; the next `run` makes a new one."""
+        if self._pgconn is not None:
+            self._pgconn.finish()
+        self._pgconn = None
+        self._prepared.clear()
+
+    def _run_or_reconnect(self, requests: Sequence[Request], deadline: float) -> list[Outcome]:
+        reused = self._pgconn is not None
+        try:
+            return self._run(requests, deadline)
+        except Unavailable:
+            self.close()
+            if not reused or time.monotonic() >= deadline:
+                raise
+        try:
+            return self._run(requests, deadline)
+        except Unavailable:
+            self.close()
+            raise
+
+    def _run(self, requests: Sequence[Request], deadline: float) -> list[Outcome]:
+        pgconn = self._pgconn
+        try:
+            if pgconn is None:
+                pgconn = self._pgconn = _connect(self._conninfo, deadline)
+                pgconn.enter_pipeline_mode()
+                pgconn.nonblocking = 1
+            new = {statement.name: statement for statement, _ in requests if statement.name not in self._prepared}
+            for name, statement in new.items():
+                pgconn.send_prepare(name.encode(), statement.sql.encode())
+            for statement, params in requests:
+                pgconn.send_query_prepared(statement.name.encode(), params, statement.formats, pq.Format.BINARY)
+            pgconn.pipeline_sync()
+            while pgconn.flush():
+                _wait(pgconn, deadline, writing=True)
+            outcomes = _outcomes(pgconn, deadline)
+        except psycopg.OperationalError as error:
+            raise Unavailable(f"Postgres went away: {error}") from None
+        failed = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
+        if failed is not None:
+            if new:
+                self.close()  # which of them were prepared is not known
+            return [failed] * len(requests)  # it undid them all; it may also be the commit itself that failed
+        self._prepared |= new.keys()
+        return outcomes[len(new) :]
+
+
+class _Waiting:
+    """One request in the queue, and the thread that waits for it."""
+
+    __slots__ = ("deadline", "outcome", "request", "woken")
+
+    def __init__(self, request: Request, deadline: float) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.outcome: Outcome | None = None
+        self.woken = threading.Lock()
+        self.woken.acquire()
+
+
+class Database:
+    """One connection that all threads of this process share; requests that wait at the same time run together.
+
+    Whoever comes while nobody is at it runs what waits, and leaves the next turn to one of those who came meanwhile:
+    there is no thread of its own, and a request that is alone does not wait.
+    """
+
+    def __init__(self, conninfo: str) -> None:
+        self._connection = Connection(conninfo)
+        self._lock = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._busy = False
+        self._away_until = 0.0
+
+    def run(self, statement: Statement, params: Sequence[Param], deadline: float) -> list[Row]:
+        """Run a statement, durably; gives its rows, with values in binary.
+
+        `deadline` is a moment of `time.monotonic`. Raises Unavailable, at once where Postgres was so a moment ago,
+        or StatementFailed.
+        """
+        if self._away_until and time.monotonic() < self._away_until:
+            raise Unavailable("Postgres did not answer a moment ago.")
+        mine = _Waiting((statement, params), deadline)
+        with self._lock:
+            self._queue.append(mine)
+            leads, self._busy = not self._busy, True
+        if not leads and not mine.woken.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            self._give_up(mine)
+        if mine.outcome is None:
+            self._run_queue()
+        outcome = mine.outcome  # read once: whoever still runs it may set it after we gave up
+        if isinstance(outcome, Exception):
+            raise outcome
+        assert outcome is not None  # noqa: S101 - whoever ran it has set it; this is for the type checker
+        return outcome
+
+    def close(self) -> None:
+        """Let go of the connection, when nobody uses it."""
+        self._connection.close()
+
+    def _give_up(self, mine: _Waiting) -> None:
+        """Leave the queue; unless in this very moment the turn or the outcome came."""
+        with self._lock:
+            if mine in self._queue and not mine.woken.acquire(blocking=False):
+                self._queue.remove(mine)
+                mine.outcome = Unavailable("Postgres did not answer in time.")
+            elif mine.outcome is None and mine not in self._queue:
+                mine.outcome = Unavailable("Postgres did not answer in time.")
+
+    def _run_queue(self) -> None:
+        """Run everything that waits, then hand the next turn on."""
+        with self._lock:
+            together, self._queue = self._queue, []
+        away = False
+        try:
+            outcomes = self._connection.run(
+                [waiting.request for waiting in together], max(waiting.deadline for waiting in together)
+            )
+            self._away_until = 0.0
+        except Exception as error:
+            away = isinstance(error, Unavailable)
+            if away:
+                self._away_until = time.monotonic() + AWAY_FOR
+            outcomes = [error] * len(together)
+        with self._lock:
+            if away:  # whoever came meanwhile shall not wait for the same
+                outcomes += [outcomes[0]] * len(self._queue)
+                together += self._queue
+                self._queue = []
+            for waiting, outcome in zip(together, outcomes, strict=True):
+                waiting.outcome = outcome
+                waiting.woken.release()
+            if self._queue:
+                self._queue[0].woken.release()
+            else:
+                self._busy = False
+
+
+def conninfo_of(settings: dict[str, Any]) -> str:
+    """A connection string from an entry of Django's DATABASES; it notices a peer that went silent within seconds."""
+    return make_conninfo(
+        dbname=settings["NAME"],
+        user=settings["USER"] or None,
+        password=settings["PASSWORD"] or None,
+        host=settings["HOST"] or None,
+        port=settings["PORT"] or None,
+        **{
+            **settings["OPTIONS"],
+            "application_name": "wcsgate hooks",
+            "connect_timeout": 2,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 5000,
+        },
+    )
+
+
+def _connect(conninfo: bytes, deadline: float) -> pq.abc.PGconn:
+    pgconn = pq.PGconn.connect_start(conninfo)
+    status: int = pq.PollingStatus.WRITING
+    while status != pq.PollingStatus.OK:
+        if status == pq.PollingStatus.FAILED or pgconn.status == pq.ConnStatus.BAD:
+            message = pgconn.get_error_message()
+            pgconn.finish()
+            raise Unavailable(f"Postgres cannot be reached: {message}")
+        _wait(pgconn, deadline, writing=status == pq.PollingStatus.WRITING)
+        status = pgconn.connect_poll()
+    return pgconn
+
+
+def _outcomes(pgconn: pq.abc.PGconn, deadline: float) -> list[Outcome]:
+    """What became of everything sent since the last sync."""
+    outcomes: list[Outcome] = []
+    while True:
+        while pgconn.is_busy():
+            _wait(pgconn, deadline)
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:  # the end of one statement's results
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise Unavailable("Postgres closed the connection.")
+            continue
+        if result.status == pq.ExecStatus.PIPELINE_SYNC:
+            return outcomes
+        outcomes.append(_outcome(result))
+
+
+def _wait(pgconn: pq.abc.PGconn, deadline: float, *, writing: bool = False) -> None:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Unavailable("Postgres did not answer in time.")
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLOUT if writing else select.POLLIN)
+    if not poll.poll(left * 1000):
+        raise Unavailable("Postgres did not answer in time.")
+
+
+_GONE = ("08", "57P", "53300", "26000", "0A000")
+"""Beginnings of the codes that mean the server is going away, takes nobody more, or forgot what was prepared (so that
+a new connection helps), not that the statement is bad."""
+
+
+def _outcome(result: pq.abc.PGresult) -> Outcome:
+    """Rows, or the error of a statement. Raises Unavailable where it is not the statement's fault."""
+    status = result.status
+    if status == pq.ExecStatus.TUPLES_OK:
+        columns = range(result.nfields)
+        return [tuple(result.get_value(row, column) for column in columns) for row in range(result.ntuples)]
+    if status == pq.ExecStatus.COMMAND_OK:
+        return []
+    if status == pq.ExecStatus.PIPELINE_ABORTED:
+        return StatementFailed("25P02", "A statement sent together with this one failed.")
+    sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"no message").decode(errors="replace")
+    if not sqlstate or sqlstate.startswith(_GONE):
+        raise Unavailable(f"Postgres went away: {message}")
+    return StatementFailed(sqlstate, message)

@@ -1,0 +1,24 @@
+"""The one Database of this process that the hook path uses."""
+
+from functools import lru_cache
+
+from django.conf import settings
+from psycopg.conninfo import make_conninfo
+
+from apps.database.connection import Database, conninfo_of
+
+
+@lru_cache(maxsize=1)
+def hook_database() -> Database:
+    """Made at first use, so that tests and forked processes have their own."""
+    return Database(impatient(conninfo_of(settings.DATABASES["default"])))
+
+
+def impatient(conninfo: str) -> str:
+    """The same, but Postgres itself gives up on what waits for a lock or runs too long.
+
+    So one row that somebody has locked does not hold up the hooks that share a commit, and statements whose hook has
+    been answered long since do not pile up.
+    """
+    lock_timeout, statement_timeout = (int(settings.HOOK_TIME_LIMIT * part * 1000) for part in (0.25, 1.0))
+    return make_conninfo(conninfo, options=f"-c lock_timeout={lock_timeout} -c statement_timeout={statement_timeout}")

@@ -1,0 +1,27 @@
+"""What: streams that staff know by name."""
+
+from django.contrib import admin
+
+from apps.accounts.pages import Section, StaffAdmin, link_to_list, rules_section
+from apps.streams.models import Stream
+
+
+@admin.register(Stream)
+class StreamAdmin(StaffAdmin):
+    list_display = ("name", "owner", "note")
+    list_select_related = ("owner",)
+    search_fields = ("name", "note")
+    search_help_text = "Search by name or note"
+    ordering = ("name",)
+    autocomplete_fields = ("owner",)
+    fields = ("name", "owner", "source", "note")
+    empty_hint = (
+        "Streams need no entry here to be published or played. Add one to give it an owner, or to choose it in rules."
+    )
+
+    def sections(self, request, obj):
+        yield rules_section(request, "Rules about this stream", obj.rules, target_kind="stream", stream=obj.pk)
+        yield Section(
+            "What happened",
+            links=link_to_list(request, "audit.auditevent", "Hooks about this stream", target=obj.name),
+        )

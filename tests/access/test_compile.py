@@ -1,0 +1,234 @@
+"""Rules compiled for look-up: globs, and changing the index piece by piece."""
+
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from apps.access.compile import Rows, RuleIndex, Snapshot, matches_glob
+from apps.access.rows import RuleRow, UserRow
+from tests.access.worlds import ALICE, TEACHERS, rule
+
+
+def fits(pattern, text, username="alice"):
+    return matches_glob(tuple(pattern.split("*")), text, username)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("lobby", "lobby"),
+        ("*", ""),
+        ("*", "anything at all"),
+        ("**", ""),
+        ("lesson-*", "lesson-"),
+        ("lesson-*", "lesson-42"),
+        ("*-cam", "door-cam"),
+        ("a*b*c", "abc"),
+        ("a*b*c", "a--b--b--c"),
+        ("a***c", "abc"),
+        ("*b*", "abc"),
+        ("ab*ab", "abab"),
+        ("*aba*aba*", "abacaba"),
+        ("line*", "line\nbreak"),
+        ("{user}", "alice"),
+        ("{user}-*", "alice-cam"),
+        ("*-{user}", "cam-alice"),
+        ("{user}*{user}", "alicealice"),
+        ("{user}{user}", "alicealice"),
+        ("room.[a-z]?", "room.[a-z]?"),
+    ],
+)
+def test_a_pattern_fits(pattern, text):
+    assert fits(pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("lobby", "lobby-1"),
+        ("lobby", "Lobby"),
+        ("lesson-*", "my-lesson-1"),
+        ("*-cam", "door-cam-2"),
+        ("ab*ab", "ab"),
+        ("ab*ba", "aba"),
+        ("a*b*c", "acb"),
+        ("*aba*aba*", "ababa"),
+        ("{user}-*", "bob-cam"),
+        ("{user}-*", "{user}-cam"),
+        ("{user}", "alice2"),
+        ("room.[a-z]?", "room-b"),
+        ("a?c", "abc"),
+    ],
+)
+def test_a_pattern_does_not_fit(pattern, text):
+    assert not fits(pattern, text)
+
+
+@pytest.mark.parametrize("pattern", ["{user}", "{user}*", "*{user}*", "*-{user}-*"])
+@pytest.mark.parametrize("username", [None, ""])
+def test_a_pattern_with_a_name_fits_nothing_where_there_is_none(pattern, username):
+    for text in ("", "{user}", "-", "--", "None", "anything"):
+        assert not fits(pattern, text, username)
+
+
+@pytest.mark.parametrize("username", ["*", "a*b", "{user}", "{user}*", "a.c", "[x]", "\\"])
+def test_a_username_stands_for_itself_whatever_is_in_it(username):
+    assert fits("{user}-*", f"{username}-cam", username)
+    assert not fits("{user}-*", "other-cam", username)
+    assert not fits("{user}", "anything", username)
+
+
+def filled(pattern, username, fillings):
+    """A text that the pattern fits, unless there is no username for it: each * stands for the next filling."""
+    head, *pieces = pattern.replace("{user}", username or "?").split("*")
+    return head + "".join(filling + piece for filling, piece in zip(fillings, pieces, strict=False))
+
+
+def naive_fits(pattern, text, username):
+    """The same, by a regular expression."""
+    if "{user}" in pattern and not username:
+        return False
+    meaning = {"*": ".*", "{user}": re.escape(username or "")}
+    pieces = re.split(r"(\*|\{user\})", pattern)
+    return re.fullmatch("".join(meaning.get(piece, re.escape(piece)) for piece in pieces), text, re.DOTALL) is not None
+
+
+PIECES = st.lists(st.sampled_from(["a", "b", "ab", "*", "**", "{user}", "{", "}", "."]), max_size=6).map("".join)
+TEXTS = st.lists(st.sampled_from(["a", "b", "ab", "*", "{user}", "ba", ".", "\n"]), max_size=7).map("".join)
+USERNAMES = st.sampled_from(["a", "b", "ab", "*", "{user}", "a*b", ""]) | st.none()
+FILLINGS = st.lists(st.sampled_from(["", "", "a", "ab", "-"]), min_size=12, max_size=12)
+
+
+@settings(max_examples=2000)
+@given(PIECES, TEXTS, USERNAMES)
+@example("a*ab*b", "aab", "a")
+@example("*{user}*", "ab", "a*b")
+def test_a_pattern_fits_as_the_regular_expression_does(pattern, text, username):
+    assert fits(pattern, text, username) is naive_fits(pattern, text, username)
+
+
+@settings(max_examples=1000)
+@given(PIECES, USERNAMES, FILLINGS, st.sampled_from(["", "a"]))
+def test_a_text_made_after_the_pattern_fits_as_the_regular_expression_says(pattern, username, fillings, more):
+    text = filled(pattern, username, fillings) + more
+    assert fits(pattern, text, username) is naive_fits(pattern, text, username)
+
+
+@settings(max_examples=1000)
+@given(PIECES, USERNAMES.filter(bool), FILLINGS, TEXTS)
+def test_the_index_finds_a_pattern_by_how_it_begins(pattern, username, fillings, other):
+    user = UserRow(1, username)
+    index = RuleIndex([rule(1, "play", target=("glob", pattern))])
+    for target in (filled(pattern, username, fillings), other):
+        found = [one for one in index.candidates(user, "play", target) if one.is_in_force(target, username, None)]
+        assert bool(found) is naive_fits(pattern, target, username)
+
+
+# Changing the index
+
+
+WHOS = st.sampled_from([("everyone", None, None), ("guests", None, None), ("user", 1, None), ("user", 2, None)]) | (
+    st.sampled_from([("group", None, 1), ("group", None, TEACHERS)])
+)
+TARGETS = st.sampled_from(
+    [
+        ("any", ""),
+        ("exact", "ab"),
+        ("exact", ""),
+        ("stream", "ab"),
+        ("prefix", "a"),
+        ("prefix", ""),
+        ("glob", "*"),
+        ("glob", "a*"),
+        ("glob", "{user}b"),
+        ("glob", "ab*{user}"),
+    ]
+)
+RULES = st.builds(
+    lambda id_, effect, who, actions, target, enforced: RuleRow(
+        id_, effect, who[0], tuple(actions), who[1], who[2], *target, enforced=enforced
+    ),
+    st.integers(1, 6),
+    st.sampled_from(["allow", "deny"]),
+    WHOS,
+    st.lists(st.sampled_from(["play", "publish"]), min_size=1, max_size=3),
+    TARGETS,
+    st.booleans(),
+)
+STEPS = st.lists(
+    st.tuples(st.sets(st.integers(1, 6), max_size=4), st.lists(RULES, max_size=4, unique_by=lambda row: row.id)),
+    max_size=6,
+)
+PEOPLE = (None, UserRow(1, "a", group_ids=(TEACHERS,)), UserRow(2, "b", group_ids=(1, TEACHERS)), UserRow(3, "c"))
+
+
+def findings(index):
+    return {
+        (user, action, target): sorted(repr(found) for found in index.candidates(user, action, target))
+        for user in PEOPLE
+        for action in ("play", "publish", "call")
+        for target in ("", "a", "ab", "abc", "b")
+    }
+
+
+@settings(max_examples=500)
+@given(STEPS)
+def test_any_sequence_of_changes_gives_the_index_of_what_is_left(steps):
+    index, left = RuleIndex(), {}
+    for gone, rows in steps:
+        index.replace(gone, rows)
+        left = {id_: row for id_, row in left.items() if id_ not in gone} | {row.id: row for row in rows}
+    fresh = RuleIndex(left.values())
+    assert len(index) == len(fresh) == len(left)
+    assert findings(index) == findings(fresh)
+    assert {name: set(kept) for name, kept in vars(index).items()} == {
+        name: set(kept) for name, kept in vars(fresh).items()
+    }
+
+
+def test_who_reads_while_the_index_changes_sees_the_old_rules_or_the_new():
+    index = RuleIndex([rule(1, "play"), rule(2, "play", effect="deny")])
+    reading = index.candidates(ALICE, "play", "x")
+    first = next(reading)
+    index.replace([1, 2], [rule(3, "play")])
+    assert [first.id, *(found.id for found in reading)] == [1, 2]
+    assert [found.id for found in index.candidates(ALICE, "play", "x")] == [3]
+
+
+@pytest.mark.parametrize("target", ["", "l", "lob"])
+def test_a_rule_counts_once_though_others_begin_with_more_than_the_target_has(target):
+    index = RuleIndex([rule(1, "play", target=("prefix", target)), rule(2, "play", target=("prefix", "lobby-1"))])
+    assert [found.id for found in index.candidates(ALICE, "play", target)] == [1]
+
+
+def test_a_rule_counts_once_though_it_names_an_action_twice():
+    index = RuleIndex([rule(1, "play", "play")])
+    assert [found.id for found in index.candidates(ALICE, "play", "x")] == [1]
+    index.replace([1], ())
+    assert not list(index.candidates(ALICE, "play", "x"))
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.dictionaries(st.integers(1, 4), st.sampled_from("abcde"), max_size=4).filter(
+            lambda names: len(set(names.values())) == len(names)
+        ),
+        max_size=5,
+    )
+)
+def test_rows_are_found_by_the_names_they_have_now(worlds):
+    rows, before = Rows(lambda user: user.username), {}
+    for names in worlds:  # from one set of users to the next, by what differs; names may be swapped
+        changed = {id_ for id_ in before.keys() | names.keys() if before.get(id_) != names.get(id_)}
+        rows.replace(changed, [UserRow(id_, name) for id_, name in names.items() if id_ in changed])
+        assert {id_: row.username for id_, row in rows.by_id.items()} == names
+        assert {name: row.id for name, row in rows.by_name.items()} == {name: id_ for id_, name in names.items()}
+        before = names
+
+
+def test_a_new_snapshot_is_empty():
+    empty = Snapshot()
+    assert (empty.revision, len(empty.rules), empty.users.by_id, empty.apps.by_name) == (0, 0, {}, {})

@@ -1,0 +1,71 @@
+"""Fixtures for all tests. Whatever touches data runs on a real Postgres."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from apps.access.snapshot import snapshot_keeper
+from apps.database.hook_path import hook_database
+from apps.hooks.answer import answer
+from tests import factories
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup):
+    """pytest-django's, and before it drops the database: let go of the hook path's own connections."""
+    yield
+    if snapshot_keeper.cache_info().currsize:
+        snapshot_keeper().stop()
+    if hook_database.cache_info().currsize:
+        hook_database().close()
+
+
+class Wcs:
+    """A WCS node that sends hooks through `answer`, and gives the answers."""
+
+    def __init__(self):
+        self.environ = {
+            "REQUEST_METHOD": "POST",
+            "CONTENT_TYPE": "application/json;charset=UTF-8",
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_AUTHORIZATION": factories.basic(),
+        }
+        self.common = {
+            "nodeId": factories.NODE_ID,
+            "appKey": "defaultApp",
+            "sessionId": factories.SESSION_ID,
+        }
+
+    def hook(self, method, *, environ=None, **members):
+        """Send a hook with the common members and these; gives the Answer."""
+        return self.raw(method, json.dumps({**self.common, **members}).encode(), environ=environ)
+
+    def raw(self, method, body, *, environ=None):
+        """Send these bytes."""
+        return answer(method, {**self.environ, **(environ or {})}, body, now=datetime.now(UTC))
+
+    def reason(self, method, **members):
+        """Send a hook and give the reason of its refusal, or "" where it is allowed."""
+        result = self.hook(method, **members)
+        assert result.status in (200, 403), result
+        return "" if result.status == 200 else json.loads(result.body)["error"]
+
+
+@pytest.fixture
+def wcs(transactional_db):
+    """A WCS node whose hooks are really recorded: nothing is rolled back behind the hook path's own connections."""
+    return Wcs()
+
+
+@pytest.fixture
+def school(wcs):
+    """The usual cast: Alice may publish, Bob may play, Charlie may only connect; each has a token tok-<name>."""
+    factories.make_app()
+    people = {name: factories.make_user(name) for name in ("alice", "bob", "charlie")}
+    for user in people.values():
+        factories.make_token(user)
+    factories.make_rule("connect")
+    factories.make_rule("publish", user=people["alice"], target=("exact", "lobby"))
+    factories.make_rule("play", user=people["bob"], target=("exact", "lobby"))
+    return people

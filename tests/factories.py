@@ -1,0 +1,72 @@
+"""Rows for tests, with defaults. Alice publishes, Bob watches, Charlie may do nothing."""
+
+from base64 import b64encode
+
+from django.contrib.auth.models import Group
+
+from apps.access.models import Rule
+from apps.accounts.hashing import hash_token
+from apps.accounts.models import Token, User
+from apps.connections.models import App, Node
+from apps.streams.models import Stream
+
+NODE_ID = "Hw47@192.168.1.101"
+SESSION_ID = "/192.168.1.38:64604/192.168.1.101:8443"
+HOOK_PASSWORD = "hook-secret"
+
+
+def make_user(username="alice", *, groups=(), **fields):
+    user = User.objects.create_user(username, **fields)
+    user.groups.set([Group.objects.get_or_create(name=name)[0] for name in groups])
+    return user
+
+
+def make_token(user, token=None, label="laptop", **fields):
+    """A token whose clear text is `tok-<username>` unless given."""
+    return Token.objects.create(
+        user=user, label=label, token_hash=hash_token(token or f"tok-{user.username}"), **fields
+    )
+
+
+def make_app(key="defaultApp", *, hook_user="wcs", hook_password=HOOK_PASSWORD, **fields):
+    app = App(key=key, hook_user=hook_user if hook_password else "", **fields)
+    if hook_password:
+        app.set_hook_password(hook_password)
+    app.save()
+    return app
+
+
+def make_node(node_id=NODE_ID, *, secret=None, **fields):
+    node = Node(node_id=node_id, **fields)
+    if secret:
+        node.set_secret(secret)
+    node.save()
+    return node
+
+
+def make_stream(name="lobby", **fields):
+    return Stream.objects.create(name=name, **fields)
+
+
+def make_rule(*actions, effect="allow", user=None, group=None, guests=False, stream=None, target=None, **fields):
+    """A rule; `target` is (kind, text), for example ("prefix", "lesson-")."""
+    who = "user" if user else "group" if group else "guests" if guests else "everyone"
+    kind, text = target or ("stream" if stream else "any", "")
+    if isinstance(group, str):
+        group = Group.objects.get_or_create(name=group)[0]
+    return Rule.objects.create(
+        effect=effect,
+        who=who,
+        user=user,
+        group=group,
+        actions=list(actions),
+        target_kind=kind,
+        target=text,
+        stream=stream,
+        **fields,
+    )
+
+
+def basic(user="wcs", password=HOOK_PASSWORD):
+    """The value of an Authorization header."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()

@@ -1,0 +1,240 @@
+"""Settings, read from the environment. `docs/operations.md` lists every variable; a test compares."""
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def text(name: str, default: str = "") -> str:
+    """An environment variable, stripped."""
+    return os.environ.get(name, default).strip()
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """An environment variable that is on or off."""
+    value = text(name, "on" if default else "off").lower()
+    if value not in ("on", "off", "1", "0", "true", "false", "yes", "no"):
+        raise ImproperlyConfigured(f"{name} must be on or off, not “{value}”.")
+    return value in ("on", "1", "true", "yes")
+
+
+def items(name: str, default: str = "") -> list[str]:
+    """An environment variable that is a list, separated by commas."""
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+# What this is
+
+ENV = text("WCSGATE_ENV", "demo")
+if ENV not in ("demo", "test", "production"):
+    raise ImproperlyConfigured(f"WCSGATE_ENV must be demo, test or production, not “{ENV}”.")
+PRODUCTION = ENV == "production"
+DEBUG = False
+
+# Secrets
+
+SECRET_KEY = text("WCSGATE_SECRET_KEY") or ("" if PRODUCTION else "only-for-commands-that-keep-no-secret")
+ENCRYPTION_KEYS = items("WCSGATE_ENCRYPTION_KEYS")
+for name, value in {"WCSGATE_SECRET_KEY": SECRET_KEY, "WCSGATE_ENCRYPTION_KEYS": ENCRYPTION_KEYS}.items():
+    if PRODUCTION and not value:
+        raise ImproperlyConfigured(f"{name} must be set in production. docs/operations.md says how to make one.")
+
+# Addresses
+
+ALLOWED_HOSTS = items("WCSGATE_ALLOWED_HOSTS", "" if PRODUCTION else "127.0.0.1,localhost,[::1],testserver")
+CSRF_TRUSTED_ORIGINS = items("WCSGATE_TRUSTED_ORIGINS")
+TRUSTED_PROXIES = items("WCSGATE_TRUSTED_PROXIES")
+METRICS_NETWORKS = items("WCSGATE_METRICS_NETWORKS", "127.0.0.0/8,::1")
+
+# Postgres and broker
+
+
+def database(url: str) -> dict:
+    """Django's database settings from postgres://user:password@host:port/name?sslmode=require&host=/run/postgresql.
+
+    What follows the question mark are libpq's connection parameters; a host there may be a folder with a socket.
+    """
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", unquote(parts.hostname or "")),
+        "PORT": parts.port or "",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 3, "application_name": "wcsgate", **options},
+    }
+
+
+DATABASES = {"default": database(text("DATABASE_URL", "postgres://wcsgate@127.0.0.1:54329/wcsgate"))}
+
+CELERY_BROKER_URL = text("BROKER_URL", "redis://127.0.0.1:63799/0")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 60,
+    "unacked_restore_interval": 2,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_BEAT_SCHEDULE = {
+    # Nudges expire quickly: one that waited is no better than the next one.
+    "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
+    "forget changes": {"task": "access.forget_changes", "schedule": 3600.0, "options": {"expires": 600}},
+}
+
+# The hook path
+
+HOOK_TIME_LIMIT = float(text("WCSGATE_HOOK_TIME_LIMIT", "0.8"))  # seconds for everything the database does
+REPEAT_WINDOW = float(text("WCSGATE_REPEAT_WINDOW", "120"))  # seconds within which the same hook is a repeat
+
+# Applications
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "axes",
+    "apps.accounts",
+    "apps.streams",
+    "apps.connections",
+    "apps.access",
+    "apps.audit",
+    "apps.hooks",
+    "apps.simulator",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "wcsgate.urls"
+WSGI_APPLICATION = "wcsgate.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# People
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_SENSITIVE_PARAMETERS = ["password", "token"]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+# Pages
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = text("WCSGATE_TIME_ZONE", "UTC")
+USE_TZ = True
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(text("WCSGATE_STATIC_ROOT") or BASE_DIR / ".static")
+UNFOLD = {
+    "SITE_TITLE": "WCS Gate",
+    "SITE_HEADER": "WCS Gate",
+    "SITE_SUBHEADER": "Who may connect, publish, play and call",
+    "SITE_SYMBOL": "shield_lock",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": False, "navigation": "apps.accounts.navigation.sidebar"},
+    "DASHBOARD_CALLBACK": "apps.audit.dashboard.dashboard",
+}
+
+# The REST framework: the reference door for hooks, and its schema
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "WCS Gate",
+    "DESCRIPTION": "Hooks of Flashphoner Web Call Server, answered.",
+    "VERSION": "0.1.0",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAdminUser"],
+}
+
+# Logs: one line an entry, never a body or a secret
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": text("WCSGATE_LOG_LEVEL", "INFO")},
+    "loggers": {"axes": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+}
+
+# Browsers
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SECURE_SSL_REDIRECT = flag("WCSGATE_HTTPS_REDIRECT", default=PRODUCTION)
+SECURE_REDIRECT_EXEMPT = [r"^hooks/", r"^healthz$", r"^readyz$", r"^metrics$"]
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+if flag("WCSGATE_BEHIND_HTTPS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# Tests
+
+BROWSER = text("WCSGATE_BROWSER")
+if ENV == "test":
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS]

@@ -1,0 +1,13 @@
+"""The WSGI application: the fast door for hooks in front of Django."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wcsgate.settings")
+
+django = get_wsgi_application()
+
+from apps.hooks.door import with_fast_door  # noqa: E402 - needs Django set up
+
+application = with_fast_door(django)
