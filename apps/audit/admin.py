@@ -1,0 +1,131 @@
+"""What happened: the audit log, to browse and search. Nobody adds, changes or deletes anything here."""
+
+from django.contrib import admin
+from django.db.models import F, OuterRef, Subquery, TextField, Value
+from django.db.models.functions import Coalesce, NullIf
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.decorators import display
+
+from apps.accounts.models import User
+from apps.accounts.pages import Line, ReadOnlyAdmin, Section, find_exactly, link_to_list, page_of
+from apps.audit import filters
+from apps.audit.models import AuditEvent
+from apps.audit.narrative import body_text, headline, outcome, story
+from apps.connections.models import Node, Session
+
+OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default"}
+SEARCHED = ("username", "target", "session_id", "call_id")
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    change_form_before_template = "admin/audit_story.html"
+    list_display = ("at", "decision", "what", "why", "short_node", "client_address")
+    list_display_links = ("at", "what")
+    list_filter = (
+        filters.PeriodFilter,
+        filters.DecisionFilter,
+        filters.ReasonFilter,
+        filters.MethodFilter,
+        filters.UserFilter,
+        filters.TargetFilter,
+        filters.AppFilter,
+        filters.NodeFilter,
+        filters.SessionFilter,
+    )
+    list_filter_submit = True
+    list_select_related = False
+    search_fields = SEARCHED
+    search_help_text = "A whole user name, stream, session or call id"
+    ordering = ("-received_at", "-id")
+    sortable_by = ()
+    fieldsets = (
+        ("When and where", {"fields": (
+            "at", "method", "status", "app_key", "node", "session_id", "media_session_id", "call_id",
+            "client_address",
+        )}),
+        ("Who and what", {"fields": ("username", "action", "target")}),
+        ("Answer", {"fields": ("decision", "reason_text", "repeated", "revision")}),
+        ("Body as received, without secrets", {"fields": ("body_shown",)}),
+    )  # fmt: skip
+    empty_hint = (
+        "Every hook that WCS sends is recorded here, with its answer. "
+        "Nothing has come yet: open an app to see how to point WCS here."
+    )
+
+    def get_queryset(self, request):
+        """With the name of the node, as staff call it today; the body stays away from lists."""
+        names = Node.objects.filter(node_id=OuterRef("node_id")).values("name")
+        node = Coalesce(NullIf(Subquery(names), Value("")), F("node_id"), output_field=TextField())
+        return super().get_queryset(request).defer("body", "digest").annotate(node_name=node)
+
+    def lookup_allowed(self, lookup, value, request):
+        """The filters are all there is: other conditions would read the whole table."""
+        return any(lookup in accepted.parameters for accepted in self.list_filter)
+
+    def get_search_results(self, request, queryset, search_term):
+        return (find_exactly(queryset, search_term, SEARCHED) if search_term else queryset), False
+
+    @display(description="Time")
+    def at(self, event: AuditEvent) -> str:
+        return f"{timezone.localtime(event.received_at):%Y-%m-%d %H:%M:%S}"
+
+    @display(description="Answer", label=OUTCOME_LABELS)
+    def decision(self, event: AuditEvent) -> str:
+        return outcome(event)
+
+    @display(description="What")
+    def what(self, event: AuditEvent) -> str:
+        return headline(event) + (f" ({event.repeats + 1} times)" if event.repeats else "")
+
+    @display(description="Why")
+    def why(self, event: AuditEvent) -> str:
+        return "" if outcome(event) == "noted" else event.get_reason_display()
+
+    @display(description="Node")
+    def short_node(self, event: AuditEvent) -> str:
+        return event.node_name.rpartition("@")[2]
+
+    @display(description="Node")
+    def node(self, event: AuditEvent) -> str:
+        return event.node_name
+
+    @display(description="Repeated")
+    def repeated(self, event: AuditEvent) -> str:
+        return f"{event.repeats} times more" if event.repeats else ""
+
+    @display(description="Reason")
+    def reason_text(self, event: AuditEvent) -> str:
+        return f"{event.reason}: {event.get_reason_display()}"
+
+    @display(description="Body")
+    def body_shown(self, event: AuditEvent) -> str:
+        return format_html('<pre class="wcsgate-code">{}</pre>', body_text(event))
+
+    def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
+        if obj:
+            context |= {"story": story(obj, obj.node_name), "outcome": outcome(obj)}
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def sections(self, request, obj):
+        yield Section(
+            "Rules that decided" if obj.rule_ids else "Rules",
+            tuple(Line(text) for text in obj.rules),
+            "No rule decided it." if not obj.rule_ids else "Their sentences were not kept.",
+        )
+        session = Session.objects.filter(node_id=obj.node_id, session_id=obj.session_id).first()
+        user = User.objects.filter(pk=obj.user_id).first() if obj.user_id else None
+        yield Section(
+            "See also",
+            links=(
+                *((Line(f"User {user}", page_of(request, "accounts.user", user.pk)),) if user else ()),
+                *((Line("The session", page_of(request, "connections.session", session.pk)),) if session else ()),
+                *(self._all_of_session(request, obj) if obj.session_id else ()),
+            ),
+        )
+
+    def _all_of_session(self, request, obj):
+        return link_to_list(
+            request, "audit.auditevent", "All hooks of this session", node=obj.node_id, session=obj.session_id
+        )

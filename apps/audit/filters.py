@@ -1,0 +1,117 @@
+"""Filters of the audit log: fields of one form. None asks the log itself what there is to choose."""
+
+from datetime import datetime, timedelta
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from apps.access.reasons import REASON_TEXTS
+from apps.accounts.pages import ColumnFilter
+from apps.audit.models import Effect
+from apps.connections import admin as connections
+from apps.protocol.methods import METHODS
+
+
+class Field(ColumnFilter):
+    """A text to match exactly or, with choices, a list to choose from."""
+
+    template = "admin/filter_field.html"
+    hint = ""
+
+    def has_output(self) -> bool:
+        return True
+
+    def __init_subclass__(cls):
+        cls.parameters = (cls.parameter_name,)
+
+
+class PeriodFilter(admin.ListFilter):
+    """From, until (not included), or the last so many hours or days."""
+
+    title = "time"
+    template = "admin/filter_period.html"
+    LAST = {
+        "1h": ("last hour", 1),
+        "24h": ("last 24 hours", 24),
+        "7d": ("last 7 days", 168),
+        "30d": ("last 30 days", 720),
+    }
+    parameters = ("last", "from", "until")
+
+    def __init__(self, request, params, model, model_admin):
+        super().__init__(request, params, model, model_admin)
+        for name in self.parameters:
+            if value := params.pop(name, [""])[-1]:
+                self.used_parameters[name] = value
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self):
+        return list(self.parameters)
+
+    def choices(self, changelist):
+        return [{"value": value, "label": label} for value, (label, _) in self.LAST.items()]
+
+    def queryset(self, request, queryset):
+        used = self.used_parameters
+        if last := self.LAST.get(used.get("last")):
+            queryset = queryset.filter(received_at__gte=timezone.now() - timedelta(hours=last[1]))
+        if "from" in used:
+            queryset = queryset.filter(received_at__gte=_moment(used["from"]))
+        if "until" in used:
+            queryset = queryset.filter(received_at__lt=_moment(used["until"]))
+        return queryset
+
+
+def _moment(typed: str) -> datetime:
+    try:
+        moment = parse_datetime(typed)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise IncorrectLookupParameters(f"“{typed}” is not a date and time.")
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+
+
+class DecisionFilter(Field):
+    title, parameter_name, column = "decision", "effect", "effect"
+
+    def lookups(self, request, model_admin):
+        return Effect.choices
+
+
+class ReasonFilter(Field):
+    title, parameter_name, column = "reason", "reason", "reason"
+
+    def lookups(self, request, model_admin):
+        return [(str(reason), text) for reason, text in REASON_TEXTS.items()]
+
+
+class MethodFilter(Field):
+    title, parameter_name, column = "method", "method", "method"
+
+    def lookups(self, request, model_admin):
+        return [(name, name) for method in METHODS for name in (method.name, *method.aliases)]
+
+
+class UserFilter(Field):
+    title, parameter_name, column, hint = "user", "username", "username", "Whole user name"
+
+
+class TargetFilter(Field):
+    title, parameter_name, column, hint = "stream or number", "target", "target", "Whole name or number"
+
+
+class SessionFilter(Field):
+    title, parameter_name, column, hint = "session", "session", "session_id", "Session id"
+
+
+class AppFilter(Field, connections.AppFilter):
+    pass
+
+
+class NodeFilter(Field, connections.NodeFilter):
+    pass

@@ -1,0 +1,79 @@
+"""The record of every hook: fresh in the outbox, then in its final place."""
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from apps.access.reasons import REASON_TEXTS
+
+
+class Effect(models.TextChoices):
+    ALLOWED = "allow", "allowed"
+    REFUSED = "deny", "refused"
+
+
+class HookFields(models.Model):
+    """What both places of a record have in common. Words of WCS are plain text: a new one is never a migration."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    received_at = models.DateTimeField()
+    method = models.TextField(help_text="As it came on the wire.")
+    node_id = models.TextField("node id")
+    app_key = models.TextField("app key")
+    session_id = models.TextField("session id")
+    media_session_id = models.TextField("media session")
+    call_id = models.TextField("call")
+    status = models.TextField()
+    action = models.TextField()
+    target = models.TextField()
+    client_address = models.GenericIPAddressField("address", null=True)
+    username = models.TextField("user name")
+    effect = models.CharField("decision", max_length=5, choices=Effect.choices)
+    reason = models.TextField(choices=sorted(REASON_TEXTS.items()))
+    rule_ids = ArrayField(models.BigIntegerField(), default=list)
+    logged_rule_ids = ArrayField(models.BigIntegerField(), default=list)
+    revision = models.BigIntegerField()
+    body = models.BinaryField()
+
+    class Meta:
+        abstract = True
+
+
+class HookRecord(HookFields):
+    """One hook with its answer, freshly committed: the outbox, emptied by the workers. No secondary indexes."""
+
+    user_id = models.BigIntegerField(null=True)
+    token_id = models.BigIntegerField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.method} at {self.received_at}"
+
+
+class AuditEvent(HookFields):
+    """One hook in its final place; written once by the worker, never edited.
+
+    Every index carries the time, so that a table partitioned by it can take the place of this one.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+"
+    )
+    rules = ArrayField(models.TextField(), default=list, help_text="The deciding rules as sentences, at the time.")
+    repeats = models.PositiveIntegerField(default=0, help_text="How many more times the same hook came.")
+    last_received_at = models.DateTimeField()
+    digest = models.BinaryField(help_text="Of what makes two hooks the same.")
+
+    class Meta:
+        verbose_name = "audit event"
+        indexes = [
+            models.Index(fields=["-received_at", "-id"], name="audit_newest"),
+            models.Index(fields=["username", "-received_at"], name="audit_by_user"),
+            models.Index(fields=["target", "-received_at"], name="audit_by_target"),
+            models.Index(fields=["node_id", "session_id", "-received_at"], name="audit_by_session"),
+            models.Index(fields=["effect", "reason", "-received_at"], name="audit_by_reason"),
+            models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~models.Q(call_id="")),
+            models.Index(fields=["digest", "-received_at"], name="audit_by_digest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} by {self.username or 'guest'}"

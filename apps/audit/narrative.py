@@ -1,0 +1,61 @@
+"""What happened, told as a sentence."""
+
+import json
+
+from apps.access.reasons import REASON_TEXTS, Reason
+from apps.access.sentences import ACTION_WORDS
+from apps.audit.models import AuditEvent, Effect
+from apps.protocol.methods import Kind, find
+
+INCOMING = {
+    "receive-call": "was about to receive a call",
+    "receive-message": "was about to receive a message",
+    "receive-transfer": "was about to be transferred",
+}
+BODY_SHOWN = 100_000  # characters
+
+
+def headline(event: AuditEvent) -> str:
+    """Who did what, for example: alice asked to play “lobby”."""
+    who = event.username or "A guest"
+    method = find(event.method)
+    on_what = f" “{event.target}”" if event.target else ""
+    if method is None:
+        return f"WCS sent “{event.method}”, which is not known here"
+    if event.action == "connect":
+        return f"{who} asked to connect through app “{event.app_key}”"
+    if event.action in INCOMING:
+        return f"{who} {INCOMING[event.action]}" + (f" from{on_what}" if on_what else "")
+    if method.kind is Kind.EVENT:
+        status = f", status {event.status}" if event.status else ""
+        return f"{method.name} about {event.username or 'a guest'}" + (f" and{on_what}" if on_what else "") + status
+    if not method.refusable:
+        return f"{who} let go: {method.name}{on_what}"
+    return f"{who} asked to {ACTION_WORDS.get(event.action, event.action)}{on_what}"
+
+
+def outcome(event: AuditEvent) -> str:
+    """One word for how it was answered."""
+    if event.reason in (Reason.NOT_REFUSABLE, Reason.UNKNOWN_METHOD):
+        return "noted"
+    return "refused" if event.effect == Effect.REFUSED else "allowed"
+
+
+def story(event: AuditEvent, node: str) -> str:
+    """The whole sentence, as in: alice asked to play “lobby” on node edge-1 and was refused: no rule allows it."""
+    what = f"{headline(event)} on node {node}" if node else headline(event)
+    why = str(REASON_TEXTS.get(event.reason, event.reason))
+    if outcome(event) == "noted":
+        return f"{what}. {why}"
+    return f"{what} and was {outcome(event)}: {why[:1].lower()}{why[1:]}"
+
+
+def body_text(event: AuditEvent) -> str:
+    """The body to look at: indented if it is JSON, else as it came; never anything that cannot be shown."""
+    raw = bytes(event.body)
+    try:
+        text = json.dumps(json.loads(raw), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = raw.decode("utf-8", "backslashreplace")
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return text if len(text) <= BODY_SHOWN else f"{text[:BODY_SHOWN]}\n… and {len(text) - BODY_SHOWN} characters more"

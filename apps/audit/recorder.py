@@ -1,0 +1,185 @@
+"""The one writer of records. Writing a record is also the check that what was decided on is still true.
+
+`commit` inserts the record only if the revision, and the session where there is one, are still those that were decided
+on. So an answer is never older than the last committed change, it is durable before WCS sees it, and an ordinary hook
+costs one round trip. Statements that open or end a session do so in the same statement.
+"""
+
+import os
+from datetime import datetime
+from uuid import UUID
+
+from apps.access.facts import Decision, Identity
+from apps.access.identity import parse_address
+from apps.connections.rows import SessionRow
+from apps.connections.sessions import Sessions
+from apps.database.connection import (
+    Database,
+    Param,
+    Statement,
+    StatementFailed,
+    as_int,
+    int8,
+    int8_array,
+    text,
+    timestamp,
+    uuid,
+)
+from apps.protocol.messages import HookCall
+from apps.protocol.screening import screen, screen_text
+
+MAX_TEXT = 600
+"""Characters of a text column; what is longer is in the body, whole."""
+
+_COLUMNS = """id, received_at, method, node_id, app_key, session_id, media_session_id, call_id, status, action, target,
+    client_address, username, effect, reason, rule_ids, logged_rule_ids, body, user_id, token_id, revision"""
+_VALUES = """$1::uuid, $2::timestamptz, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::inet, $13, $14, $15, $16::bigint[],
+    $17::bigint[], $18::bytea, $19::bigint, $20::bigint, r.revision"""
+_FORMATS = (1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1)
+_INSERT = f"INSERT INTO audit_hookrecord ({_COLUMNS}) SELECT {_VALUES} FROM access_revision r"  # noqa: S608
+
+_PLAIN = Statement("record", f"{_INSERT} WHERE r.revision = $21::bigint RETURNING revision", _FORMATS)
+_IN_SESSION = Statement(
+    "record_in_session",
+    f"""{_INSERT}, connections_session s
+        WHERE r.revision = $21::bigint AND s.id = $22::bigint AND s.opening = $23::bigint AND s.ended_at IS NULL
+        RETURNING revision""",
+    (*_FORMATS, 1, 1),
+)
+_OPENING = Statement(
+    "record_opening_session",
+    f"""WITH record AS ({_INSERT} WHERE r.revision = $21::bigint RETURNING revision)
+        INSERT INTO connections_session AS s (node_id, session_id, opening, app_key, user_id, username, token_id,
+            entered_by, client_address, origin, opened_at, ended_at, end_reason)
+        SELECT $4, $6, 1, $5, $19, $13, $20, $22, $12::inet, $23, $2, NULL, '' FROM record
+        ON CONFLICT (node_id, session_id) DO UPDATE SET opening = s.opening + 1, app_key = excluded.app_key,
+            user_id = excluded.user_id, username = excluded.username, token_id = excluded.token_id,
+            entered_by = excluded.entered_by, client_address = excluded.client_address, origin = excluded.origin,
+            opened_at = excluded.opened_at, ended_at = NULL, end_reason = ''
+        RETURNING id, opening""",  # noqa: S608 - constants
+    (*_FORMATS, 0, 0),
+)
+_ENDING = Statement(
+    "record_ending_session",
+    f"""WITH record AS ({_INSERT} WHERE r.revision = $21::bigint RETURNING revision),
+        ended AS (UPDATE connections_session SET ended_at = $2, end_reason = $22
+            WHERE node_id = $4 AND session_id = $6 AND app_key = $5 AND ended_at IS NULL
+                AND EXISTS (SELECT FROM record))
+        SELECT revision FROM record""",  # noqa: S608 - constants
+    (*_FORMATS, 0),
+)
+_REVISION = Statement("revision", "SELECT revision FROM access_revision", ())
+
+ENDS_SESSION = {"ConnectionStatusEvent": ("DISCONNECTED", "FAILED")}
+
+
+def new_id(now: datetime) -> UUID:
+    """An id for a record: a UUID of version 7, so that ids made later sort later."""
+    milliseconds = int(now.timestamp() * 1000)
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+class Recorder:
+    """Writes records, and with them what hooks do to sessions."""
+
+    def __init__(self, database: Database, sessions: Sessions) -> None:
+        self._database = database
+        self._sessions = sessions
+
+    def commit(
+        self,
+        record_id: UUID,
+        call: HookCall,
+        body: bytes,
+        decision: Decision,
+        identity: Identity,
+        session: SessionRow | None,
+        *,
+        revision: int,
+        received_at: datetime,
+        token_name: str,
+        deadline: float,
+    ) -> bool:
+        """Record a hook with its decision, durably. False if what was decided on is no longer true; then nothing is
+        recorded, and the session is looked up again next time.
+
+        Raises Unavailable or StatementFailed.
+        """
+        user = identity.user
+        by_session = session if session is not None and session.app_key == call.app_key and not user else None
+        username = user.username if user else by_session.username if by_session else ""
+        user_id = user.id if user else by_session.user_id if by_session else None
+        params: list[Param] = [
+            uuid(record_id),
+            timestamp(received_at),
+            text(call.wire_name[:MAX_TEXT]),
+            text(call.node_id),
+            text(call.app_key),
+            text(call.session_id),
+            text(call.media_session_id),
+            text(call.call_id),
+            text(call.status[:MAX_TEXT]),
+            text(call.action),
+            text(screen_text(call.target)[:MAX_TEXT]),
+            _address(call),
+            text(username),
+            b"allow" if decision.allowed else b"deny",
+            text(decision.reason),
+            int8_array(decision.rule_ids),
+            int8_array(decision.logged_rule_ids),
+            screen(body, call.wire, token_name),
+            int8(user_id) if user_id is not None else None,
+            int8(identity.token.id) if identity.token else None,
+            int8(revision),
+        ]
+        statement, more = self._statement(call, decision, identity, session)
+        try:
+            rows = self._database.run(statement, params + more, deadline)
+        except StatementFailed as error:
+            if error.sqlstate != "23505":
+                raise
+            rows = [()]  # the record is there already: a connection broke after it was written, and we came again
+        if not rows or statement in (_OPENING, _ENDING):
+            self._sessions.forget(call.node_id, call.session_id)
+        if rows and rows[0] and statement is _OPENING:
+            self._sessions.remember(call.node_id, call.session_id, _opened(call, identity, rows[0]))
+        return bool(rows)
+
+    def revision(self, deadline: float) -> int:
+        """The database's revision now."""
+        rows = self._database.run(_REVISION, [], deadline)
+        return as_int(rows[0][0]) if rows else 0
+
+    def _statement(
+        self, call: HookCall, decision: Decision, identity: Identity, session: SessionRow | None
+    ) -> tuple[Statement, list[Param]]:
+        name = call.method.name if call.method else ""
+        if name == "connect" and decision.allowed and call.node_id and call.session_id:
+            return _OPENING, [text(identity.entered_by or "rest"), text(call.origin[:255])]
+        if call.status in ENDS_SESSION.get(name, ()):
+            return _ENDING, [text(f"{call.status} {call.info}".strip()[:255])]
+        if session is not None and not session.ended:
+            return _IN_SESSION, [int8(session.id), int8(session.opening)]
+        return _PLAIN, []
+
+
+def _opened(call: HookCall, identity: Identity, row: tuple[bytes | None, ...]) -> SessionRow:
+    user = identity.user
+    return SessionRow(
+        id=as_int(row[0]),
+        opening=as_int(row[1]),
+        app_key=call.app_key,
+        user_id=user.id if user else None,
+        username=user.username if user else "",
+        token_id=identity.token.id if identity.token else None,
+        entered_by=identity.entered_by or "rest",
+        origin=call.origin[:255],
+    )
+
+
+def _address(call: HookCall) -> Param:
+    address = parse_address(call.client_address)
+    return str(address).partition("%")[0].encode() if address is not None else None  # inet has no scope ids

@@ -1,0 +1,1 @@
+"""The doors: where WCS asks and gets its answer."""

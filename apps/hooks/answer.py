@@ -1,0 +1,135 @@
+"""The flow of one hook: read it, check the caller, decide, record, answer. Knows no web framework."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from http import HTTPStatus
+
+from django.conf import settings
+
+from apps.access.engine import decide
+from apps.access.snapshot import SnapshotKeeper, facts_for, snapshot_keeper
+from apps.audit.recorder import Recorder, new_id
+from apps.connections.sessions import Sessions
+from apps.database.connection import StatementFailed, Unavailable
+from apps.database.hook_path import hook_database
+from apps.hooks.authentication import CallerRefused, authenticate, caller_address
+from apps.hooks.replies import Answer, log_in, problem, reply
+from apps.protocol.messages import MAX_BYTES, HookCall, HookTooLarge, MalformedHook
+from apps.protocol.methods import EITHER, SESSION, find
+
+logger = logging.getLogger(__name__)
+
+
+class AccessKeepsChanging(Exception):
+    """Rules or sessions changed under every attempt to decide, until the time was up."""
+
+
+def answer(wire_name: str, environ: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
+    """Answer one hook.
+
+    Takes the method as in the address, the request's headers as CGI variables, and the raw body. Whatever fails,
+    the answer is not 200: nobody is let in by a fault.
+    """
+    if environ["REQUEST_METHOD"] != "POST":
+        return problem(HTTPStatus.METHOD_NOT_ALLOWED, "not-post", "Hooks are sent with POST.", ("Allow", "POST"))
+    if not _is_json(environ.get("CONTENT_TYPE", "")):
+        return problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "A hook has the content type application/json, in UTF-8."
+        )
+    try:
+        return _gate().answer(wire_name, environ, body, now=now)
+    except HookTooLarge as error:
+        return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", str(error))
+    except MalformedHook as error:
+        return problem(HTTPStatus.BAD_REQUEST, "malformed", str(error))
+    except CallerRefused as error:
+        logger.warning("A hook %r from %r was refused: %s", wire_name[:50], caller_address(environ), error)
+        return log_in() if error.login_wanted else problem(HTTPStatus.FORBIDDEN, "caller-refused", str(error))
+    except (Unavailable, StatementFailed, AccessKeepsChanging) as error:
+        logger.error("A hook %r could not be decided: %s", wire_name[:50], error)
+        return problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, "could-not-decide", "The hook could not be decided and recorded in time."
+        )
+    except Exception:
+        logger.exception("A hook %r met a fault in WCS Gate", wire_name[:50])
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "fault", "WCS Gate met a fault of its own.")
+
+
+class Gate:
+    """What answering needs in this process: the snapshot, the sessions and the recorder."""
+
+    def __init__(self, keeper: SnapshotKeeper, sessions: Sessions, recorder: Recorder) -> None:
+        self._keeper = keeper
+        self._sessions = sessions
+        self._recorder = recorder
+
+    def answer(self, wire_name: str, environ: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
+        """Read, check the caller, decide and record; once, unless access changes under us."""
+        call = HookCall.from_payload(wire_name, find(wire_name), body)
+        deadline = time.monotonic() + settings.HOOK_TIME_LIMIT
+        record_id = new_id(now)
+        snapshot = self._keeper.current(deadline)
+        while time.monotonic() < deadline:
+            revision = snapshot.revision  # read before anything else of it: see Snapshot
+            app = snapshot.apps.by_name.get(call.app_key)
+            node = snapshot.nodes.by_name.get(call.node_id)
+            try:
+                authenticate(app, node, snapshot, environ, body)
+            except CallerRefused:  # a login or network set a moment ago may not have reached this process yet
+                if self._recorder.revision(deadline) == revision:
+                    raise
+                snapshot = self._keeper.other_than(revision, deadline)
+                continue
+            session = self._session(call, deadline)
+            facts = facts_for(call, snapshot, session, app, now)
+            decision = decide(call, facts)
+            if self._recorder.commit(
+                record_id,
+                call,
+                body,
+                decision,
+                facts.identity,
+                session,
+                revision=revision,
+                received_at=now,
+                token_name=app.token_name if app else "token",
+                deadline=deadline,
+            ):
+                if decision.failed_rule_ids:
+                    logger.error("Rules %s raised an error while deciding", decision.failed_rule_ids)
+                return reply(call, body, decision)
+            if self._recorder.revision(deadline) != revision:
+                snapshot = self._keeper.other_than(revision, deadline)
+        raise AccessKeepsChanging("Access kept changing.")
+
+    def _session(self, call: HookCall, deadline: float):
+        if call.method is not None and call.method.identity in (SESSION, EITHER):
+            return self._sessions.find(call.node_id, call.session_id, deadline)
+        return None
+
+
+@lru_cache(maxsize=1)
+def _gate() -> Gate:
+    sessions = Sessions(hook_database())
+    return Gate(snapshot_keeper(), sessions, Recorder(hook_database(), sessions))
+
+
+def read_body(read: Callable[[int], bytes], content_length: str) -> bytes:
+    """The body of a request, or one byte more than is allowed where it is longer."""
+    try:
+        length = int(content_length or MAX_BYTES + 1)
+    except ValueError:
+        length = 0
+    return read(max(0, min(length, MAX_BYTES + 1)))
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, _, parameters = content_type.lower().partition(";")
+    return media_type.strip() == "application/json" and parameters.replace(" ", "") in (
+        "",
+        "charset=utf-8",
+        'charset="utf-8"',
+    )

@@ -1,0 +1,99 @@
+"""Who may call us: the HTTP Basic login of the app, the signature of the node, and networks.
+
+Whatever is configured must hold. `Authorization` has room for one scheme, so where an app has a login and its node a
+signing secret, either is accepted. Where nothing is configured, only this computer may call.
+"""
+
+import hmac
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from apps.access.compile import Snapshot
+from apps.access.identity import in_networks
+from apps.access.rows import AppRow, NodeRow
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
+
+
+class CallerRefused(Exception):
+    """The caller is not one of our WCS nodes. `login_wanted` says that an HTTP Basic login would be."""
+
+    def __init__(self, detail: str, *, login_wanted: bool = False) -> None:
+        super().__init__(detail)
+        self.login_wanted = login_wanted
+
+
+def authenticate(
+    app: AppRow | None, node: NodeRow | None, snapshot: Snapshot, environ: Mapping[str, str], body: bytes
+) -> None:
+    """Raises CallerRefused unless the caller may call for this app and node.
+
+    A caller that names no known app must have the login of some app, or be this computer; then its hook is at least
+    recorded as one for an unknown app.
+    """
+    address = caller_address(environ)
+    for networks in (app.networks if app else (), node.networks if node else ()):
+        if networks and not in_networks(address, networks):
+            raise CallerRefused("Hooks for this app or node are not accepted from this address.")
+    given = environ.get("HTTP_AUTHORIZATION", "").encode()
+    if app is not None:
+        _authenticate_for(app, node, address, given, body)
+    elif not (in_networks(address, LOOPBACK) or _is_one_of(given, _every_login(snapshot))):
+        raise CallerRefused("No such app is known here, and the caller is not known either.")
+
+
+def caller_address(environ: Mapping[str, str]) -> str:
+    """The address of the caller: of the connection, or what trusted proxies say it is behind.
+
+    A request that came through a proxy nobody told us about has no address: it must not pass for this computer.
+    """
+    address = environ.get("REMOTE_ADDR", "")
+    if not any(environ.get(name) for name in _FORWARDED):
+        return address
+    if not in_networks(address, settings.TRUSTED_PROXIES):
+        return ""
+    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+        address = hop.strip()
+        if not in_networks(address, settings.TRUSTED_PROXIES):
+            return address
+    return ""
+
+
+def _authenticate_for(app: AppRow, node: NodeRow | None, address: str, given: bytes, body: bytes) -> None:
+    secrets = node.secrets if node else ()
+    if app.basic or secrets:
+        if not (_is_one_of(given, app.basic) or _is_signature(given, secrets, body)):
+            wanted = "login" if app.basic else "signature"
+            raise CallerRefused(f"The {wanted} of this hook is missing or wrong.", login_wanted=bool(app.basic))
+    elif not (app.networks or (node and node.networks) or in_networks(address, LOOPBACK)):
+        raise CallerRefused("This app accepts hooks from its own computer only, until a login or network is set.")
+
+
+def _every_login(snapshot: Snapshot) -> tuple[bytes, ...]:
+    return tuple(login for app in list(snapshot.apps.by_id.values()) for login in app.basic)
+
+
+def _is_one_of(given: bytes, accepted: tuple[bytes, ...]) -> bool:
+    """Compared with every one in constant time; an empty one (a secret that cannot be read) matches nothing."""
+    scheme, _, credentials = given.partition(b" ")
+    if scheme.lower() != b"basic":
+        return False
+    given = b"Basic " + credentials.strip()
+    return sum(hmac.compare_digest(given, login) and bool(login) for login in accepted) > 0
+
+
+def _is_signature(given: bytes, secrets: tuple[bytes, ...], body: bytes) -> bool:
+    """`Authorization: WCS <hash>`, the HMAC-MD5 of the raw body in hex (protocol.md 1.1)."""
+    scheme, _, digest = given.partition(b" ")
+    if scheme.lower() != b"wcs":
+        return False
+    digest = digest.strip().lower()
+    return (
+        sum(
+            hmac.compare_digest(digest, hmac.new(secret, body, "md5").hexdigest().encode()) and bool(secret)
+            for secret in secrets
+        )
+        > 0
+    )

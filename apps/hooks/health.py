@@ -1,0 +1,77 @@
+"""Whether we are well: for load balancers, orchestrators and Prometheus."""
+
+import time
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from apps.access.identity import in_networks
+from apps.access.snapshot import snapshot_keeper
+from apps.database.connection import Unavailable
+from apps.hooks.authentication import caller_address
+
+_NUMBERS = """
+    SELECT (SELECT revision FROM access_revision),
+           (SELECT count(*) FROM (SELECT FROM audit_hookrecord LIMIT 100000) AS waiting),
+           (SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)
+              FROM (SELECT received_at FROM audit_hookrecord ORDER BY id LIMIT 1) AS oldest)
+"""
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 while this process runs."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when hooks can be decided: the database answers and the rules are loaded; else 503 with a sentence."""
+    try:
+        revision, waiting, oldest = _numbers()
+        snapshot_keeper().current(time.monotonic() + settings.HOOK_TIME_LIMIT)
+    except (DatabaseError, Unavailable):
+        detail = "The database does not answer, or the rules are not loaded yet."
+        return JsonResponse({"error": "not-ready", "detail": detail}, status=503)
+    return JsonResponse(
+        {"status": "ready", "revision": revision, "records_waiting": waiting, "oldest_waiting_s": round(oldest, 1)}
+    )
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Numbers for Prometheus, for the networks in WCSGATE_METRICS_NETWORKS."""
+    if not in_networks(caller_address(request.META), settings.METRICS_NETWORKS):
+        return JsonResponse(
+            {"error": "not-for-you", "detail": "Add your network to WCSGATE_METRICS_NETWORKS."}, status=403
+        )
+    registry = CollectorRegistry()
+    registry.register(_Gauges())
+    return HttpResponse(generate_latest(registry), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class _Gauges:
+    """The numbers as gauges. They come from the database, so that every process gives the same."""
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            revision, waiting, oldest = _numbers()
+        except DatabaseError:
+            yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
+            return
+        yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 1)
+        yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", revision)
+        yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", waiting)
+        yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
+
+
+def _numbers() -> tuple[int, int, float]:
+    with connection.cursor() as cursor:
+        cursor.execute(_NUMBERS)
+        revision, waiting, oldest = cursor.fetchone()
+    return revision, waiting, float(oldest or 0)

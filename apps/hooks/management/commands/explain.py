@@ -1,0 +1,54 @@
+"""manage.py explain METHOD BODY.json [--as USER] [--json]"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from apps.access.explain import explain
+from apps.access.snapshot import load
+from apps.connections.sessions import Sessions
+from apps.database.connection import Unavailable, conninfo_of
+from apps.database.hook_path import hook_database
+from apps.protocol.messages import HookCall, HookTooLarge, MalformedHook
+from apps.protocol.methods import find
+
+
+class Command(BaseCommand):
+    help = "Say how a hook would be decided now, and why. Nothing is recorded or changed."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("method", help="as in the hook's address, for example publishStream")
+        parser.add_argument("body", help="a file with the hook's body as JSON; - for standard input")
+        parser.add_argument("--as", dest="user", metavar="USER", help="decide as if this user had been recognised")
+        parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            call = HookCall.from_payload(options["method"], find(options["method"]), _read(options["body"]))
+            with psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True) as connection:
+                snapshot = load(connection)
+            session = Sessions(hook_database()).find(call.node_id, call.session_id, time.monotonic() + 5)
+            user = snapshot.users.by_name.get(options["user"] or "")
+            if options["user"] and user is None:
+                raise CommandError(f"There is no user “{options['user']}”.")
+            explanation = explain(call, snapshot, session, now=timezone.now(), as_user=user)
+        except (HookTooLarge, MalformedHook) as error:
+            raise CommandError(str(error)) from None
+        except (psycopg.OperationalError, Unavailable) as error:
+            raise CommandError(f"The database does not answer: {error}") from None
+        text = json.dumps(explanation.as_dict(), ensure_ascii=False, indent=2) if options["json"] else str(explanation)
+        self.stdout.write(text)
+
+
+def _read(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise CommandError(f"The file {name} cannot be read: {error.strerror}.") from None

@@ -1,0 +1,352 @@
+"""From the outbox into the audit log: everything exactly once, repeats folded, and names that outlive their bearers."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, connection, connections
+from django.utils import timezone
+
+from apps.access.models import AccessRevision
+from apps.audit import mover
+from apps.audit.models import AuditEvent, HookRecord
+from apps.audit.mover import move_batch
+from apps.audit.recorder import new_id
+from apps.audit.tasks import move_records
+from apps.connections.models import Node
+from tests import factories
+from tests.hooks.processes import recorded
+
+START = timezone.now() - timedelta(hours=1)
+
+
+def make_record(number=0, *, seconds=None, **fields):
+    """A record; its number tells it apart from others, and when it came."""
+    at = START + timedelta(seconds=number if seconds is None else seconds)
+    defaults = {
+        "id": new_id(at),
+        "received_at": at,
+        "method": "publishStream",
+        "node_id": factories.NODE_ID,
+        "app_key": "defaultApp",
+        "session_id": factories.SESSION_ID,
+        "media_session_id": f"media-{number}",
+        "call_id": "",
+        "status": "PENDING",
+        "action": "publish",
+        "target": "lobby",
+        "client_address": "192.168.1.38",
+        "username": "alice",
+        "effect": "allow",
+        "reason": "allowed-by-rule",
+        "revision": 7,
+        "body": b'{"name":"lobby"}',
+    }
+    return HookRecord.objects.create(**{**defaults, **fields})
+
+
+@pytest.fixture
+def database(transactional_db):
+    """A database to commit to."""
+
+
+@pytest.fixture
+def folded(database):
+    """Moves records that differ as told, half a second apart; gives the repeats of the events, oldest first."""
+
+    def folded(*differences, seconds=0.5):
+        for number, difference in enumerate(differences):
+            make_record(**{"seconds": number * seconds, **difference})
+        move_batch()
+        assert not recorded()
+        return [event.repeats for event in AuditEvent.objects.order_by("received_at", "id")]
+
+    return folded
+
+
+# Everything, once
+
+
+def test_everything_is_moved_as_it_is(database):
+    record = make_record(logged_rule_ids=[], body=b'{"name":"lobby","weight":1.0}')
+    assert move_batch() == 1
+    assert not recorded()
+    event = AuditEvent.objects.values().get()
+    for field in HookRecord._meta.get_fields():
+        if field.name not in ("token_id", "body"):
+            assert event[field.name] == getattr(record, field.name), field.name
+    assert bytes(event["body"]) == record.body
+    assert (event["last_received_at"], event["repeats"], event["rules"]) == (record.received_at, 0, [])
+
+
+def test_what_the_gate_recorded_can_be_moved(wcs, school):
+    wcs.hook("connect", custom={"token": "tok-alice"})
+    wcs.hook("publishStream", name="lobby")
+    wcs.hook("publishStream", name="elsewhere")
+    wcs.hook("OnHologramEvent")
+    assert move_batch() == 4
+    events = AuditEvent.objects.order_by("received_at")
+    assert [(event.method, event.effect, event.username) for event in events] == [
+        ("connect", "allow", "alice"),
+        ("publishStream", "allow", "alice"),
+        ("publishStream", "deny", "alice"),
+        ("OnHologramEvent", "allow", ""),
+    ]
+
+
+def test_the_oldest_go_first_and_no_more_than_asked_for(database):
+    for number in (3, 1, 2):
+        make_record(number)
+    assert [move_batch(2), move_batch(2), move_batch(2)] == [2, 1, 0]
+    assert AuditEvent.objects.count() == 3
+
+
+def test_a_task_empties_the_outbox(database, monkeypatch):
+    monkeypatch.setattr("apps.audit.tasks.BATCH", 2)
+    monkeypatch.setattr("apps.audit.tasks.move_batch", lambda: move_batch(2))
+    for number in range(5):
+        make_record(number)
+    assert move_records(said_by_a_newer_version=True) == 5
+    assert move_records() == 0
+
+
+def test_two_movers_at_once_move_everything_once(database):
+    records = [make_record(number).id for number in range(300)]
+    moved = []
+    more = threading.Event()
+
+    def move():
+        try:
+            while recorded():
+                moved.append(move_batch(10))
+        finally:
+            connections.close_all()
+            more.set()
+
+    threads = [threading.Thread(target=move) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(moved) == 300
+    assert set(AuditEvent.objects.values_list("id", flat=True)) == set(records)
+    assert set(AuditEvent.objects.values_list("repeats", flat=True)) == {0}
+
+
+def test_a_mover_at_work_keeps_others_from_it(database):
+    make_record()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [mover._ONE_MOVER])
+        results = []
+
+        def move():
+            results.append(move_batch())
+            connections.close_all()
+
+        thread = threading.Thread(target=move)
+        thread.start()
+        thread.join()
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [mover._ONE_MOVER])
+    assert results == [0]
+    assert len(recorded()) == 1
+    assert move_batch() == 1
+
+
+@pytest.mark.parametrize("table", ["audit_auditevent", "audit_hookrecord", "accounts_token", "connections_node"])
+def test_a_mover_that_breaks_down_half_way_moves_nothing_and_loses_nothing(database, table):
+    """At whatever table it was: Postgres itself refuses there."""
+    token = factories.make_token(factories.make_user())
+    node = factories.make_node()
+    for number in range(3):
+        make_record(number, token_id=token.id)
+    verb = {"audit_auditevent": "INSERT", "audit_hookrecord": "DELETE"}.get(table, "UPDATE")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""CREATE FUNCTION break_down() RETURNS trigger LANGUAGE plpgsql
+                    AS $$ BEGIN RAISE EXCEPTION 'broke down'; END $$;
+                CREATE TRIGGER break_down AFTER {verb} ON {table} EXECUTE FUNCTION break_down()"""
+        )
+        try:
+            with pytest.raises(DatabaseError, match="broke down"):
+                move_batch()
+        finally:
+            cursor.execute(f"DROP TRIGGER break_down ON {table}; DROP FUNCTION break_down()")
+    token.refresh_from_db()
+    node.refresh_from_db()
+    assert (len(recorded()), AuditEvent.objects.count()) == (3, 0)
+    assert (token.last_used_at, node.last_seen_at) == (None, None)
+    assert move_batch() == 3
+    assert AuditEvent.objects.count() == 3
+
+
+def test_a_record_that_was_moved_before_is_not_counted_as_a_repeat(database):
+    record = make_record()
+    move_batch()
+    record.save(force_insert=True)
+    assert move_batch() == 1
+    assert AuditEvent.objects.get().repeats == 0
+    assert not recorded()
+
+
+def test_bodies_need_not_be_json(database):
+    bodies = (b"", b"\x00\xff\xfe", b"{", "Zoë".encode("latin-1"), b'"\\ud800"')
+    for number, body in enumerate(bodies):
+        make_record(number, body=body)
+    assert move_batch() == len(bodies)
+    assert [bytes(event.body) for event in AuditEvent.objects.order_by("received_at")] == list(bodies)
+
+
+# Repeats
+
+
+def test_the_same_hook_again_is_counted_on_the_first(folded):
+    assert folded({}, {}, {}, {}) == [3]
+    event = AuditEvent.objects.get()
+    assert event.received_at == START
+    assert event.last_received_at == START + timedelta(seconds=1.5)
+
+
+def test_it_makes_no_difference_whether_they_are_moved_together(folded):
+    assert folded({}, {}) == [1]
+    assert folded({"seconds": 2}) == [2]
+    assert folded({"seconds": 3}, {"seconds": 4}) == [4]
+    assert AuditEvent.objects.get().last_received_at == START + timedelta(seconds=4)
+
+
+def test_another_spelling_of_the_method_is_a_repeat(folded):
+    assert folded({"method": "sendDtmf"}, {"method": "SENDDTMF"}) == [1]
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"effect": "deny"},
+        {"reason": "started-by-rest-api"},
+        {"status": "FAILED"},
+        {"method": "playStream"},
+        {"media_session_id": "another"},
+        {"call_id": "another"},
+        {"session_id": "another"},
+        {"node_id": "another"},
+        {"app_key": "another"},
+        {"body": b'{"name":"lobby" }'},
+        {"username": "bob"},
+        {"user_id": 5},
+        {"rule_ids": [5]},
+        {"logged_rule_ids": [5]},
+    ],
+    ids=lambda difference: next(iter(difference)),
+)
+def test_what_differs_is_no_repeat(folded, difference):
+    assert folded({}, difference, {}, difference) == [1, 1]
+
+
+def test_two_people_at_the_same_address_are_two_events(wcs, school):
+    """Their bodies are the same once their tokens are left out."""
+    factories.make_rule("play")
+    for token in ("tok-alice", "tok-bob", "tok-alice"):
+        wcs.hook("playHLS", name="lobby", sessionId="test-HLS", token=token)
+    move_batch()
+    assert {(event.username, event.repeats) for event in AuditEvent.objects.all()} == {("alice", 1), ("bob", 0)}
+
+
+def test_what_comes_later_than_the_window_is_an_event_of_its_own(folded, settings):
+    settings.REPEAT_WINDOW = 10
+    assert folded({}, {"seconds": 10}, {"seconds": 20.5}, {"seconds": 21}) == [1, 1]
+
+
+def test_what_keeps_coming_keeps_being_a_repeat(folded, settings):
+    settings.REPEAT_WINDOW = 10
+    assert folded(*[{}] * 8, seconds=9) == [7]
+
+
+# What it adds
+
+
+def test_the_sentences_of_the_rules_are_copied_and_outlive_them(wcs, school):
+    rule = school["alice"].rules.get()
+    noted = factories.make_rule("publish", effect="deny", enforced=False)
+    sentences = [str(rule), str(noted)]
+    wcs.hook("connect", custom={"token": "tok-alice"})
+    wcs.hook("publishStream", name="lobby")
+    move_batch()
+    event = AuditEvent.objects.get(method="publishStream")
+    assert event.rules == sentences
+    rule.delete()
+    noted.delete()
+    event.refresh_from_db()
+    assert event.rules == sentences
+
+
+def test_a_rule_that_went_before_the_move_is_named_by_its_number(database):
+    make_record(rule_ids=[4711])
+    move_batch()
+    assert AuditEvent.objects.get().rules == ["Rule 4711, removed meanwhile"]
+
+
+def test_the_name_of_the_user_outlives_the_user(wcs, school):
+    wcs.hook("connect", custom={"token": "tok-alice"})
+    move_batch()
+    assert AuditEvent.objects.get().user == school["alice"]
+    school["alice"].delete()
+    event = AuditEvent.objects.get()
+    assert (event.user, event.username) == (None, "alice")
+
+
+def test_a_user_who_went_before_the_move_is_no_obstacle(database):
+    make_record(user_id=4711, token_id=4711)
+    assert move_batch() == 1
+    assert AuditEvent.objects.get().username == "alice"
+
+
+def test_tokens_say_when_they_were_last_used(database):
+    alice, bob, charlie = (factories.make_token(factories.make_user(name)) for name in ("alice", "bob", "charlie"))
+    for number, token in enumerate([alice, bob, alice, bob]):
+        make_record(number, token_id=token.id)
+    move_batch()
+    for token, last_used in ((alice, 2), (bob, 3), (charlie, None)):
+        token.refresh_from_db()
+        assert token.last_used_at == (None if last_used is None else START + timedelta(seconds=last_used))
+
+
+def test_nodes_appear_with_their_first_hook(database):
+    make_record(0, node_id="first@192.0.2.1")
+    make_record(60, node_id="first@192.0.2.1")
+    make_record(30, node_id="second@192.0.2.2")
+    make_record(40, node_id="")
+    move_batch(1)
+    assert list(Node.objects.values_list("node_id", flat=True)) == ["first@192.0.2.1"]
+    move_batch()
+    times = {node.node_id: (node.first_seen_at, node.last_seen_at) for node in Node.objects.all()}
+    assert times == {
+        "first@192.0.2.1": (START, START + timedelta(seconds=60)),
+        "second@192.0.2.2": (START + timedelta(seconds=30),) * 2,
+    }
+
+
+def test_a_node_that_staff_entered_is_seen_too(database):
+    node = factories.make_node("first@192.0.2.1", name="edge-1")
+    make_record(5, node_id="first@192.0.2.1")
+    move_batch()
+    node.refresh_from_db()
+    assert (node.name, node.first_seen_at) == ("edge-1", START + timedelta(seconds=5))
+    assert node.last_seen_at == START + timedelta(seconds=5)
+
+
+def test_what_is_moved_late_does_not_set_the_clock_back(database):
+    seen_at = timezone.now()
+    node = factories.make_node("first@192.0.2.1", first_seen_at=START - timedelta(days=1), last_seen_at=seen_at)
+    make_record(node_id="first@192.0.2.1")
+    move_batch()
+    node.refresh_from_db()
+    assert (node.first_seen_at, node.last_seen_at) == (START - timedelta(days=1), seen_at)
+
+
+def test_noting_all_that_changes_nobodys_access(database):
+    token = factories.make_token(factories.make_user())
+    factories.make_node()
+    revision = AccessRevision.objects.get().revision
+    for number in range(3):
+        make_record(number, token_id=token.id)
+    move_batch()
+    assert AccessRevision.objects.get().revision == revision

@@ -1,0 +1,54 @@
+"""What the hooks' tests share: other processes, and what was recorded."""
+
+import json
+from datetime import UTC, datetime
+
+from django.conf import settings
+
+from apps.access.snapshot import SnapshotKeeper
+from apps.audit.models import HookRecord
+from apps.audit.recorder import Recorder
+from apps.connections.sessions import Sessions
+from apps.database.connection import Database, conninfo_of
+from apps.hooks.answer import Gate
+
+
+def conninfo():
+    """The connection string of the test database."""
+    return conninfo_of(settings.DATABASES["default"])
+
+
+class Process:
+    """A Gate as another process has it: with a snapshot, a memory of sessions and a connection of its own."""
+
+    def __init__(self, wcs, *, database=None, keeper=None, recorder=Recorder):
+        self._wcs = wcs
+        self.keeper = keeper or SnapshotKeeper(conninfo())
+        self.database = Database(database or conninfo())
+        sessions = Sessions(self.database)
+        self.gate = Gate(self.keeper, sessions, recorder(self.database, sessions))
+
+    def hook(self, method, **members):
+        """Send a hook with the common members and these; gives the Answer."""
+        body = json.dumps({**self._wcs.common, **members}).encode()
+        return self.gate.answer(method, self._wcs.environ, body, now=datetime.now(UTC))
+
+    def reason(self, method, **members):
+        """Send a hook and give the reason of its refusal, or "" where it is allowed."""
+        result = self.hook(method, **members)
+        return "" if result.status == 200 else json.loads(result.body)["error"]
+
+    def stop(self):
+        self.keeper.stop()
+        self.database.close()
+
+
+def recorded(**conditions):
+    """What the records that meet these conditions say, oldest first."""
+    return list(HookRecord.objects.filter(**conditions).order_by("id"))
+
+
+def the_record(**conditions):
+    """The only such record."""
+    (record,) = recorded(**conditions)
+    return record
