@@ -1,0 +1,200 @@
+"""The audit log: read-only, searchable, and never asked for more than a page."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.access.reasons import Reason
+from apps.audit.models import AuditEvent
+from apps.audit.narrative import body_text, headline, story
+from tests import factories
+from tests.admin.conftest import make_event, make_session
+
+LOG = "/admin/audit/auditevent/"
+
+
+def found(browser, **query):
+    return set(browser.get(LOG, query).context["cl"].result_list)
+
+
+def page_of(event):
+    return reverse("admin:audit_auditevent_change", args=[event.pk])
+
+
+def test_nobody_adds_changes_or_deletes(root, audrey):
+    event = make_event()
+    for browser in (root, audrey):
+        assert browser.get(f"{LOG}add/").status_code == 403
+        assert browser.post(page_of(event), {"username": "bob"}).status_code == 403
+        assert browser.post(page_of(event).replace("change", "delete"), {"post": "yes"}).status_code == 403
+        browser.post(LOG, {"action": "delete_selected", "_selected_action": [event.pk], "post": "yes"})
+    assert AuditEvent.objects.get().username == "charlie"
+
+
+def test_the_newest_are_first(audrey):
+    now = timezone.now()
+    events = [make_event(received_at=now - timedelta(minutes=minutes)) for minutes in (5, 1, 9)]
+    listed = list(audrey.get(LOG).context["cl"].result_list)
+    assert listed == [events[1], events[0], events[2]]
+
+
+@pytest.mark.parametrize(
+    ("field", "query"),
+    [
+        ({"method": "call"}, {"method": "call"}),
+        ({"username": "alice"}, {"username": "alice"}),
+        ({"target": "door"}, {"target": "door"}),
+        ({"app_key": "school"}, {"app": "school"}),
+        ({"node_id": "edge"}, {"node": "edge"}),
+        ({"session_id": "s-7"}, {"session": "s-7"}),
+        ({"effect": "allow"}, {"effect": "allow"}),
+        ({"reason": Reason.BAD_TOKEN}, {"reason": "bad-token"}),
+        ({"username": "alice"}, {"q": "alice"}),
+        ({"target": "+43 1"}, {"q": " +43 1 "}),
+        ({"session_id": "s-7"}, {"q": "s-7"}),
+        ({"call_id": "c-7"}, {"q": "c-7"}),
+        ({"call_id": "c-7"}, {"q": "c-7", "effect": "deny", "last": "24h"}),
+    ],
+)
+def test_filters_and_search_find(audrey, field, query):
+    event = make_event(**field)
+    make_event()
+    assert found(audrey, **query) == {event}
+
+
+def test_time_is_filtered_from_and_until(audrey):
+    now = timezone.now()
+    old, new = make_event(received_at=now - timedelta(days=3)), make_event()
+    border = f"{timezone.localtime(now - timedelta(days=2)):%Y-%m-%dT%H:%M}"
+    assert found(audrey, **{"from": border}) == {new}
+    assert found(audrey, until=border) == {old}
+    assert found(audrey, last="24h") == {new}
+    assert found(audrey, last="7d") == {new, old}
+
+
+def test_a_time_that_is_none_and_a_page_too_far_do_no_harm(audrey):
+    make_event()
+    assert audrey.get(LOG, {"from": "yesterday"}).status_code == 302
+    assert audrey.get(LOG, {"p": "99999999"}).status_code == 302
+
+
+def test_other_conditions_are_not_taken(audrey):
+    for query in ({"target__icontains": "x"}, {"body__contains": "x"}, {"method__startswith": "p"}):
+        assert audrey.get(LOG, query).status_code == 400
+
+
+def test_nothing_is_counted_or_made_distinct(audrey):
+    make_event()
+    for query in ({}, {"q": "charlie"}, {"username": "charlie", "effect": "deny"}):
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            audrey.get(LOG, query)
+        about_events = [row["sql"] for row in queries if 'FROM "audit_auditevent"' in row["sql"]]
+        assert len(about_events) == 1
+        assert "COUNT(" not in about_events[0]
+        assert "DISTINCT" not in about_events[0]
+        assert "LIKE" not in about_events[0].upper().replace("LIKELY", "")
+        assert about_events[0].endswith("LIMIT 50")
+        assert '"body"' not in about_events[0]
+
+
+def test_an_event_is_told_as_a_sentence(audrey):
+    factories.make_node(name="edge-1")
+    event = make_event(rule_ids=[7], rules=["Deny guests to play anything"], repeats=2, body=b'{"name":"<b>lobby"}')
+    text = audrey.get(page_of(event)).content.decode()
+    assert "charlie asked to play “lobby” on node edge-1 and was refused: no rule allows it." in text
+    assert "Deny guests to play anything" in text
+    assert "2 times more" in text
+    assert "&quot;name&quot;: &quot;&lt;b&gt;lobby&quot;" in text
+    assert "no-rule: No rule allows it." in text
+
+
+def test_an_event_leads_on(root):
+    alice = factories.make_user()
+    session = make_session(alice, session_id="s-7")
+    event = make_event(user=alice, username="alice", session_id="s-7")
+    text = root.get(page_of(event)).content.decode()
+    assert reverse("admin:accounts_user_change", args=[alice.pk]) in text
+    assert reverse("admin:connections_session_change", args=[session.pk]) in text
+    assert "session=s-7" in text
+
+
+def test_history_outlives_its_subjects(audrey):
+    alice = factories.make_user()
+    event = make_event(user=alice, username="alice")
+    alice.delete()
+    assert "alice asked to play" in audrey.get(page_of(event)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (
+            AuditEvent(method="connect", action="connect", username="alice", app_key="school"),
+            "alice asked to connect through app “school”",
+        ),
+        (AuditEvent(method="publishStream", action="publish", target="lobby"), "A guest asked to publish “lobby”"),
+        (
+            AuditEvent(method="OnCallEvent", action="receive-call", username="bob", target="+43"),
+            "bob was about to receive a call from “+43”",
+        ),
+        (
+            AuditEvent(method="StreamStatusEvent", username="bob", target="lobby", status="PLAYING"),
+            "StreamStatusEvent about bob and “lobby”, status PLAYING",
+        ),
+        (AuditEvent(method="hangup", action="call", username="bob"), "bob let go: hangup"),
+        (AuditEvent(method="newHook"), "WCS sent “newHook”, which is not known here"),
+    ],
+)
+def test_every_kind_of_hook_has_its_words(event, text):
+    assert headline(event) == text
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_ends_a_sentence(reason):
+    event = AuditEvent(method="playStream", action="play", username="bob", effect="deny", reason=reason)
+    assert story(event, "edge-1").endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"a":1}', '{\n  "a": 1\n}'),
+        (b"\xff\x00 <b>", "\\xff\\0 <b>"),
+        (b"", ""),
+        (b'"\\ud800"', '"\\ud800"'),
+        (b"[" * 100_000, None),
+        (b"1" * 5_000, "1" * 5_000),
+        (json.dumps("ä" * 200_000).encode(), None),
+    ],
+)
+def test_any_body_can_be_shown(body, text):
+    shown = body_text(AuditEvent(body=body))
+    shown.encode()
+    assert len(shown) < 101_000
+    assert text is None or shown == text
+
+
+# Sessions are read-only too
+
+
+def test_sessions_are_told_apart_and_searched(root):
+    alice = factories.make_user()
+    running, ended = make_session(alice), make_session(ended_at=timezone.now())
+    address = reverse("admin:connections_session_changelist")
+
+    def listed(**query):
+        return set(root.get(address, query).context["cl"].result_list)
+
+    assert listed(state="running") == {running}
+    assert listed(state="ended") == {ended}
+    assert listed(q="alice") == {running}
+    assert listed(q=ended.session_id) == {ended}
+    assert root.get(f"{address}add/").status_code == 403
+    assert root.post(f"{address}{running.pk}/delete/", {"post": "yes"}).status_code == 403

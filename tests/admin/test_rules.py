@@ -1,0 +1,166 @@
+"""Rules in their two lists."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.access.models import Rule
+from tests import factories
+from tests.admin.conftest import browser_of, make_role
+
+STREAMS, CALLS = "access_streampermission", "access_callpermission"
+RULE = {"effect": "allow", "who": "everyone", "target_kind": "any", "enforced": "on"}
+
+
+def list_of(name):
+    return reverse(f"admin:{name}_changelist")
+
+
+def add(browser, name, **fields):
+    return browser.post(reverse(f"admin:{name}_add"), {**RULE, **fields})
+
+
+def run(browser, name, action, *rules):
+    return browser.post(list_of(name), {"action": action, "_selected_action": [rule.pk for rule in rules]}, follow=True)
+
+
+def listed(browser, name, **query):
+    return set(browser.get(list_of(name), query).context["cl"].queryset.values_list("pk", flat=True))
+
+
+def test_each_list_has_its_rules_and_mixed_ones_are_in_both(olga):
+    play, call = factories.make_rule("play"), factories.make_rule("call", "connect")
+    mixed = factories.make_rule("publish", "call")
+    assert listed(olga, STREAMS) == {play.pk, mixed.pk}
+    assert listed(olga, CALLS) == {call.pk, mixed.pk}
+    assert "Allow everyone with an account to publish and call anything" in olga.get(list_of(CALLS)).content.decode()
+
+
+def test_a_rule_is_added(olga):
+    alice = factories.make_user()
+    fields = {"who": "user", "user": alice.pk, "actions": ["publish", "play"], "target_kind": "prefix", "target": "l-"}
+    assert add(olga, STREAMS, **fields).status_code == 302
+    assert str(Rule.objects.get()) == "Allow user “alice” to publish and play whatever begins with “l-”"
+
+
+def test_each_form_offers_its_own_actions(olga):
+    response = add(olga, STREAMS, actions=["call"])
+    assert "Select a valid choice" in str(response.context["adminform"].form.errors["actions"])
+    response = add(olga, CALLS, actions=["play"])
+    assert "Select a valid choice" in str(response.context["adminform"].form.errors["actions"])
+    assert add(olga, CALLS, actions=["connect", "call"]).status_code == 302
+
+
+def test_a_mixed_rule_loses_nothing_in_either_form(olga):
+    rule = factories.make_rule("publish", "call")
+    for name in (STREAMS, CALLS):
+        page = reverse(f"admin:{name}_change", args=[rule.pk])
+        form = olga.get(page).context["adminform"].form
+        assert {"publish", "call"} <= {value for value, _ in form.fields["actions"].choices}
+        assert olga.post(page, {**RULE, "actions": form["actions"].value(), "note": name}).status_code == 302
+        rule.refresh_from_db()
+        assert (rule.actions, rule.note) == (["publish", "call"], name)
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("actions", {}),
+        ("user", {"who": "user", "actions": ["play"]}),
+        ("group", {"who": "group", "actions": ["play"]}),
+        ("stream", {"target_kind": "stream", "actions": ["play"]}),
+        ("target", {"target_kind": "exact", "actions": ["play"]}),
+        (
+            "ends_at",
+            {
+                "actions": ["play"],
+                "starts_at_0": "2030-01-02",
+                "starts_at_1": "12:00",
+                "ends_at_0": "2030-01-01",
+                "ends_at_1": "12:00",
+            },
+        ),
+    ],
+)
+def test_what_is_missing_is_said_at_its_field(olga, field, fields):
+    errors = add(olga, STREAMS, **fields).context["adminform"].form.errors
+    assert list(errors) == [field]
+    assert errors[field][0].endswith(".")
+
+
+def test_what_was_filled_in_for_another_choice_is_dropped(olga):
+    alice = factories.make_user()
+    assert add(olga, STREAMS, actions=["play"], user=alice.pk, target="x").status_code == 302
+    rule = Rule.objects.get()
+    assert (rule.user, rule.target) == (None, "")
+
+
+def test_saving_a_new_form_untouched_allows_nothing(olga):
+    form = olga.get(reverse(f"admin:{STREAMS}_add")).context["adminform"].form
+    assert (form["who"].value(), form["user"].value(), form["target_kind"].value()) == ("user", None, "exact")
+
+
+def test_rules_are_enforced_and_only_logged(olga):
+    rule = factories.make_rule("play")
+    run(olga, STREAMS, "only_log", rule)
+    rule.refresh_from_db()
+    assert not rule.enforced
+    run(olga, STREAMS, "enforce", rule)
+    rule.refresh_from_db()
+    assert rule.enforced
+    assert {entry.change_message for entry in LogEntry.objects.all()} == {"Only logged.", "Enforced."}
+
+
+def test_rules_end_now_unless_they_have_not_begun(olga):
+    now = timezone.now()
+    running, ended = factories.make_rule("play"), factories.make_rule("play", ends_at=now - timedelta(days=1))
+    waiting = factories.make_rule("play", starts_at=now + timedelta(days=1))
+    response = run(olga, STREAMS, "end_now", running, ended, waiting)
+    assert "Not begun yet, so not ended: 1" in response.content.decode()
+    ends = {rule.pk: rule.ends_at for rule in Rule.objects.all()}
+    assert now <= ends[running.pk] <= timezone.now()
+    assert (ends[ended.pk], ends[waiting.pk]) == (ended.ends_at, None)
+
+
+def test_copies_are_only_logged(olga):
+    alice = factories.make_user()
+    rule = factories.make_rule("play", user=alice, target=("exact", "lobby"), note="why")
+    run(olga, STREAMS, "duplicate", rule)
+    copy = Rule.objects.exclude(pk=rule.pk).get()
+    assert (copy.user, copy.target, copy.note, copy.enforced) == (alice, "lobby", "why", False)
+
+
+def test_who_may_only_view_gets_no_actions(db):
+    make_role("readers", "view_streampermission")
+    reader = browser_of(factories.make_user("reader", is_staff=True, groups=["readers"]))
+    rule = factories.make_rule("play")
+    for action in ("enforce", "only_log", "end_now", "duplicate", "delete_selected"):
+        run(reader, STREAMS, action, rule)
+    assert Rule.objects.get().enforced
+    assert Rule.objects.get().ends_at is None
+
+
+def test_states_are_told_apart(olga):
+    now = timezone.now()
+    day = timedelta(days=1)
+    rules = {
+        "in-force": factories.make_rule("play", starts_at=now - day, ends_at=now + day),
+        "logged": factories.make_rule("play", enforced=False),
+        "not-yet": factories.make_rule("play", starts_at=now + day),
+        "expired": factories.make_rule("play", ends_at=now - day),
+    }
+    for state, rule in rules.items():
+        assert listed(olga, STREAMS, state=state) == {rule.pk}
+
+
+def test_links_fill_in_the_form(olga):
+    alice = factories.make_user()
+    page = reverse(f"admin:{STREAMS}_add") + f"?who=user&user={alice.pk}"
+    assert (
+        page.replace("&", "&amp;") in olga.get(reverse("admin:accounts_user_change", args=[alice.pk])).content.decode()
+    )
+    form = olga.get(page).context["adminform"].form
+    assert (form["who"].value(), int(form["user"].value())) == ("user", alice.pk)
