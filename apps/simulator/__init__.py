@@ -1,0 +1,1 @@
+"""A WCS to try WCS Gate on."""
