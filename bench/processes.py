@@ -1,0 +1,55 @@
+"""What processes cost: CPU time of a tree of processes, or instructions where the machine counts them."""
+
+import subprocess
+from pathlib import Path
+
+
+def tree(pid):
+    """A process and all that descend from it."""
+    children = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        children += [int(child) for child in path.read_text().split()]
+    return [pid] + [found for child in children for found in tree(child)]
+
+
+def cpu_ns(pids):
+    """Nanoseconds of CPU that these processes have used, in all their threads."""
+    total = 0
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            try:
+                total += int(path.read_text().split()[0])
+            except (OSError, IndexError):
+                continue
+    return total
+
+
+def counts_instructions():
+    """Whether `perf stat` can count instructions here."""
+    try:
+        run = subprocess.run(
+            ["perf", "stat", "-x,", "-e", "instructions", "true"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return False
+    return run.returncode == 0 and "not supported" not in run.stderr and "not counted" not in run.stderr
+
+
+class Instructions:
+    """Counts the instructions of processes while it is open; `total` is set when it closes."""
+
+    def __init__(self, pids):
+        self._pids = pids
+        self.total = 0
+
+    def __enter__(self):
+        self._perf = subprocess.Popen(
+            ["perf", "stat", "-x,", "-e", "instructions", "-p", ",".join(map(str, self._pids))],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_):
+        self._perf.send_signal(2)
+        self.total = int(self._perf.communicate()[1].split(",")[0])
