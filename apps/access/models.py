@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.access.sentences import sentence
-from apps.accounts.validators import validate_action
+from apps.accounts.validators import SENSIBLE, validate_action
 from apps.protocol.methods import STREAM_ACTIONS
 from apps.streams.models import Stream
 
@@ -96,6 +96,11 @@ class Rule(models.Model):
             models.CheckConstraint(
                 condition=Q(starts_at=None) | Q(ends_at=None) | Q(ends_at__gt=F("starts_at")),
                 name="rule_period_ordered",
+            ),
+            models.CheckConstraint(
+                condition=(Q(starts_at=None) | Q(starts_at__range=SENSIBLE))
+                & (Q(ends_at=None) | Q(ends_at__range=SENSIBLE)),
+                name="rule_period_sensible",
             ),
         ]
 

@@ -154,7 +154,7 @@ def refresh(snapshot: Snapshot, connection: psycopg.Connection[Any]) -> Snapshot
             "SELECT revision, table_name, row_id FROM access_change WHERE revision > %s ORDER BY revision",
             [snapshot.revision],
         ).fetchall()
-        whole_story = bool(changes) and changes[0][0] == snapshot.revision + 1 and revision > snapshot.revision
+        whole_story = 0 < revision - snapshot.revision == len({number for number, _, _ in changes})
         if whole_story and all(row_id is not None for _, _, row_id in changes):
             for name, part in PARTS.items():
                 ids = _ids(connection, name, [(table, row_id) for _, table, row_id in changes])

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from apps.accounts.hashing import hash_token
-from apps.accounts.validators import validate_action, validate_network
+from apps.accounts.validators import SENSIBLE, validate_action, validate_network
 
 
 class User(AbstractUser):
@@ -64,7 +64,12 @@ class Token(models.Model):
     objects = TokenQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "label"], name="token_label_per_user")]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "label"], name="token_label_per_user"),
+            models.CheckConstraint(
+                condition=models.Q(expires_at=None) | models.Q(expires_at__range=SENSIBLE), name="token_expiry_sensible"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.label} of {self.user}"

@@ -1,10 +1,14 @@
 """Checks of single values that staff type in; each message says what was expected."""
 
+from datetime import UTC, datetime
 from ipaddress import ip_network
 
 from django.core.exceptions import ValidationError
 
 from apps.protocol.methods import ACTIONS
+
+SENSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+"""Between what moments may lie. Postgres also knows infinity, which Python does not."""
 
 
 def validate_network(value: str) -> None:

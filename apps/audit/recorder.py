@@ -7,6 +7,7 @@ costs one round trip. Statements that open or end a session do so in the same st
 
 import os
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from apps.access.facts import Decision, Identity
@@ -75,11 +76,10 @@ ENDS_SESSION = {"ConnectionStatusEvent": ("DISCONNECTED", "FAILED")}
 
 def new_id(now: datetime) -> UUID:
     """An id for a record: a UUID of version 7, so that ids made later sort later."""
-    milliseconds = int(now.timestamp() * 1000)
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | random
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+    random = bytearray(os.urandom(10))
+    random[0] = random[0] & 0x0F | 0x70
+    random[2] = random[2] & 0x3F | 0x80
+    return UUID(bytes=int(now.timestamp() * 1000).to_bytes(6, "big") + bytes(random))
 
 
 class Recorder:
@@ -181,5 +181,10 @@ def _opened(call: HookCall, identity: Identity, row: tuple[bytes | None, ...]) -
 
 
 def _address(call: HookCall) -> Param:
-    address = parse_address(call.client_address)
-    return str(address).partition("%")[0].encode() if address is not None else None  # inet has no scope ids
+    return _inet(call.client_address)
+
+
+@lru_cache(maxsize=4096)
+def _inet(address: str) -> Param:
+    parsed = parse_address(address)
+    return str(parsed).encode() if parsed is not None else None

@@ -73,7 +73,7 @@ class Node(models.Model):
         return self.name or self.node_id
 
     def set_secret(self, secret: str) -> None:
-        """Make this the secret that signs its hooks; the one before stays valid until the next change. Does not save."""
+        """Make this the secret that signs its hooks; the one before stays valid until the next change. Not saved."""
         self.secrets = _rotated(self.secrets, secret)
 
 

@@ -54,7 +54,9 @@ Outcome = list[Row] | Exception
 
 def text(value: str) -> bytes:
     """A text parameter (format 0). Postgres has no NUL in text: it becomes U+FFFD."""
-    return value.replace("\x00", "\ufffd").encode(errors="replace")
+    if "\x00" in value:
+        value = value.replace("\x00", "\ufffd")
+    return value.encode(errors="replace")
 
 
 def int8(value: int) -> bytes:
@@ -145,12 +147,10 @@ class Connection:
             outcomes = _outcomes(pgconn, deadline)
         except psycopg.OperationalError as error:
             raise Unavailable(f"Postgres went away: {error}") from None
+        self._prepared.update(name for name, outcome in zip(new, outcomes, strict=False) if outcome == [])
         failed = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
         if failed is not None:
-            if new:
-                self.close()  # which of them were prepared is not known
             return [failed] * len(requests)  # it undid them all; it may also be the commit itself that failed
-        self._prepared |= new.keys()
         return outcomes[len(new) :]
 
 

@@ -126,6 +126,7 @@ def read_body(read: Callable[[int], bytes], content_length: str) -> bytes:
     return read(max(0, min(length, MAX_BYTES + 1)))
 
 
+@lru_cache(maxsize=64)
 def _is_json(content_type: str) -> bool:
     media_type, _, parameters = content_type.lower().partition(";")
     return media_type.strip() == "application/json" and parameters.replace(" ", "") in (

@@ -4,6 +4,7 @@ What is read is listed in `Wire`; msgspec skips everything else without building
 """
 
 import re
+from typing import Annotated
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -16,7 +17,11 @@ MAX_DEPTH = 32
 MAX_ID = 255
 """Characters of an id; those of WCS have far fewer."""
 
-_ABSENT = msgspec.Raw()
+Id = Annotated[str, msgspec.Meta(max_length=MAX_ID)]
+
+ABSENT = msgspec.Raw()
+"""The value of a member that did not come."""
+
 _CLIENT_ADDRESS = re.compile(r"^/(?:\[([^\]]+)\]|([^/]+?)):\d+(?:/|$)")
 
 
@@ -31,11 +36,11 @@ class HookTooLarge(ValueError):
 class Wire(msgspec.Struct, frozen=True, gc=False):
     """The members that we read, spelled as on the wire. Strings may be null or absent (protocol.md 4.1)."""
 
-    nodeId: str | None = None
-    appKey: str | None = None
-    sessionId: str | None = None
-    mediaSessionId: str | None = None
-    callId: str | None = None
+    nodeId: Id | None = None
+    appKey: Id | None = None
+    sessionId: Id | None = None
+    mediaSessionId: Id | None = None
+    callId: Id | None = None
     origin: str | None = None
     status: str | None = None
     info: str | None = None
@@ -51,20 +56,20 @@ class Wire(msgspec.Struct, frozen=True, gc=False):
     event: str | None = None
     url: str | None = None
     # what may carry a secret or bulk: kept as bytes, looked into by credentials and screening
-    custom: msgspec.Raw = _ABSENT
-    token: msgspec.Raw = _ABSENT
-    password: msgspec.Raw = _ABSENT
-    payload: msgspec.Raw = _ABSENT
-    details: msgspec.Raw = _ABSENT
-    authToken: msgspec.Raw = _ABSENT
-    sipPassword: msgspec.Raw = _ABSENT
-    sipMessageRaw: msgspec.Raw = _ABSENT
-    sipHeaders: msgspec.Raw = _ABSENT
-    sipContactParams: msgspec.Raw = _ABSENT
-    inviteParameters: msgspec.Raw = _ABSENT
-    sdp: msgspec.Raw = _ABSENT
-    sipSDP: msgspec.Raw = _ABSENT
-    logs: msgspec.Raw = _ABSENT
+    custom: msgspec.Raw = ABSENT
+    token: msgspec.Raw = ABSENT
+    password: msgspec.Raw = ABSENT
+    payload: msgspec.Raw = ABSENT
+    details: msgspec.Raw = ABSENT
+    authToken: msgspec.Raw = ABSENT
+    sipPassword: msgspec.Raw = ABSENT
+    sipMessageRaw: msgspec.Raw = ABSENT
+    sipHeaders: msgspec.Raw = ABSENT
+    sipContactParams: msgspec.Raw = ABSENT
+    inviteParameters: msgspec.Raw = ABSENT
+    sdp: msgspec.Raw = ABSENT
+    sipSDP: msgspec.Raw = ABSENT
+    logs: msgspec.Raw = ABSENT
 
 
 class Credential(msgspec.Struct, frozen=True, gc=False):
@@ -106,9 +111,6 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
         Raises HookTooLarge or MalformedHook, whose messages are sentences fit for the answer.
         """
         wire = _read(body)
-        for name in ("nodeId", "appKey", "sessionId", "mediaSessionId", "callId"):
-            if len(getattr(wire, name) or "") > MAX_ID:
-                raise MalformedHook(f"The body is not a hook: {name} has more than {MAX_ID} characters.")
         if method is not None and method.kind is CONNECT and not (wire.nodeId and wire.sessionId):
             raise MalformedHook("The body is not a hook: connect needs nodeId and sessionId.")
         return cls(
@@ -141,18 +143,21 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
         """
         if self.method is None or self.method.identity not in (CREDENTIALS, EITHER):
             return None
-        custom = _object(self.wire.custom, "custom")
-        token = _value(custom.get(secret_name, _ABSENT))
+        wire = self.wire
+        if wire.custom is wire.token is ABSENT and not self.method.address_target:
+            return None
+        custom = _object(wire.custom, "custom")
+        token = _value(custom.get(secret_name, ABSENT))
         if token is None:
-            token = _value(self.wire.token)
+            token = _value(wire.token)
         if token is None and self.method.address_target:
-            token = _query(self.wire.name or self.wire.rtspUrl or "").get(secret_name)
+            token = _query(wire.name or wire.rtspUrl or "").get(secret_name)
         if token is not None:
             return Credential(token=token) if isinstance(token, str) else Credential(garbled=True)
-        password = _value(custom.get("password", _ABSENT))
+        password = _value(custom.get("password", ABSENT))
         if password is None:
             return None
-        login = _value(custom.get("login", _ABSENT)) or _value(custom.get("username", _ABSENT))
+        login = _value(custom.get("login", ABSENT)) or _value(custom.get("username", ABSENT))
         if isinstance(password, str) and isinstance(login, str):
             return Credential(login=login, password=password)
         return Credential(garbled=True)

@@ -6,11 +6,12 @@ The rest stays byte for byte as received. It errs towards leaving out: what look
 import json
 import re
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from apps.protocol.messages import Wire
+from apps.protocol.messages import ABSENT, Wire
 from apps.protocol.methods import METHODS
 from apps.protocol.mirror import members
 
@@ -28,6 +29,7 @@ UNSTORED_MEMBERS = frozenset(name for method in METHODS for name in method.unsto
 """Top-level members that are only bulk."""
 
 _LOOKED_INTO = tuple(sorted(SECRET_MEMBERS | SEARCHED_MEMBERS | UNSTORED_MEMBERS))
+_values = attrgetter(*_LOOKED_INTO)
 _HARMLESS = (b"", b"null", b"{}", b"[]", b'""')
 
 _SECRET_NAME = re.compile(
@@ -72,10 +74,10 @@ def _screen_members(body: bytes, wire: Wire, secret_name: str) -> bytes:
         return _screen_every_member(body, secret_name)
     if secret_name not in SECRET_MEMBERS and _quoted(secret_name) in body:
         return _screen_every_member(body, secret_name)
-    for name in _LOOKED_INTO:
-        value = bytes(getattr(wire, name))
-        if not value:
+    for name, raw in zip(_LOOKED_INTO, _values(wire), strict=True):
+        if raw is ABSENT:
             continue
+        value = bytes(raw)
         key = _quoted(name)
         if body.count(key) != 1:  # it may stand twice: what was read is only the last one
             return _screen_every_member(body, secret_name)

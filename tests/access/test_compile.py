@@ -191,9 +191,8 @@ def test_any_sequence_of_changes_gives_the_index_of_what_is_left(steps):
 def test_who_reads_while_the_index_changes_sees_the_old_rules_or_the_new():
     index = RuleIndex([rule(1, "play"), rule(2, "play", effect="deny")])
     reading = index.candidates(ALICE, "play", "x")
-    first = next(reading)
     index.replace([1, 2], [rule(3, "play")])
-    assert [first.id, *(found.id for found in reading)] == [1, 2]
+    assert [found.id for found in reading] == [1, 2]
     assert [found.id for found in index.candidates(ALICE, "play", "x")] == [3]
 
 

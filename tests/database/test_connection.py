@@ -143,13 +143,15 @@ def test_a_statement_that_fails_says_why_and_spoils_nothing(database, wire):
         assert failed.value.sqlstate == "22012"
         assert database.run(DIVIDE, [int8(5)], soon()) == [(int8(2),)]
         assert database.run(ECHO, [b"on"], soon()) == [(b"on",)]
+    assert wire.connections == 1
 
 
-def test_a_statement_that_cannot_be_prepared_says_why_and_spoils_nothing(database):
+def test_a_statement_that_cannot_be_prepared_says_why_and_spoils_nothing(database, wire):
     for _ in range(2):
         with pytest.raises(StatementFailed, match="does not exist"):
             database.run(Statement("wrong", "SELECT nonsense", ()), [], soon())
         assert database.run(ECHO, [b"on"], soon()) == [(b"on",)]
+    assert wire.connections == 1
 
 
 def test_of_what_runs_together_only_the_bad_fails(database, wire, scratch):

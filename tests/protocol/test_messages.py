@@ -362,7 +362,7 @@ def test_an_id_has_255_characters_at_most(name):
     hook("connect", **{name: "é" * MAX_ID})
     with pytest.raises(MalformedHook) as caught:
         hook("connect", **{name: "é" * (MAX_ID + 1)})
-    assert str(caught.value) == f"The body is not a hook: {name} has more than 255 characters."
+    assert str(caught.value) == f"The body is not a hook: Expected `str` of length <= 255 - at `$.{name}`."
 
 
 @pytest.mark.parametrize("missing", [{"nodeId": None}, {"sessionId": ""}, {"nodeId": "", "sessionId": None}])
