@@ -34,7 +34,7 @@ REASON_TEXTS = {
     Reason.BAD_TOKEN: "The token is not known, or was removed.",
     Reason.EXPIRED_TOKEN: "The token has expired.",
     Reason.TOKEN_NOT_FOR_THIS: "The token is limited to other networks, pages, streams or actions.",
-    Reason.BAD_PASSWORD: "The login or the password is wrong.",
+    Reason.BAD_PASSWORD: "The login or the password is wrong, or too many wrong ones came lately.",
     Reason.USER_INACTIVE: "The user is switched off.",
     Reason.DENIED_BY_RULE: "A rule denies it.",
     Reason.ALLOWED_BY_RULE: "A rule allows it.",

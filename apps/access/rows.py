@@ -6,7 +6,7 @@ import msgspec
 
 
 class UserRow(msgspec.Struct, frozen=True, gc=False):
-    """A user, as far as deciding needs to know. `password` is Django's encoded hash."""
+    """A user, as far as deciding needs to know. `password` is Django's encoded hash, "" for none."""
 
     id: int
     username: str

@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import psycopg
@@ -23,6 +23,7 @@ from psycopg.rows import tuple_row
 
 from apps.access.compile import Snapshot
 from apps.access.facts import Facts, Identity
+from apps.access.guesses import Guesses
 from apps.access.identity import identify
 from apps.access.rows import AppRow, NodeRow, RuleRow, TokenRow, UserRow
 from apps.connections.rows import SessionRow
@@ -41,16 +42,31 @@ def facts_for(
 ) -> Facts:
     """Everything the engine may know about this hook."""
     identity = (
-        identify(call, app, session, snapshot, now=now, check_password=check_password)
+        identify(call, app, session, snapshot, now=now, check_password=partial(check_password, call.client_address))
         if app is not None
         else Identity()
     )
     return Facts(now=now, app=app, identity=identity, rules=snapshot.rules)
 
 
-def check_password(user: UserRow | None, password: str) -> bool:
-    """Whether it is the user's password; for nobody it takes as long, so that logins cannot be guessed by the clock."""
-    return hashers.check_password(password, user.password if user else "")
+_guesses_of_user = Guesses(limit=10, seconds=300)
+_guesses_from_address = Guesses(limit=50, seconds=300)
+
+
+def check_password(address: str, user: UserRow | None, password: str) -> bool:
+    """Whether it is the user's password; for nobody it takes as long, so that logins cannot be guessed by the clock.
+
+    After too many wrong ones from the client's address, for this user or at all, it is not even looked at. Staff have
+    no password here: theirs opens the admin, and is not to be tried out through WCS.
+    """
+    now, of_user = time.monotonic(), (address, user.id if user else None)
+    if not (_guesses_of_user.allows(of_user, now) and _guesses_from_address.allows(address, now)):
+        return False
+    if hashers.check_password(password, user.password if user else ""):
+        return True
+    _guesses_of_user.was_wrong(of_user, now)
+    _guesses_from_address.was_wrong(address, now)
+    return False
 
 
 class Part(NamedTuple):
@@ -93,7 +109,8 @@ def _secret(sealed: str) -> bytes:
 
 PARTS = {
     "users": Part(
-        """SELECT u.id, u.username, u.is_active, u.password,
+        """SELECT u.id, u.username, u.is_active,
+                  CASE WHEN u.is_staff OR u.is_superuser THEN '' ELSE u.password END,
                   coalesce(array_agg(g.group_id) FILTER (WHERE g.group_id IS NOT NULL), ARRAY[]::integer[])
            FROM accounts_user u LEFT JOIN accounts_user_groups g ON g.user_id = u.id {where} GROUP BY u.id""",
         "WHERE u.id = ANY(%(ids)s)",

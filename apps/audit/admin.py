@@ -11,7 +11,7 @@ from apps.accounts.models import User
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, find_exactly, link_to_list, page_of
 from apps.audit import filters
 from apps.audit.models import AuditEvent
-from apps.audit.narrative import body_text, headline, outcome, story
+from apps.audit.narrative import body_text, headline, outcome, reason_text, story
 from apps.connections.models import Node, Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default"}
@@ -81,7 +81,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="Why")
     def why(self, event: AuditEvent) -> str:
-        return "" if outcome(event) == "noted" else event.get_reason_display()
+        return "" if outcome(event) == "noted" else reason_text(event)
 
     @display(description="Node")
     def short_node(self, event: AuditEvent) -> str:
@@ -97,7 +97,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="Reason")
     def reason_text(self, event: AuditEvent) -> str:
-        return f"{event.reason}: {event.get_reason_display()}"
+        return f"{event.reason}: {reason_text(event)}"
 
     @display(description="Body")
     def body_shown(self, event: AuditEvent) -> str:

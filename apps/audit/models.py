@@ -4,8 +4,6 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from apps.access.reasons import REASON_TEXTS
-
 
 class Effect(models.TextChoices):
     ALLOWED = "allow", "allowed"
@@ -29,7 +27,7 @@ class HookFields(models.Model):
     client_address = models.GenericIPAddressField("address", null=True)
     username = models.TextField("user name")
     effect = models.CharField("decision", max_length=5, choices=Effect.choices)
-    reason = models.TextField(choices=sorted(REASON_TEXTS.items()))
+    reason = models.TextField()
     rule_ids = ArrayField(models.BigIntegerField(), default=list)
     logged_rule_ids = ArrayField(models.BigIntegerField(), default=list)
     revision = models.BigIntegerField()

@@ -41,10 +41,15 @@ def outcome(event: AuditEvent) -> str:
     return "refused" if event.effect == Effect.REFUSED else "allowed"
 
 
+def reason_text(event: AuditEvent) -> str:
+    """What the reason tells staff; the code itself where this version does not know it."""
+    return REASON_TEXTS.get(event.reason, event.reason)
+
+
 def story(event: AuditEvent, node: str) -> str:
     """The whole sentence, as in: alice asked to play “lobby” on node edge-1 and was refused: no rule allows it."""
     what = f"{headline(event)} on node {node}" if node else headline(event)
-    why = str(REASON_TEXTS.get(event.reason, event.reason))
+    why = reason_text(event)
     if outcome(event) == "noted":
         return f"{what}. {why}"
     return f"{what} and was {outcome(event)}: {why[:1].lower()}{why[1:]}"

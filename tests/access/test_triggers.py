@@ -222,6 +222,7 @@ DECIDING = {  # how each column is given another value; together with WATCHED's 
         "password": "password = 'changed'",
         "is_active": "is_active = false",
         "is_superuser": "is_superuser = true",
+        "is_staff": "is_staff = true",
     },
     "accounts_token": {
         "user_id": "user_id = (SELECT min(id) FROM accounts_user WHERE username = 'somebody')",

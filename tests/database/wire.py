@@ -77,6 +77,8 @@ class Wire:
                 return
             self.connections += 1
             far = socket.create_connection(self._server)
+            for end in (near, far):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets += [near, far]
             threading.Thread(target=self._carry, args=(near, far, self._count_there), daemon=True).start()
             threading.Thread(target=self._carry, args=(far, near, lambda: lambda data: None), daemon=True).start()

@@ -13,8 +13,10 @@ from apps.access.snapshot import SnapshotKeeper
 from apps.accounts.models import Token, User
 from apps.audit import recorder
 from apps.connections.models import App, Session
+from apps.database.connection import Unavailable
 from apps.streams.models import Stream
 from tests import factories
+from tests.database.wire import Wire
 from tests.hooks.processes import conninfo, recorded
 from tests.hooks.races import Race
 
@@ -246,6 +248,23 @@ def test_without_the_check_of_the_revision_there_are_stale_answers(start_process
     process = start_process(keeper=SlowKeeper(conninfo()))
     race = Race(flip_rule(raw), may_publish(process), changes=8, pause=0.15)
     assert race.stale > 0
+
+
+@pytest.mark.usefixtures("alice_is_connected")
+def test_a_process_that_cannot_read_a_change_answers_nobody_under_the_old_rules(start_process, raw):
+    wire = Wire(conninfo())
+    process = start_process(keeper=SnapshotKeeper(wire.conninfo))
+    assert process.reason("publishStream", name="lobby") == ""
+    wire.stall()
+    raw.execute("UPDATE access_rule SET effect = 'deny'")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="rules could not be read"):
+        process.reason("publishStream", name="lobby")
+    assert time.monotonic() - began < 1
+    wire.go_on()
+    assert process.reason("publishStream", name="lobby") == "denied-by-rule"
+    process.keeper.stop()
+    wire.close()
 
 
 def reconnect(wcs):

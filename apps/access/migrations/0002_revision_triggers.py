@@ -7,7 +7,7 @@ Arguments of a trigger: the column whose value the change log notes, and the col
 from django.db import migrations
 
 WATCHED = {
-    "accounts_user": ("id", "last_login", "first_name", "last_name", "email", "date_joined", "is_staff"),
+    "accounts_user": ("id", "last_login", "first_name", "last_name", "email", "date_joined"),
     "accounts_user_groups": ("user_id",),
     "accounts_token": ("id", "label", "last_used_at", "created_at"),
     "auth_group": ("id",),
