@@ -115,8 +115,9 @@ class RuleIndex:
 
     def about(self, user: UserRow | None) -> Iterator[RuleRow]:
         """Every rule about this user (None: a guest), whatever it allows or denies. Looks at all rules."""
+        about = {(who, id_) for who, id_, _ in _keys_of(user, "")}
         for rule in list(self._rules.values()):
-            if any(key in _keys_of(user, key[2]) for key in _keys(rule)[:1]):
+            if (rule.who, rule.user_id or rule.group_id) in about:
                 yield rule
 
     def candidates(self, user: UserRow | None, action: str, target: str) -> list[CompiledRule]:

@@ -1,26 +1,52 @@
 """Why? The same deciding as for a real hook, with what settled it and what nearly did. No side effects."""
 
+import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth import hashers
+from django.utils import timezone
+
 from apps.access.compile import Snapshot, matches_glob
 from apps.access.engine import decide
 from apps.access.facts import Facts, Identity
-from apps.access.models import Rule
-from apps.access.reasons import REASON_TEXTS
+from apps.access.guesses import Guesses
+from apps.access.identity import guest, identify
+from apps.access.models import AccessRevision, Rule
+from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.rows import AppRow, RuleRow, UserRow
-from apps.access.snapshot import facts_for
+from apps.access.sentences import ACTION_WORDS, deed, moment_text
+from apps.access.snapshot import snapshot_keeper
 from apps.connections.rows import SessionRow
+from apps.connections.sessions import Sessions
+from apps.database.connection import Unavailable
+from apps.database.hook_path import hook_database
 from apps.protocol.messages import HookCall
+from apps.protocol.policy import consequence
 
 MOST_NEAR = 5
-_FOUND = {"token": "by a token", "password": "by login and password", "guest": "as a guest"}
+PATIENCE = 5.0
+"""Seconds that somebody who asks why may have to wait."""
+
+
+class NoSuchUser(LookupError):
+    """Asked about a user who is not there. The message is a sentence."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A rule as its sentence, and what it missed where it only nearly matched."""
+
+    id: int
+    sentence: str
+    missed: str = ""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A decision in words. Rules are their sentences; `near` says of each what it missed."""
+    """A decision in words. `found` says how it was found who asks."""
 
     method: str
     action: str
@@ -30,96 +56,205 @@ class Explanation:
     allowed: bool
     reason: str
     detail: str
+    what_wcs_does: str
+    at: str
     revision: int
-    rules: list[str] = field(default_factory=list)
-    only_logged: list[str] = field(default_factory=list)
-    near: list[dict[str, str]] = field(default_factory=list)
+    rules: list[Said] = field(default_factory=list)
+    only_logged: list[Said] = field(default_factory=list)
+    near: list[Said] = field(default_factory=list)
+
+    @property
+    def who(self) -> str:
+        """Who asks, to begin a sentence with."""
+        return {"": "Somebody unknown", "a guest": "A guest"}.get(self.user, self.user)
+
+    @property
+    def verdict(self) -> str:
+        """The decision as a sentence, for example: alice may not play “lobby”."""
+        if self.reason in (Reason.NOT_REFUSABLE, Reason.UNKNOWN_METHOD):
+            return f"{self.method} is never refused."
+        return f"{self.who} may {'' if self.allowed else 'not '}{deed(self.action, self.target)}."
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
-        who = f"{self.user or 'Nobody'}{f' ({self.found})' if self.found else ''}"
         what = f"asks to {self.action}" if self.action else "sends"
         lines = [
             f"{'Allowed' if self.allowed else 'Refused'}: {self.reason}. {self.detail}",
-            f"{who} {what} {f'“{self.target}” ' if self.target else ''}by {self.method}, "
-            f"under the rules of revision {self.revision}.",
-            *(f"  Settled by: {rule}" for rule in self.rules),
-            *(f"  Only logged: {rule}" for rule in self.only_logged),
-            *(f"  Near: {miss['rule']} — {miss['missed']}" for miss in self.near),
+            f"{self.who}{f' ({self.found})' if self.found else ''} {what} {f'“{self.target}” ' if self.target else ''}"
+            f"by {self.method}, under the rules of revision {self.revision}.",
+            *(f"  Settled by: {rule.sentence}" for rule in self.rules),
+            *(f"  Only logged: {rule.sentence}" for rule in self.only_logged),
+            *(f"  Near: {rule.sentence} — {rule.missed}" for rule in self.near),
+            f"  What WCS does: {self.what_wcs_does}",
         ]
         return "\n".join(lines)
 
 
+def explain_now(call: HookCall, *, now: datetime, as_user: str = "", as_guest: bool = False) -> Explanation:
+    """Explain under the rules of the last commit, with what this process has in memory.
+
+    As for a hook, what was decided counts only if the revision has not moved on meanwhile.
+    Raises NoSuchUser, or Unavailable if the database does not answer in time.
+    """
+    deadline = time.monotonic() + PATIENCE
+    session = Sessions(hook_database()).find(call.node_id, call.session_id, deadline)
+    keeper = snapshot_keeper()
+    while time.monotonic() < deadline:
+        snapshot = keeper.current(deadline)
+        revision = snapshot.revision  # read before anything else of it: see Snapshot
+        if revision != _last_revision():
+            keeper.other_than(revision, deadline)
+            continue
+        explanation = explain(call, snapshot, session, now=now, as_user=as_user, as_guest=as_guest)
+        if revision == _last_revision():
+            return explanation
+    raise Unavailable("Access kept changing.")
+
+
 def explain(
-    call: HookCall, snapshot: Snapshot, session: SessionRow | None, *, now: datetime, as_user: UserRow | None = None
+    call: HookCall,
+    snapshot: Snapshot,
+    session: SessionRow | None,
+    *,
+    now: datetime,
+    as_user: str = "",
+    as_guest: bool = False,
 ) -> Explanation:
-    """Decide as for a real hook and say why; with `as_user`, as if that user had been recognised."""
+    """Decide as for a real hook and say why.
+
+    With `as_user` or `as_guest`, as if that user or a guest had been recognised. Raises NoSuchUser.
+    """
     app = snapshot.apps.by_name.get(call.app_key)
-    facts = facts_for(call, snapshot, session, app, now)
-    if as_user is not None:
-        facts = Facts(now=now, app=app, identity=Identity(user=as_user, entered_by="asked"), rules=snapshot.rules)
+    identity = _identity(call, snapshot, session, app, now=now, as_user=as_user, as_guest=as_guest)
+    facts = Facts(now=now, app=app, identity=identity, rules=snapshot.rules)
     decision = decide(call, facts)
-    user = facts.identity.user
-    near = [] if decision.allowed or facts.identity.problem else _near(call, facts, user, app)
-    sentences = _sentences([*decision.rule_ids, *decision.logged_rule_ids, *(rule_id for rule_id, _ in near)])
+    near = _near(call, facts) if decision.reason is Reason.NO_RULE else {}
+    sentences = _sentences([*decision.rule_ids, *decision.logged_rule_ids, *near])
     return Explanation(
         method=call.wire_name,
         action=call.action,
         target=call.target,
-        user=user.username if user else "a guest" if facts.identity.is_guest else "",
-        found=_FOUND.get(facts.identity.entered_by, ""),
+        user=identity.user.username if identity.user else "a guest" if identity.is_guest else "",
+        found=_found(call, identity, app),
         allowed=decision.allowed,
         reason=str(decision.reason),
         detail=REASON_TEXTS[decision.reason],
+        what_wcs_does=consequence(call.method, allowed=decision.allowed),
+        at=_when(now),
         revision=snapshot.revision,
-        rules=[sentences[rule_id] for rule_id in decision.rule_ids],
-        only_logged=[sentences[rule_id] for rule_id in decision.logged_rule_ids],
-        near=[{"rule": sentences[rule_id], "missed": missed} for rule_id, missed in near],
+        rules=[Said(rule_id, sentences[rule_id]) for rule_id in decision.rule_ids],
+        only_logged=[Said(rule_id, sentences[rule_id]) for rule_id in decision.logged_rule_ids],
+        near=[Said(rule_id, sentences[rule_id], missed) for rule_id, missed in near.items()],
     )
 
 
-def _near(call: HookCall, facts: Facts, user: UserRow | None, app: AppRow | None) -> list[tuple[int, str]]:
-    """Allowing rules about this user that miss the hook by just one thing; not those for other actions on anything."""
+def _identity(
+    call: HookCall,
+    snapshot: Snapshot,
+    session: SessionRow | None,
+    app: AppRow | None,
+    *,
+    now: datetime,
+    as_user: str,
+    as_guest: bool,
+) -> Identity:
+    if as_user:
+        user = snapshot.users.by_name.get(as_user)
+        if user is None:
+            raise NoSuchUser(f"There is no user “{as_user}”.")
+        return Identity(user=user, entered_by="asked")
     if app is None:
-        return []
-    found = []
+        return Identity()
+    if as_guest:
+        return guest(app)
+    return identify(call, app, session, snapshot, now=now, check_password=_check_password)
+
+
+_guesses = Guesses(limit=10, seconds=300)
+
+
+def _check_password(user: UserRow | None, password: str) -> bool:
+    """As for a hook, but wrong ones count apart: asking locks no client out, and yet is no way to guess."""
+    now, user_id = time.monotonic(), user.id if user else None
+    if not _guesses.allows(user_id, now):
+        return False
+    good = hashers.check_password(password, user.password if user else "")
+    if not good:
+        _guesses.was_wrong(user_id, now)
+    return good
+
+
+def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
+    """How it was found who asks; "" where it was not."""
+    match identity.entered_by:
+        case "asked":
+            return "as asked"
+        case "guest":
+            return "as a guest"
+        case "token" | "password" as credential if app is not None:
+            in_hook = call.credential(app.token_name) is not None
+            return f"by the {credential} {'in the hook' if in_hook else 'that opened its session'}"
+    return ""
+
+
+def _near(call: HookCall, facts: Facts) -> dict[int, str]:
+    """Allowing rules about this user that miss the hook by just one thing; not those for other actions on anything."""
+    found: dict[int, str] = {}
+    user = facts.identity.user
     for rule in facts.rules.about(user):
         misses = _misses(rule, call, user, facts.now) if rule.effect == "allow" else []
         other_action = call.action not in rule.actions
         if len(misses) == 1 and not (other_action and rule.target_kind == "any"):
-            found.append((rule.id, misses[0]))
-    return found[:MOST_NEAR]
+            found[rule.id] = misses[0]
+            if len(found) == MOST_NEAR:
+                break
+    return found
 
 
 def _misses(rule: RuleRow, call: HookCall, user: UserRow | None, now: datetime) -> list[str]:
     misses = []
     if call.action not in rule.actions:
-        misses.append(f"it is about {', '.join(rule.actions)}, not {call.action}")
-    if not _fits(rule, call.target, user.username if user else None):
-        misses.append(f"“{call.target}” is not what it is about")
+        deeds = ", ".join(ACTION_WORDS.get(action, action) for action in rule.actions)
+        misses.append(f"it is about: {deeds}; not: {ACTION_WORDS.get(call.action, call.action)}")
+    if wrong_target := _target_missed(rule, call.target, user):
+        misses.append(wrong_target)
     if rule.starts_at and now < rule.starts_at:
-        misses.append(f"it begins at {rule.starts_at:%Y-%m-%d %H:%M %Z}; now it is {now:%Y-%m-%d %H:%M %Z}")
+        misses.append(f"it begins at {_when(rule.starts_at)}; asked about {_when(now)}")
     if rule.ends_at and now >= rule.ends_at:
-        misses.append(f"it ended at {rule.ends_at:%Y-%m-%d %H:%M %Z}; now it is {now:%Y-%m-%d %H:%M %Z}")
+        misses.append(f"it ended at {_when(rule.ends_at)}; asked about {_when(now)}")
     if not rule.enforced:
         misses.append("it is only logged")
     return misses
 
 
-def _fits(rule: RuleRow, target: str, username: str | None) -> bool:
+def _target_missed(rule: RuleRow, target: str, user: UserRow | None) -> str:
+    """How the target differs from what the rule is about; "" where it does not."""
+    said = f"“{target}”" if target else "the hook names nothing, so it"
     match rule.target_kind:
         case "any":
-            return True
+            return ""
         case "prefix":
-            return target.startswith(rule.target)
+            return "" if target.startswith(rule.target) else f"{said} does not begin with “{rule.target}”"
         case "glob":
-            return matches_glob(tuple(rule.target.split("*")), target, username)
-    return target == rule.target
+            if matches_glob(tuple(rule.target.split("*")), target, user.username if user else None):
+                return ""
+            pattern = rule.target.replace("{user}", user.username) if user else rule.target
+            return f"{said} does not match “{pattern}”"
+    return "" if target == rule.target else f"{said} is not “{rule.target}”"
 
 
-def _sentences(rule_ids: list[int]) -> dict[int, str]:
+def _when(moment: datetime) -> str:
+    return moment_text(moment, timezone.get_current_timezone())
+
+
+def _sentences(rule_ids: Iterable[int]) -> dict[int, str]:
+    rule_ids = list(rule_ids)
     rules = Rule.objects.select_related("user", "group", "stream").in_bulk(rule_ids)
     return {rule_id: str(rules.get(rule_id, f"rule {rule_id}, removed meanwhile")) for rule_id in rule_ids}
+
+
+def _last_revision() -> int:
+    return AccessRevision.objects.get().revision

@@ -42,9 +42,14 @@ def identify(
     if credential is not None:
         return _by_credential(credential, call, session, snapshot, now=now, check_password=check_password)
     if call.method.identity is CREDENTIALS:
-        return _guest(app)
+        return guest(app)
     assert session is not None  # noqa: S101 - _session_problem has seen to it; this is for the type checker
     return _by_session(session, call, app, snapshot, now=now)
+
+
+def guest(app: AppRow) -> Identity:
+    """Who comes without a credential: a guest, where the app welcomes them."""
+    return Identity(entered_by="guest") if app.guests else Identity(problem=Reason.NO_CREDENTIALS)
 
 
 def in_networks(address: str, networks: Sequence[str]) -> bool:
@@ -97,7 +102,7 @@ def _by_credential(
 def _by_session(session: SessionRow, call: HookCall, app: AppRow, snapshot: Snapshot, *, now: datetime) -> Identity:
     match session.entered_by:
         case "guest":
-            return _guest(app)
+            return guest(app)
         case "token":
             token = snapshot.tokens.by_id.get(session.token_id or 0)
             if token is not None and token.user_id != session.user_id:
@@ -131,10 +136,6 @@ def _token_problem(token: TokenRow, call: HookCall, origin: str, now: datetime) 
         and (not token.actions or call.action == "connect" or call.action in token.actions)
     )
     return None if fits else Reason.TOKEN_NOT_FOR_THIS
-
-
-def _guest(app: AppRow) -> Identity:
-    return Identity(entered_by="guest") if app.guests else Identity(problem=Reason.NO_CREDENTIALS)
 
 
 def _origin(call: HookCall, session: SessionRow | None) -> str:

@@ -23,6 +23,24 @@ ACTION_WORDS = {
     "receive-message": "receive messages",
     "receive-transfer": "be transferred",
 }
+BEFORE_TARGET = {
+    "connect": "through app",
+    "answer": "from",
+    "transfer": "to",
+    "message": "to",
+    "subscribe": "named",
+    "xcap": "to",
+    "receive-call": "from",
+    "receive-message": "from",
+    "receive-transfer": "to",
+}
+"""What stands between an action and its target, where anything does: play “lobby”, but answer calls from “+43”."""
+
+
+def deed(action: str, target: str) -> str:
+    """What somebody does, for example: play “lobby”."""
+    words = (ACTION_WORDS.get(action, action), *((BEFORE_TARGET.get(action, ""), f"“{target}”") if target else ()))
+    return " ".join(word for word in words if word)
 
 
 def sentence(rule: Any, zone: tzinfo = UTC) -> str:
@@ -69,13 +87,13 @@ def _target(rule: Any) -> str:
 def _period(rule: Any, zone: tzinfo) -> str:
     parts = []
     if rule.starts_at:
-        parts.append(f"from {_moment(rule.starts_at, zone)}")
+        parts.append(f"from {moment_text(rule.starts_at, zone)}")
     if rule.ends_at:
-        parts.append(f"until {_moment(rule.ends_at, zone)}")
+        parts.append(f"until {moment_text(rule.ends_at, zone)}")
     return " ".join(parts)
 
 
-def _moment(moment: datetime, zone: tzinfo) -> str:
+def moment_text(moment: datetime, zone: tzinfo) -> str:
     """A moment, to the second only where it has seconds."""
     moment = moment.astimezone(zone)
     return f"{moment:%Y-%m-%d %H:%M:%S %Z}" if moment.second else f"{moment:%Y-%m-%d %H:%M %Z}"

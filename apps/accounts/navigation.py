@@ -7,6 +7,7 @@ SECTIONS = {
     "May they?": (
         ("Stream permissions", "videocam", "access.streampermission"),
         ("Call permissions", "call", "access.callpermission"),
+        ("Try a hook", "quiz", "try_hook"),
     ),
     "What happened": (
         ("Audit log", "history", "audit.auditevent"),
@@ -23,7 +24,10 @@ SECTIONS = {
         ("Nodes", "dns", "connections.node"),
     ),
 }
-"""Title, icon and model of each page."""
+"""Title, icon, and model or name of each page."""
+
+OWN_PAGES = {"try_hook": ("access.streampermission", "access.callpermission")}
+"""Pages that are no list, each open to whoever may see one of these models."""
 
 
 def may(user, verb: str, label: str) -> bool:
@@ -37,6 +41,11 @@ def may_see(user, label: str) -> bool:
     return may(user, "view", label) or may(user, "change", label)
 
 
+def may_open(user, page: str) -> bool:
+    """Whether a user may open a page of the sidebar."""
+    return any(may_see(user, label) for label in OWN_PAGES.get(page, (page,)))
+
+
 def sidebar(request: HttpRequest) -> list[dict]:
     """The navigation of unfold, for this request."""
     return [{"title": "", "items": [_item("Overview", "home", "admin:index")]}] + [
@@ -46,9 +55,9 @@ def sidebar(request: HttpRequest) -> list[dict]:
 
 def _items(user, pages: tuple) -> list[dict]:
     return [
-        _item(title, icon, f"admin:{label.replace('.', '_')}_changelist")
-        for title, icon, label in pages
-        if may_see(user, label)
+        _item(title, icon, page if page in OWN_PAGES else f"admin:{page.replace('.', '_')}_changelist")
+        for title, icon, page in pages
+        if may_open(user, page)
     ]
 
 

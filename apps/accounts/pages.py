@@ -186,14 +186,15 @@ def rules_section(request: HttpRequest, title: str, rules, **initial) -> Section
     rules = rules.select_related("user", "group", "stream").order_by("-pk")[:LINES_SHOWN]
     return Section(
         title,
-        tuple(Line(str(rule), page_of(request, _list_of(rule), rule.pk)) for rule in rules),
+        tuple(Line(str(rule), page_of(request, list_of(rule), rule.pk)) for rule in rules),
         "None. Rules for everyone or for a group may still apply.",
         link_to_add(request, "access.streampermission", "Add a stream permission", **initial)
         + link_to_add(request, "access.callpermission", "Add a call permission", **initial),
     )
 
 
-def _list_of(rule) -> str:
+def list_of(rule) -> str:
+    """The list in which staff look for a rule."""
     streams = {"publish", "play"} & set(rule.actions)
     return "access.streampermission" if streams else "access.callpermission"
 

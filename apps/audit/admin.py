@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import display
 
+from apps.access.pages import try_url
 from apps.accounts.models import User
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, find_exactly, link_to_list, page_of
 from apps.audit import filters
@@ -106,6 +107,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         if obj:
             context |= {"story": story(obj, obj.node_name), "outcome": outcome(obj)}
+            asked = ("method", "action", "username", "target", "app_key", "reason")
+            context["try_url"] = try_url(request.user, **{name: getattr(obj, name) for name in asked})
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def sections(self, request, obj):

@@ -1,8 +1,18 @@
-"""restClientConfig: what WCS shall do in one session, computed from the table of methods (protocol.md 3.3)."""
+"""What WCS does: restClientConfig, computed from the table of methods (protocol.md 3.3), and what follows from it."""
 
 import json
 
-from apps.protocol.methods import EFFECTIVE, EVENT, METHODS, Method
+from apps.protocol.methods import (
+    CONNECT,
+    CREDENTIALS,
+    EFFECTIVE,
+    EVENT,
+    IMPOSSIBLE,
+    INCOMING,
+    METHODS,
+    POINTLESS,
+    Method,
+)
 
 
 def entry(method: Method) -> dict[str, str]:
@@ -31,3 +41,33 @@ def rest_client_config() -> dict[str, dict[str, str]]:
 
 REST_CLIENT_CONFIG = json.dumps(rest_client_config(), separators=(",", ":")).encode()
 """The policy as JSON bytes, made once."""
+
+
+def consequence(method: Method | None, *, allowed: bool) -> str:
+    """What WCS does with our answer, given the policy it got in the answer to `connect` (protocol.md 5 and 7)."""
+    return _after_200(method) if allowed else _after_403(method)
+
+
+def _after_200(method: Method | None) -> str:
+    if method is None:
+        return "200, with the body as it came: WCS goes on."
+    if method.kind is CONNECT:
+        return "200: WCS opens the session, and asks again whenever the client does something in it."
+    if method.refusal is POINTLESS:
+        return "200: WCS goes on. It only lets go of something, so it is never refused."
+    if method.refusal is IMPOSSIBLE:
+        return "200: WCS takes note. It has happened already, so it is never refused."
+    if method.kind is EVENT:
+        return "200: WCS lets the stream run, and asks again later."
+    return "200: WCS passes it on to the client." if method.kind is INCOMING else "200: WCS goes on."
+
+
+def _after_403(method: Method | None) -> str:
+    if method is not None and method.kind is CONNECT:
+        return "403: WCS closes the connection. To connect, a refusal always counts."
+    if method is not None and method.identity is CREDENTIALS:
+        return "403: WCS gives the player nothing. It has no session, so a refusal always counts."
+    if method is None or entry(method)["restOnError"] != "FAIL":
+        return "403: WCS writes it into its log and goes on."
+    does = {EVENT: "stops the stream", INCOMING: "turns it away"}.get(method.kind, "stops it and tells the client")
+    return f"403: WCS {does}, because our answer to connect said FAIL for this method."

@@ -246,9 +246,7 @@ def test_sealed_secrets_are_compared_in_clear():
     """
     assert lines(content) == []
     assert lines(content.replace(seal("one"), seal("one"))) == []
-    assert lines("apps: [{key: defaultApp, hook_passwords_sealed: []}]") == [
-        "~ app defaultApp: hook password changed"
-    ]
+    assert lines("apps: [{key: defaultApp, hook_passwords_sealed: []}]") == ["~ app defaultApp: hook password changed"]
 
 
 def test_staff_but_never_superuser():
@@ -292,9 +290,7 @@ def test_rules_alike_are_told_apart_by_what_may_change():
 def test_actions_are_a_set():
     make_rule("play", "publish")
     raised = revision()
-    assert (
-        lines("rules: [{effect: allow, who: everyone, actions: [publish, play, publish], target: any}]") == []
-    )
+    assert lines("rules: [{effect: allow, who: everyone, actions: [publish, play, publish], target: any}]") == []
     assert revision() == raised
 
 
@@ -337,9 +333,7 @@ def test_dry_run_tells_the_same_and_changes_nothing(path, capsys):
 def test_json_works_too():
     document = {
         "users": [{"username": "ada", "groups": ["a"], "active": False, "first_name": "😀 \\ud83d Ж/"}],
-        "rules": [
-            {"effect": "allow", "who": {"user": "ada"}, "actions": ["play"], "until": "2030-01-01T00:00:00Z"}
-        ],
+        "rules": [{"effect": "allow", "who": {"user": "ada"}, "actions": ["play"], "until": "2030-01-01T00:00:00Z"}],
     }
     for indent in (None, 2, "\t"):
         empty()
@@ -483,9 +477,7 @@ def test_a_problem_is_a_sentence_with_its_place(problems, content, problem):
 
 def test_an_action_that_nobody_knows(problems):
     [problem] = problems("rules: [{effect: allow, who: guests, actions: [play, watch]}]")
-    assert problem.startswith(
-        "rules[0].actions[1]: “watch” is not an action. Use one of: connect, publish, play,"
-    )
+    assert problem.startswith("rules[0].actions[1]: “watch” is not an action. Use one of: connect, publish, play,")
 
 
 def test_every_problem_is_found_at_once(problems):
@@ -559,9 +551,7 @@ def test_nothing_from_a_file_gives_orders_to_the_terminal(path, capsys):
 
 
 def test_python_objects_are_only_text_with_a_strange_tag(problems):
-    assert problems("groups: [!!python/object/apply:os.getcwd []]") == [
-        "groups[0]: expected text, not a list"
-    ]
+    assert problems("groups: [!!python/object/apply:os.getcwd []]") == ["groups[0]: expected text, not a list"]
 
 
 # Many

@@ -40,9 +40,7 @@ def student(wcs):
 
 
 def log_in(wcs, client, password, login="student"):
-    return wcs.reason(
-        "connect", sessionId=f"/{client}:1/10.0.0.1:8443", custom={"login": login, "password": password}
-    )
+    return wcs.reason("connect", sessionId=f"/{client}:1/10.0.0.1:8443", custom={"login": login, "password": password})
 
 
 def test_the_right_password_does_not_help_who_guessed_too_often(wcs, student):

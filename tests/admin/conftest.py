@@ -1,11 +1,14 @@
 """Staff at their pages: Root may everything, Olga what her role permits, Audrey only reads the audit log."""
 
+import os
+import shutil
 import uuid
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, Permission
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 
 from apps.access.reasons import Reason
@@ -71,10 +74,11 @@ def browser_of(user):
     return client
 
 
-@pytest.fixture(autouse=True)
-def no_static_files(settings):
+@pytest.fixture(scope="session", autouse=True)
+def no_static_files():
     """None were collected, and WhiteNoise would warn about that."""
-    settings.WHITENOISE_AUTOREFRESH = True
+    with override_settings(WHITENOISE_AUTOREFRESH=True):
+        yield
 
 
 @pytest.fixture
@@ -94,3 +98,46 @@ def olga(db):
 def audrey(db):
     make_role("auditors", "view_auditevent")
     return browser_of(factories.make_user("audrey", is_staff=True, groups=["auditors"]))
+
+
+# A real browser
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Chromium without a window. Where there is none the test is skipped, or fails if one is required."""
+    from playwright.sync_api import sync_playwright
+
+    if not shutil.which(settings.BROWSER or "none"):
+        missing = pytest.fail if os.environ.get("WCSGATE_BROWSER_REQUIRED") == "1" else pytest.skip
+        missing("There is no Chromium: WCSGATE_BROWSER does not name one.")
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread, Django does not mind
+        browser = playwright.chromium.launch(executable_path=settings.BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def window(chromium, live_server):
+    """A window of a browser, at the admin's login."""
+    context = chromium.new_context(base_url=live_server.url)
+    context.set_default_timeout(10_000)
+    window = context.new_page()
+    window.goto("/admin/")
+    yield window
+    context.close()
+
+
+def log_in(window, username="root", password=PASSWORD):
+    window.get_by_label("Username").fill(username)
+    window.get_by_label("Password").fill(password)
+    window.get_by_role("button", name="Log in").click()
+
+
+@pytest.fixture
+def desk(window):
+    """The window of Root, logged in."""
+    factories.make_user("root", password=PASSWORD, is_staff=True, is_superuser=True)
+    log_in(window)
+    return window

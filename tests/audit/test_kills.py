@@ -66,11 +66,16 @@ def test_killed_workers_and_brokers_lose_and_double_nothing(wcs, school):
     assert events.aggregate(Sum("repeats"))["repeats__sum"] == 0
 
 
+@transaction.atomic
+def move_and_die():
+    move_batch()
+    raise KeyboardInterrupt
+
+
 def test_what_a_killed_worker_had_begun_is_done_by_the_next(wcs, school):
     wcs.hook("connect", custom={"token": "tok-alice"})
-    with pytest.raises(KeyboardInterrupt), transaction.atomic():
-        move_batch()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        move_and_die()
     assert (HookRecord.objects.count(), AuditEvent.objects.count()) == (1, 0)
     move_batch()
     assert (HookRecord.objects.count(), AuditEvent.objects.count()) == (0, 1)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from apps.access.explain import explain
+from apps.access.explain import NoSuchUser, explain
 from apps.access.snapshot import load
 from apps.connections.sessions import Sessions
 from apps.database.connection import Unavailable, conninfo_of
@@ -35,11 +35,8 @@ class Command(BaseCommand):
             with psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True) as connection:
                 snapshot = load(connection)
             session = Sessions(hook_database()).find(call.node_id, call.session_id, time.monotonic() + 5)
-            user = snapshot.users.by_name.get(options["user"] or "")
-            if options["user"] and user is None:
-                raise CommandError(f"There is no user “{options['user']}”.")
-            explanation = explain(call, snapshot, session, now=timezone.now(), as_user=user)
-        except (HookTooLarge, MalformedHook) as error:
+            explanation = explain(call, snapshot, session, now=timezone.now(), as_user=options["user"] or "")
+        except (HookTooLarge, MalformedHook, NoSuchUser) as error:
             raise CommandError(str(error)) from None
         except (psycopg.OperationalError, Unavailable) as error:
             raise CommandError(f"The database does not answer: {error}") from None

@@ -1,0 +1,125 @@
+"""Try a hook: may they, and why? Nothing is recorded or changed by asking."""
+
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
+
+from apps.access.explain import Explanation, NoSuchUser, Said, explain_now
+from apps.access.models import Rule
+from apps.access.reasons import Reason
+from apps.access.try_form import PLAYER, SHARED, UNNAMED, TryForm
+from apps.accounts.models import User
+from apps.accounts.navigation import may_open, may_see
+from apps.accounts.pages import Line, Section, list_of, page_of
+from apps.connections.models import App
+from apps.database.connection import StatementFailed, Unavailable
+from apps.protocol.methods import find
+
+APPS_OFFERED = 100
+SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE)
+"""Reasons with which it is known who asked: without a name it was a guest."""
+
+
+@sensitive_post_parameters("body")
+def try_hook(request: HttpRequest) -> HttpResponse:
+    """The page. What is typed in becomes an address that can be shared; a pasted body is answered at once, and gone."""
+    if not may_open(request.user, "try_hook"):
+        raise PermissionDenied
+    apps = list(App.objects.order_by("key").values_list("key", flat=True)[:APPS_OFFERED])
+    form = _form(request, apps)
+    explanation, fault = None, ""
+    if form.is_bound and form.is_valid():
+        if request.method == "POST" and not form.cleaned_data["body"]:
+            return redirect(f"{request.path}?{form.query()}")
+        explanation, fault = _explain(form)
+        if explanation and request.method == "POST":
+            form = TryForm(initial={name: form.cleaned_data.get(name) for name in SHARED})  # without the body
+    context = {
+        **admin.site.each_context(request),
+        "title": "Try a hook",
+        "form": form,
+        "explanation": explanation,
+        "sections": list(_sections(request, explanation)) if explanation else (),
+        "fault": fault,
+        "apps": apps if may_see(request.user, "connections.app") else (),
+        "users_url": _users_url(request),
+        "unnamed": UNNAMED,
+        "pasted": "body" in form.errors or form["who"].value() == "hook",
+    }
+    return TemplateResponse(request, "admin/access/try_hook.html", context, status=503 if fault else 200)
+
+
+def try_url(user: User, *, method: str, action: str, username: str, target: str, app_key: str, reason: str) -> str:
+    """The address of the page, filled in from a hook; "" if it cannot be refused, or the viewer may not open it."""
+    row = find(method)
+    if row is None or not row.refusable or not may_open(user, "try_hook"):
+        return ""
+    who = "user" if username else "guest" if reason in SETTLED_BY_RULES else ""
+    name = row.name + (PLAYER if row.name == "StreamKeepAliveEvent" and action == "play" else "")
+    named = "" if name in UNNAMED else target
+    values = {"who": who, "user": username, "method": name, "target": named, "app": app_key}
+    return f"{reverse('try_hook')}?{urlencode({key: value for key, value in values.items() if value})}"
+
+
+def _form(request: HttpRequest, apps: list[str]) -> TryForm:
+    only_app = apps[0] if len(apps) == 1 else ""
+    if request.method == "POST":
+        return TryForm(request.POST)
+    shared = {name: request.GET[name] for name in SHARED if name in request.GET}
+    return TryForm({"app": only_app, **shared}) if "method" in shared else TryForm(initial={"app": only_app, **shared})
+
+
+def _explain(form: TryForm) -> tuple[Explanation | None, str]:
+    """The answer, or what went wrong. Faults of the form are put at their fields."""
+    values = form.cleaned_data
+    who, user = values["who"], values["user"]
+    try:
+        return explain_now(
+            values["call"],
+            now=values["at"] or timezone.now(),
+            as_user=user if who == "user" else "",
+            as_guest=who == "guest",
+        ), ""
+    except NoSuchUser as error:
+        form.add_error("user", str(error))
+        return None, ""
+    except (Unavailable, StatementFailed) as error:
+        return None, f"This cannot be answered just now: {error}"
+
+
+def _sections(request: HttpRequest, explanation: Explanation) -> Iterator[Section]:
+    groups = {
+        "Settled by": explanation.rules,
+        "Only logged: in force, but they decide nothing": explanation.only_logged,
+        "Nearly: rules that would allow it, but for one thing": explanation.near,
+    }
+    for title, rules in groups.items():
+        if rules:
+            yield Section(title, tuple(_lines(request, rules)))
+    user = User.objects.filter(username=explanation.user).first()
+    url = page_of(request, "accounts.user", user.pk) if user else ""
+    yield Section("Who asks", (Line(explanation.who, url, explanation.found),))
+    yield Section("What WCS does with this answer", (Line(explanation.what_wcs_does),))
+
+
+def _lines(request: HttpRequest, said: Iterable[Said]) -> Iterator[Line]:
+    rules = Rule.objects.in_bulk([rule.id for rule in said])
+    for each in said:
+        rule = rules.get(each.id)
+        yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed)
+
+
+def _users_url(request: HttpRequest) -> str:
+    """Where the admin's own completion finds users; "" if the viewer may not see them."""
+    if not may_see(request.user, "accounts.user"):
+        return ""
+    field = {"app_label": "access", "model_name": "rule", "field_name": "user"}
+    return f"{reverse('admin:autocomplete')}?{urlencode(field)}"

@@ -1,0 +1,174 @@
+"""The form of Try a hook: who asks for what, in plain words; and the hook that this makes."""
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.utils import timezone
+from unfold.widgets import (
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from apps.accounts.validators import SENSIBLE
+from apps.protocol.messages import HookCall, HookTooLarge, MalformedHook
+from apps.protocol.methods import find
+
+DEEDS = {
+    "Streams": {
+        "publishStream": "publish a stream",
+        "playStream": "play a stream",
+        "playHLS": "play a stream by HLS",
+        "playRTSP": "play a stream by RTSP",
+        "StreamKeepAliveEvent": "go on publishing a stream",
+        "StreamKeepAliveEvent.player": "go on playing a stream",
+        "snapshot": "take a picture of a stream",
+        "availableStream": "ask whether a stream is there",
+    },
+    "Connecting": {"connect": "connect"},
+    "Calls": {
+        "call": "call a number",
+        "answer": "answer a call",
+        "hold": "hold a call",
+        "unhold": "go on with a call",
+        "transfer": "transfer a call",
+        "sendDtmf": "send tones",
+    },
+    "Coming in": {
+        "OnCallEvent": "receive a call",
+        "OnMessageEvent": "receive a message",
+        "OnTransferEvent": "be transferred",
+    },
+    "Messages and data": {
+        "sendMessage": "send a message",
+        "sendIMDN": "send a delivery notice",
+        "subscribe": "subscribe to SIP events",
+        "sendXcapRequest": "send an XCAP request",
+        "OnDataEvent": "send data",
+    },
+    "Reports": {
+        "submitBugReport": "send a bug report",
+        "pushLogs": "send logs",
+        "sessionDebug": "have the session debugged",
+    },
+}
+"""What can be refused, by method; a player's keep-alive has an entry of its own."""
+
+PLAYER = ".player"
+WORDS = {name: deed for group in DEEDS.values() for name, deed in group.items()}
+UNNAMED = ["connect", *(name for name in WORDS if not find(name.removesuffix(PLAYER)).target)]
+"""Methods for which nothing is to be typed: they have no target, or the app is their target."""
+
+SHARED = ("who", "user", "method", "target", "app", "at")
+"""What may stand in an address. Nothing secret has a field here."""
+
+
+class Moment(forms.DateTimeField):
+    """A moment, chosen with the browser's own calendar."""
+
+    widget = UnfoldAdminTextInputWidget({"type": "datetime-local"})
+
+    def prepare_value(self, value):
+        return f"{timezone.localtime(value):%Y-%m-%dT%H:%M}" if isinstance(value, datetime) else value
+
+
+class TryForm(forms.Form):
+    """Who asks to do what, or a hook as it came."""
+
+    who = forms.ChoiceField(
+        label="Who asks",
+        choices=[("user", "a user"), ("guest", "a guest"), ("hook", "whoever a pasted hook shows")],
+        initial="user",
+        widget=UnfoldAdminRadioSelectWidget(admin.HORIZONTAL, {"x-model": "who"}),
+        error_messages={"required": "Say who asks: for the event you came from it was not known."},
+    )
+    user = forms.CharField(
+        label="User name",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(
+            {"list": "users", "autocomplete": "off", "x-on:focus": "look", "x-on:input.debounce.250ms": "look"}
+        ),
+        help_text="Taken as recognised: sessions, tokens and passwords are not looked at.",
+    )
+    method = forms.ChoiceField(
+        label="Wants to",
+        choices=[
+            (group, [(name, f"{deed} ({name.removesuffix(PLAYER)})") for name, deed in deeds.items()])
+            for group, deeds in DEEDS.items()
+        ],
+        widget=UnfoldAdminSelectWidget({"x-model": "method"}),
+    )
+    target = forms.CharField(
+        label="Name of the stream, or number",
+        required=False,
+        max_length=1000,
+        help_text="As WCS sends it; letter case counts.",
+    )
+    app = forms.CharField(
+        label="Through app",
+        max_length=255,
+        widget=UnfoldAdminTextInputWidget({"list": "apps", "autocomplete": "off"}),
+        help_text="The app key.",
+    )
+    at = Moment(
+        label="When",
+        required=False,
+        validators=[MinValueValidator(SENSIBLE[0]), MaxValueValidator(SENSIBLE[1])],
+        help_text="Empty: now. Users and rules are those of today, whatever the moment.",
+    )
+    body = forms.CharField(
+        label="The hook's body as JSON",
+        required=False,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 6, "spellcheck": "false", "autocomplete": "off"}),
+        help_text="Then name and app are the body's; choose above which method it is. It is not kept, nor put into "
+        "an address. Bodies in the audit log have lost their credentials: say above who asks.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean()
+        if values.get("who") == "user" and not values.get("user"):
+            self.add_error("user", "Choose a user, or let a guest ask.")
+        if values.get("who") == "hook" and not values.get("body"):
+            self.add_error("body", "Paste the body of the hook, or choose a user or a guest.")
+        if values.get("body"):
+            self.errors.pop("app", None)  # the body's counts
+        elif "://" in values.get("target", "") and values.get("method") == "playRTSP":
+            self.add_error("target", "Type the stream's name alone: an address may have a token in it.")
+        if not self.errors:
+            self._read_hook(values)
+        return values
+
+    def _read_hook(self, values: dict[str, Any]) -> None:
+        """Put the hook that was asked about into `values["call"]`."""
+        name = values["method"].removesuffix(PLAYER)
+        try:
+            values["call"] = HookCall.from_payload(name, find(name), values["body"].encode() or _body(**values))
+        except (HookTooLarge, MalformedHook) as error:
+            self.add_error("body", str(error))
+        except UnicodeEncodeError:
+            self.add_error("body", "The body is not UTF-8.")
+
+    def query(self) -> str:
+        """The form as it stands in an address."""
+        values = {**self.cleaned_data, "at": self["at"].data}
+        return urlencode({name: values[name] for name in SHARED if values[name] and not self._is_idle(name)})
+
+    def _is_idle(self, name: str) -> bool:
+        """Whether a field has nothing to say, given what was chosen in another."""
+        values = self.cleaned_data
+        return (name == "user" and values["who"] != "user") or (name == "target" and values["method"] in UNNAMED)
+
+
+def _body(*, method: str, target: str, app: str, **_: Any) -> bytes:
+    """The body of such a hook."""
+    members = {"nodeId": "try-a-hook", "sessionId": "try-a-hook", "published": not method.endswith(PLAYER)}
+    if method not in UNNAMED:
+        members[find(method.removesuffix(PLAYER)).target[0]] = target
+    return json.dumps({**members, "appKey": app}).encode()

@@ -1,0 +1,103 @@
+"""The main ways through the admin, in a real browser."""
+
+import re
+from contextlib import suppress
+
+import pytest
+from playwright.sync_api import TimeoutError as TookTooLong
+from playwright.sync_api import expect
+
+from apps.access.models import Rule
+from apps.accounts.models import Token
+from tests import factories
+from tests.admin.conftest import log_in, make_event
+from tests.admin.test_pages import rows
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PHONE = {"width": 375, "height": 740}
+PAGES = (
+    "/admin/",
+    "/admin/access/try/",
+    "/admin/access/try/?who=user&user=user-0&method=publishStream&target=a-very-long-name-of-a-stream-indeed&app=app-0",
+    "/admin/access/streampermission/",
+    "/admin/access/streampermission/add/",
+    "/admin/accounts/user/",
+    "/admin/accounts/token/add/",
+    "/admin/audit/auditevent/",
+    "/admin/connections/app/add/",
+)
+
+
+def choose(window, field, text):
+    """Choose in a field with completion."""
+    window.locator(f".field-{field} .select2-selection").click()
+    window.locator(".select2-search__field").fill(text)
+    window.get_by_role("option", name=text, exact=True).click()
+
+
+def test_staff_log_in(window):
+    factories.make_user("root", password="correct horse battery", is_staff=True, is_superuser=True)
+    log_in(window, password="wrong")
+    expect(window.get_by_text("Please enter the correct username and password")).to_be_visible()
+    log_in(window)
+    expect(window.get_by_role("heading", name="No hook has come yet. To begin:")).to_be_visible()
+
+
+def test_a_stream_permission_is_made_with_the_fields_that_matter(desk):
+    factories.make_user("alice")
+    desk.goto("/admin/access/streampermission/add/")
+    group, stream = (desk.locator(f".field-{name}") for name in ("group", "stream"))
+    expect(group).to_be_hidden()
+    desk.get_by_label("Who").select_option("group")
+    expect(group).to_be_visible()
+    desk.get_by_label("Who").select_option("user")
+    expect(group).to_be_hidden()
+    choose(desk, "user", "alice")
+    desk.get_by_label("publish", exact=True).check()
+    desk.get_by_label("On what").select_option("stream")
+    expect(stream).to_be_visible()
+    desk.get_by_label("On what").select_option("prefix")
+    expect(stream).to_be_hidden()
+    desk.get_by_label("Name, number or pattern").fill("lesson-")
+    desk.get_by_role("button", name="Save", exact=True).click()
+    expect(desk.get_by_text("was added successfully")).to_be_visible()
+    assert str(Rule.objects.get()) == "Allow user “alice” to publish whatever begins with “lesson-”"
+
+
+def test_a_token_is_shown_once(desk):
+    factories.make_user("alice")
+    desk.goto("/admin/accounts/token/add/")
+    choose(desk, "user", "alice")
+    desk.get_by_label("Label").fill("studio")
+    desk.get_by_role("button", name="Save", exact=True).click()
+    shown = desk.locator("#token").inner_text()
+    assert Token.objects.get().label == "studio"
+    desk.get_by_role("link", name="To the token's page").click()
+    expect(desk.get_by_role("heading", name="studio").first).to_be_visible()
+    assert shown not in desk.content()
+
+
+def test_a_refusal_is_found_and_asked_about(desk):
+    factories.make_app()
+    factories.make_rule("play", user=factories.make_user("charlie"), target=("exact", "lobby-1"))
+    make_event()
+    make_event(username="alice", effect="allow")
+    desk.goto("/admin/audit/auditevent/?effect=deny")
+    desk.get_by_role("link", name="charlie asked to play “lobby”").click()
+    desk.get_by_role("link", name="Why, and would it be so now?").click()
+    answer = desk.locator("#answer")
+    expect(answer).to_contain_text("Refused. charlie may not play “lobby”. No rule allows it.")
+    expect(answer).to_contain_text("“lobby” is not “lobby-1”")
+    answer.get_by_role("link", name="Allow user “charlie” to play “lobby-1”").click()
+    expect(desk).to_have_url(re.compile("/admin/access/streampermission/"))
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_nothing_is_wider_than_a_phone(desk, address):
+    rows(1)
+    desk.set_viewport_size(PHONE)
+    desk.goto(address)
+    with suppress(TookTooLong):  # of what is loaded late
+        desk.wait_for_load_state("networkidle", timeout=2000)
+    assert desk.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
