@@ -80,10 +80,10 @@ import django; django.setup()
 from apps.access.models import Rule; from apps.accounts.models import User; from apps.connections.models import App
 user = User.objects.create_user("bench", password="bench-password")
 app = App(key="bench", hook_user="wcs"); app.set_hook_password("bench-password"); app.save()
-Rule.objects.create(who="everyone", actions=["connect"])
-Rule.objects.create(who="user", user=user, actions=["publish"], target_kind="exact", target="lobby")
+Rule.objects.create(effect="allow", who="everyone", actions=["connect"], target_kind="any")
+Rule.objects.create(effect="allow", who="user", user=user, actions=["publish"], target_kind="exact", target="lobby")
 Rule.objects.bulk_create(
-    Rule(who="everyone", actions=["publish"], target_kind="exact", target=f"stream-{n}") for n in range(1000))
+    Rule(effect="allow", who="everyone", actions=["publish"], target_kind="exact", target=f"stream-{n}") for n in range(1000))
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=_environment(), check=True)
 

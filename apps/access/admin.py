@@ -146,6 +146,7 @@ class StreamPermissionAdmin(RuleAdmin):
     def get_changeform_initial_data(self, request):
         """Nobody and nothing in particular is chosen, so that saving without looking allows nothing."""
         return {
+            "effect": Rule.Effect.ALLOW,
             "who": Rule.Who.USER,
             "target_kind": Rule.TargetKind.EXACT,
             **super().get_changeform_initial_data(request),
@@ -165,4 +166,9 @@ class CallPermissionAdmin(RuleAdmin):
 
     def get_changeform_initial_data(self, request):
         """Nobody in particular is chosen, so that saving without looking allows nothing."""
-        return {"who": Rule.Who.USER, **super().get_changeform_initial_data(request)}
+        return {
+            "effect": Rule.Effect.ALLOW,
+            "who": Rule.Who.USER,
+            "target_kind": Rule.TargetKind.ANY,
+            **super().get_changeform_initial_data(request),
+        }

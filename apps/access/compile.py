@@ -5,10 +5,7 @@ million rules as among ten.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from typing import Generic, Protocol, TypeVar
-
-import msgspec
 
 from apps.access.rows import AppRow, NodeRow, RuleRow, TokenRow, UserRow
 
@@ -16,26 +13,8 @@ Key = tuple[str, int | None, str]
 """Whom a rule is about (kind and id) and the action."""
 
 
-class CompiledRule(msgspec.Struct, frozen=True, gc=False):
-    """One rule, ready to be matched. `pattern` are a glob's literal pieces, None where the look-up has settled it."""
-
-    id: int
-    denies: bool
-    enforced: bool
-    starts_at: datetime | None
-    ends_at: datetime | None
-    pattern: tuple[str, ...] | None
-
-    def is_in_force(self, target: str, username: str | None, now: datetime) -> bool:
-        """Whether it applies now to what the look-up found it for."""
-        if self.starts_at is not None and now < self.starts_at:
-            return False
-        if self.ends_at is not None and now >= self.ends_at:
-            return False
-        return self.pattern is None or matches_glob(self.pattern, target, username)
-
-
-Found = dict[str, tuple[CompiledRule, ...]]
+Place = dict[str, list[RuleRow]]
+"""Rules by a text."""
 
 
 class Bucket:
@@ -44,11 +23,11 @@ class Bucket:
     __slots__ = ("exact", "head_lengths", "heads")
 
     def __init__(self) -> None:
-        self.exact: Found = {}
-        self.heads: Found = {}
+        self.exact: Place = {}
+        self.heads: Place = {}
         self.head_lengths: tuple[int, ...] = ()
 
-    def candidates(self, target: str) -> list[CompiledRule]:
+    def candidates(self, target: str) -> list[RuleRow]:
         """Rules that may match this target."""
         found = [*self.exact.get(target, ())]
         for length in self.head_lengths:
@@ -57,36 +36,31 @@ class Bucket:
             found += self.heads.get(target[:length], ())
         return found
 
-    def put(self, row: RuleRow) -> None:
+    def put(self, rule: RuleRow) -> None:
         """Add a rule."""
-        place, text, rule = self._place(row)
+        place, text = self._place(rule)
         if place is self.heads and len(text) not in self.head_lengths:
             self.head_lengths = tuple(sorted({*self.head_lengths, len(text)}))
-        place[text] = (*place.get(text, ()), rule)
+        place.setdefault(text, []).append(rule)
 
-    def take(self, row: RuleRow) -> bool:
+    def take(self, rule: RuleRow) -> bool:
         """Remove a rule; gives whether any is left. A length that no head has any more costs a look-up, no more."""
-        place, text, _ = self._place(row)
-        rest = tuple(rule for rule in place[text] if rule.id != row.id)
-        if rest:
-            place[text] = rest
-        else:
+        place, text = self._place(rule)
+        place[text].remove(rule)
+        if not place[text]:
             del place[text]
         return bool(self.exact or self.heads)
 
-    def _place(self, row: RuleRow) -> tuple[Found, str, CompiledRule]:
-        """Where a rule stands: in which dictionary, under which text, and how."""
-        match row.target_kind:
+    def _place(self, rule: RuleRow) -> tuple[Place, str]:
+        """Where a rule stands: among which, under which text. One of an unknown kind is met by every target."""
+        match rule.target_kind:
             case "exact" | "stream":
-                return self.exact, row.target, _compiled(row, None)
-            case "any":
-                return self.heads, "", _compiled(row, None)
+                return self.exact, rule.target
             case "prefix":
-                return self.heads, row.target, _compiled(row, None)
+                return self.heads, rule.target
             case "glob":
-                pieces = tuple(row.target.split("*"))
-                return self.heads, pieces[0].split("{user}", 1)[0], _compiled(row, pieces)
-        return self.heads, "", _compiled(row, ())  # unknown: an empty pattern is an error whenever it is matched
+                return self.heads, rule.target.split("*", 1)[0].split("{user}", 1)[0]
+        return self.heads, ""
 
 
 class RuleIndex:
@@ -120,9 +94,9 @@ class RuleIndex:
             if (rule.who, rule.user_id or rule.group_id) in about:
                 yield rule
 
-    def candidates(self, user: UserRow | None, action: str, target: str) -> list[CompiledRule]:
+    def candidates(self, user: UserRow | None, action: str, target: str) -> list[RuleRow]:
         """Rules about this user (None: a guest) and action that may match this target."""
-        found: list[CompiledRule] = []
+        found: list[RuleRow] = []
         for key in _keys_of(user, action):
             bucket = self._buckets.get(key)
             if bucket is not None:
@@ -176,30 +150,6 @@ class Snapshot:
         self.rules = RuleIndex()
 
 
-def matches_glob(pattern: tuple[str, ...], text: str, username: str | None) -> bool:
-    """Whether the text consists of the pattern's pieces with anything between them.
-
-    `{user}` in a piece stands for the username, as text; without one (a guest) such a pattern matches nothing.
-    """
-    if any("{user}" in piece for piece in pattern):
-        if not username:
-            return False
-        pattern = tuple(piece.replace("{user}", username) for piece in pattern)
-    first, *rest = pattern
-    if not rest:
-        return text == first
-    *middle, last = rest
-    if not text.startswith(first) or len(text) < len(first) + len(last) or not text.endswith(last):
-        return False
-    at, end = len(first), len(text) - len(last)
-    for piece in middle:
-        found = text.find(piece, at, end)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return True
-
-
 def _keys(rule: RuleRow) -> list[Key]:
     return [(rule.who, rule.user_id or rule.group_id, action) for action in dict.fromkeys(rule.actions)]
 
@@ -209,7 +159,3 @@ def _keys_of(user: UserRow | None, action: str) -> list[Key]:
         return [("guests", None, action)]
     groups: list[Key] = [("group", group_id, action) for group_id in user.group_ids]
     return [("everyone", None, action), ("user", user.id, action), *groups]
-
-
-def _compiled(row: RuleRow, pattern: tuple[str, ...] | None) -> CompiledRule:
-    return CompiledRule(row.id, row.effect != "allow", row.enforced, row.starts_at, row.ends_at, pattern)

@@ -5,9 +5,10 @@ Nobody is allowed because nothing was found: when no check has an opinion, the a
 
 from collections.abc import Callable
 
-from apps.access.compile import CompiledRule
 from apps.access.facts import Decision, Facts
+from apps.access.matching import fits, in_period
 from apps.access.reasons import Reason
+from apps.access.rows import RuleRow
 from apps.protocol.messages import HookCall
 
 Check = Callable[[HookCall, Facts], Decision | None]
@@ -64,15 +65,16 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     user = facts.identity.user
     if user is None and not facts.identity.is_guest:
         return None
+    username = user.username if user else None
     denies: list[int] = []
     allows: list[int] = []
     only_logged: list[int] = []
     failed: list[int] = []
     for rule in facts.rules.candidates(user, call.action, call.target):
         try:
-            in_force = rule.is_in_force(call.target, user.username if user else None, facts.now)
+            in_force = in_period(rule, facts.now) and fits(rule, call.target, username)
         except Exception:
-            in_force = rule.denies
+            in_force = rule.effect != "allow"
             failed.append(rule.id)
         if in_force:
             _list_for(rule, denies, allows, only_logged).append(rule.id)
@@ -86,10 +88,10 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     )
 
 
-def _list_for(rule: CompiledRule, denies: list[int], allows: list[int], only_logged: list[int]) -> list[int]:
+def _list_for(rule: RuleRow, denies: list[int], allows: list[int], only_logged: list[int]) -> list[int]:
     if not rule.enforced:
         return only_logged
-    return denies if rule.denies else allows
+    return allows if rule.effect == "allow" else denies
 
 
 CHECKS: tuple[Check, ...] = (

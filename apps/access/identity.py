@@ -7,7 +7,7 @@ place and is not good is a problem, also where guests are welcome.
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from apps.access.compile import Snapshot
 from apps.access.facts import Identity
@@ -31,9 +31,27 @@ def identify(
     now: datetime,
     check_password: CheckPassword,
 ) -> Identity:
-    """Who is behind this hook: the credential in its body where the method takes one, else its session's user."""
+    """Who is behind this hook: the credential in its body where the method takes one, else its session's user.
+
+    Nobody, where the hook is not refused whoever it is and a credential does not hold: it must not be put down to
+    somebody whose password was only guessed at.
+    """
     if call.method is None or not call.method.refusable:
         return Identity()
+    identity = _identify(call, app, session, snapshot, now=now, check_password=check_password)
+    return Identity() if app.rest_started and identity.problem is not None else identity
+
+
+def _identify(
+    call: HookCall,
+    app: AppRow,
+    session: SessionRow | None,
+    snapshot: Snapshot,
+    *,
+    now: datetime,
+    check_password: CheckPassword,
+) -> Identity:
+    assert call.method is not None  # noqa: S101 - identify has seen to it; this is for the type checker
     credential = call.credential(app.token_name)
     if call.method.identity is not CREDENTIALS:
         problem = _session_problem(session, app)
@@ -55,7 +73,16 @@ def guest(app: AppRow) -> Identity:
 def in_networks(address: str, networks: Sequence[str]) -> bool:
     """Whether an address lies in one of the networks. IPv4-mapped IPv6 is the IPv4 address; what is none, nowhere."""
     parsed = parse_address(address)
-    return parsed is not None and any(parsed in ip_network(network) for network in networks)
+    return parsed is not None and any(parsed in network for network in map(_network, networks) if network is not None)
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> IPv4Network | IPv6Network | None:
+    """A network as a value; None, in which nothing lies, for text that is none (somebody wrote it by SQL)."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=4096)

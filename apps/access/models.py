@@ -45,16 +45,14 @@ class Rule(models.Model):
         GLOB = "glob", "whatever matches a pattern with *"
         STREAM = "stream", "a stream from the list"
 
-    effect = models.CharField(
-        max_length=5, choices=Effect.choices, default=Effect.ALLOW, help_text="A deny always beats an allow."
-    )
-    who = models.CharField(max_length=8, choices=Who.choices, default=Who.EVERYONE)
+    effect = models.CharField(max_length=5, choices=Effect.choices, help_text="A deny always beats an allow.")
+    who = models.CharField(max_length=8, choices=Who.choices)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="rules"
     )
     group = models.ForeignKey(Group, null=True, blank=True, on_delete=models.CASCADE, related_name="rules")
     actions = ArrayField(models.CharField(max_length=20, validators=[validate_action]))
-    target_kind = models.CharField("on what", max_length=6, choices=TargetKind.choices, default=TargetKind.ANY)
+    target_kind = models.CharField("on what", max_length=6, choices=TargetKind.choices)
     target = models.CharField(
         "name, number or pattern",
         max_length=255,

@@ -67,7 +67,7 @@ class RuleRow(msgspec.Struct, frozen=True, gc=False):
     actions: tuple[str, ...]
     user_id: int | None = None
     group_id: int | None = None
-    target_kind: str = "any"
+    target_kind: str = ""
     target: str = ""
     starts_at: datetime | None = None
     ends_at: datetime | None = None

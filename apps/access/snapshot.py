@@ -4,6 +4,7 @@ A thread of its own listens for changes and refreshes. Deciding never waits for 
 that the revision had moved on; then it waits until this thread has caught up, at most until the hook's deadline.
 """
 
+import gc
 import logging
 import os
 import select
@@ -149,7 +150,19 @@ PARTS = {
 
 
 def load(connection: psycopg.Connection[Any]) -> Snapshot:
-    """A whole snapshot, of one revision."""
+    """A whole snapshot, of one revision.
+
+    Python's collector of cycles would look at every rule again and again while they come in; it finds none.
+    """
+    gc.disable()
+    try:
+        return _load(connection)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _load(connection: psycopg.Connection[Any]) -> Snapshot:
     with connection.transaction():
         _begin(connection)
         snapshot = Snapshot()
@@ -263,7 +276,8 @@ class SnapshotKeeper:
                 self._failed_at = time.monotonic()
                 logger.warning("The rules cannot be read: %s", str(error).partition("\n")[0])
                 time.sleep(0.3)
-            except Exception:  # it must go on trying: hooks are refused as long as it does not succeed
+            except Exception:  # it must go on trying, with nothing half changed: meanwhile hooks are refused
+                self._snapshot = None
                 self._failed_at = time.monotonic()
                 logger.exception("The rules cannot be read")
                 time.sleep(1)

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
-from apps.access.facts import Decision, Identity
+from apps.access.facts import Decision, Facts, Identity
 from apps.access.identity import parse_address
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
@@ -27,6 +27,7 @@ from apps.database.connection import (
     uuid,
 )
 from apps.protocol.messages import HookCall
+from apps.protocol.methods import CONNECT
 from apps.protocol.screening import screen, screen_text
 
 MAX_TEXT = 600
@@ -71,8 +72,6 @@ _ENDING = Statement(
 )
 _REVISION = Statement("revision", "SELECT revision FROM access_revision", ())
 
-ENDS_SESSION = {"ConnectionStatusEvent": ("DISCONNECTED", "FAILED")}
-
 
 def new_id(now: datetime) -> UUID:
     """An id for a record: a UUID of version 7, so that ids made later sort later."""
@@ -94,50 +93,22 @@ class Recorder:
         record_id: UUID,
         call: HookCall,
         body: bytes,
+        facts: Facts,
         decision: Decision,
-        identity: Identity,
         session: SessionRow | None,
         *,
         revision: int,
-        received_at: datetime,
-        token_name: str,
         deadline: float,
     ) -> bool:
         """Record a hook with its decision, durably. False if what was decided on is no longer true; then nothing is
         recorded, and the session is looked up again next time.
 
-        Raises Unavailable or StatementFailed.
+        `deadline` is a moment of `time.monotonic`. Raises Unavailable or StatementFailed.
         """
-        user = identity.user
-        by_session = session if session is not None and session.app_key == call.app_key and not user else None
-        username = user.username if user else by_session.username if by_session else ""
-        user_id = user.id if user else by_session.user_id if by_session else None
-        params: list[Param] = [
-            uuid(record_id),
-            timestamp(received_at),
-            text(call.wire_name[:MAX_TEXT]),
-            text(call.node_id),
-            text(call.app_key),
-            text(call.session_id),
-            text(call.media_session_id),
-            text(call.call_id),
-            text(call.status[:MAX_TEXT]),
-            text(call.action),
-            text(screen_text(call.target)[:MAX_TEXT]),
-            _address(call),
-            text(username),
-            b"allow" if decision.allowed else b"deny",
-            text(decision.reason),
-            int8_array(decision.rule_ids),
-            int8_array(decision.logged_rule_ids),
-            screen(body, call.wire, token_name),
-            int8(user_id) if user_id is not None else None,
-            int8(identity.token.id) if identity.token else None,
-            int8(revision),
-        ]
-        statement, more = self._statement(call, decision, identity, session)
+        statement, more = _statement(call, decision, facts.identity, session)
+        params = _params(record_id, call, body, facts, decision, session, revision) + more
         try:
-            rows = self._database.run(statement, params + more, deadline)
+            rows = self._database.run(statement, params, deadline)
         except StatementFailed as error:
             if error.sqlstate != "23505":
                 raise
@@ -145,7 +116,7 @@ class Recorder:
         if not rows or statement in (_OPENING, _ENDING):
             self._sessions.forget(call.node_id, call.session_id)
         if rows and rows[0] and statement is _OPENING:
-            self._sessions.remember(call.node_id, call.session_id, _opened(call, identity, rows[0]))
+            self._sessions.remember(call.node_id, call.session_id, _opened(call, facts.identity, rows[0]))
         return bool(rows)
 
     def revision(self, deadline: float) -> int:
@@ -153,17 +124,57 @@ class Recorder:
         rows = self._database.run(_REVISION, [], deadline)
         return as_int(rows[0][0]) if rows else 0
 
-    def _statement(
-        self, call: HookCall, decision: Decision, identity: Identity, session: SessionRow | None
-    ) -> tuple[Statement, list[Param]]:
-        name = call.method.name if call.method else ""
-        if name == "connect" and decision.allowed and call.node_id and call.session_id:
-            return _OPENING, [text(identity.entered_by or "rest"), text(call.origin[:255])]
-        if call.status in ENDS_SESSION.get(name, ()):
-            return _ENDING, [text(f"{call.status} {call.info}".strip()[:255])]
-        if session is not None and not session.ended:
-            return _IN_SESSION, [int8(session.id), int8(session.opening)]
-        return _PLAIN, []
+
+def _params(
+    record_id: UUID,
+    call: HookCall,
+    body: bytes,
+    facts: Facts,
+    decision: Decision,
+    session: SessionRow | None,
+    revision: int,
+) -> list[Param]:
+    """The values of _VALUES."""
+    user, token = facts.identity.user, facts.identity.token
+    by_session = session if session is not None and session.app_key == call.app_key and not user else None
+    username = user.username if user else by_session.username if by_session else ""
+    user_id = user.id if user else by_session.user_id if by_session else None
+    return [
+        uuid(record_id),
+        timestamp(facts.now),
+        text(call.wire_name[:MAX_TEXT]),
+        text(call.node_id),
+        text(call.app_key),
+        text(call.session_id),
+        text(call.media_session_id),
+        text(call.call_id),
+        text(call.status[:MAX_TEXT]),
+        text(call.action),
+        text(screen_text(call.target)[:MAX_TEXT]),
+        _inet(call.client_address),
+        text(username),
+        b"allow" if decision.allowed else b"deny",
+        text(decision.reason),
+        int8_array(decision.rule_ids),
+        int8_array(decision.logged_rule_ids),
+        screen(body, call.wire, facts.app.token_name if facts.app else "token"),
+        int8(user_id) if user_id is not None else None,
+        int8(token.id) if token else None,
+        int8(revision),
+    ]
+
+
+def _statement(
+    call: HookCall, decision: Decision, identity: Identity, session: SessionRow | None
+) -> tuple[Statement, list[Param]]:
+    """The statement that records this hook, and its values beyond those of _VALUES."""
+    if call.method is not None and call.method.kind is CONNECT and decision.allowed:
+        return _OPENING, [text(identity.entered_by or "rest"), text(call.origin[:255])]
+    if call.method is not None and call.status in call.method.ends_session:
+        return _ENDING, [text(f"{call.status} {call.info}".strip()[:255])]
+    if session is not None and not session.ended:
+        return _IN_SESSION, [int8(session.id), int8(session.opening)]
+    return _PLAIN, []
 
 
 def _opened(call: HookCall, identity: Identity, row: tuple[bytes | None, ...]) -> SessionRow:
@@ -178,10 +189,6 @@ def _opened(call: HookCall, identity: Identity, row: tuple[bytes | None, ...]) -
         entered_by=identity.entered_by or "rest",
         origin=call.origin[:255],
     )
-
-
-def _address(call: HookCall) -> Param:
-    return _inet(call.client_address)
 
 
 @lru_cache(maxsize=4096)

@@ -87,16 +87,7 @@ class Gate:
             facts = facts_for(call, snapshot, session, app, now)
             decision = decide(call, facts)
             if self._recorder.commit(
-                record_id,
-                call,
-                body,
-                decision,
-                facts.identity,
-                session,
-                revision=revision,
-                received_at=now,
-                token_name=app.token_name if app else "token",
-                deadline=deadline,
+                record_id, call, body, facts, decision, session, revision=revision, deadline=deadline
             ):
                 if decision.failed_rule_ids:
                     logger.error("Rules %s raised an error while deciding", decision.failed_rule_ids)

@@ -29,8 +29,8 @@ def authenticate(
 ) -> None:
     """Raises CallerRefused unless the caller may call for this app and node.
 
-    A caller that names no known app must have the login of some app, or be this computer; then its hook is at least
-    recorded as one for an unknown app.
+    A caller that names no known app must have the login of some app, the signature of its node, or be this computer;
+    then its hook is at least recorded as one for an unknown app.
     """
     address = caller_address(environ)
     for place in (app, node):
@@ -39,8 +39,13 @@ def authenticate(
     given = environ.get("HTTP_AUTHORIZATION", "").encode()
     if app is not None:
         _authenticate_for(app, node, address, given, body)
-    elif not (in_networks(address, LOOPBACK) or _is_one_of(given, _every_login(snapshot))):
-        raise CallerRefused("No such app is known here, and the caller is not known either.")
+    elif not (
+        in_networks(address, LOOPBACK)
+        or _is_one_of(given, _every_login(snapshot))
+        or _is_signature(given, node.secrets if node else (), body)
+    ):
+        signed = given.lower().startswith(b"wcs ")
+        raise CallerRefused("No such app is known here, nor is the caller.", login_wanted=not signed)
 
 
 def caller_address(environ: Mapping[str, str]) -> str:

@@ -70,6 +70,7 @@ class Method:
     `name` is as on the wire, `aliases` are other spellings seen there (matched in any letter case).
     `target` lists the body's members that may name what is acted on; the first one present counts.
     `address_target` says that the target may be an address on the node itself, whose path is the stream's name.
+    `ends_session` are the values of `status` with which the session is over.
     `overwrite` are the members WCS would take from our answer (protocol.md 5, column Overwrite).
     `unstored` are members that are never stored, and which WCS is asked not to send.
     """
@@ -84,6 +85,7 @@ class Method:
     overwrite: tuple[str, ...] = ()
     unstored: tuple[str, ...] = ()
     address_target: bool = False
+    ends_session: tuple[str, ...] = ()
 
     @property
     def refusable(self) -> bool:
@@ -146,7 +148,14 @@ METHODS = (
     Method("unPublishStream", DIRECT, "publish", POINTLESS, ("name",), unstored=_MEDIA),
     Method("stopStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA),
     # Events: protocol.md 5.4
-    Method("ConnectionStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, unstored=_SIP),
+    Method(
+        "ConnectionStatusEvent",
+        EVENT,
+        NOTIFY,
+        IMPOSSIBLE,
+        unstored=_SIP,
+        ends_session=("DISCONNECTED", "FAILED"),
+    ),
     Method("RegistrationStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, unstored=_SIP),
     Method("CallStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("callee",), unstored=_CALL_MEDIA),
     Method("TransferStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("target",)),

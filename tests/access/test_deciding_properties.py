@@ -343,7 +343,7 @@ def test_without_a_rule_nobody_is_allowed(hook, world):
 @settings(max_examples=600)
 @given(REFUSABLE_HOOKS, WORLDS, NEW_RULES)
 def test_a_deny_beats_every_allow(hook, world, deny):
-    deny = RuleRow(99, "deny", deny.who, ACTIONS, deny.user_id, deny.group_id)
+    deny = RuleRow(99, "deny", deny.who, ACTIONS, deny.user_id, deny.group_id, "any")
     before = decided(hook, world)
     after = decided(hook, world._replace(rules=(*world.rules, deny)))
     if 99 in after.rule_ids:

@@ -30,6 +30,7 @@ def _make_token(number):
     return Token(user=user, label=f"label {number}", token_hash=f"{number:064}")
 
 
+ANYBODY = {"effect": "allow", "who": "everyone", "actions": ["play"], "target_kind": "any"}
 CASES = {
     "accounts_user": Case(User, lambda number: User(username=f"user-{number}"), {"is_active": False}),
     "accounts_token": Case(Token, _make_token, {"streams": ["lobby"]}),
@@ -37,7 +38,7 @@ CASES = {
     "streams_stream": Case(Stream, lambda number: Stream(name=f"stream-{number}"), {"name": "renamed"}),
     "connections_app": Case(App, lambda number: App(key=f"app-{number}"), {"guests": True}),
     "connections_node": Case(Node, lambda number: Node(node_id=f"node-{number}"), {"secrets": ["sealed"]}),
-    "access_rule": Case(Rule, lambda number: Rule(actions=["play"], note=str(number)), {"effect": "deny"}),
+    "access_rule": Case(Rule, lambda number: Rule(**ANYBODY, note=str(number)), {"effect": "deny"}),
 }
 by_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 

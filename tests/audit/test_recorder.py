@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.access.facts import Decision, Identity
+from apps.access.compile import RuleIndex
+from apps.access.facts import Decision, Facts, Identity
 from apps.access.models import AccessRevision
 from apps.access.reasons import Reason
 from apps.audit.models import HookRecord
@@ -186,12 +187,10 @@ class Desk:
             id_,
             HookCall.from_payload(method, find(method), body),
             body,
+            Facts(now=NOW, app=None, identity=Identity(entered_by="guest"), rules=RuleIndex()),
             Decision(allowed, Reason.ALLOWED_BY_RULE if allowed else Reason.NO_RULE),
-            Identity(entered_by="guest"),
             session,
             revision=revision() if at is None else at,
-            received_at=NOW,
-            token_name="token",
             deadline=self.deadline,
         )
 

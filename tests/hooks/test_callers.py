@@ -346,9 +346,22 @@ def test_a_hook_for_an_unknown_app_from_this_computer_is_recorded(wcs):
     assert the_record().reason == "unknown-app"
 
 
-@pytest.mark.parametrize("given", ["", "Basic ", factories.basic(password="wrong"), signature(STRANGE)])
-def test_a_hook_for_an_unknown_app_from_a_stranger_is_not(wcs, given):
+def test_a_hook_for_an_unknown_app_that_its_node_signed_is_recorded(wcs):
+    factories.make_node(secret="node-secret")
+    answer = call(wcs, body=STRANGE, method="publishStream", HTTP_AUTHORIZATION=signature(STRANGE))
+    assert (answer.status, json.loads(answer.body)["error"]) == (403, "unknown-app")
+    assert the_record().reason == "unknown-app"
+
+
+@pytest.mark.parametrize("given", ["", "Basic ", factories.basic(password="wrong")])
+def test_a_stranger_with_an_unknown_app_is_asked_for_a_login(wcs, given):
     factories.make_app()
+    factories.make_node(secret="node-secret")
+    assert is_asked_for_a_login(call(wcs, body=STRANGE, method="publishStream", HTTP_AUTHORIZATION=given))
+
+
+@pytest.mark.parametrize("given", [signature(STRANGE, "other"), signature(BODY), signature(STRANGE, "")])
+def test_a_wrong_signature_for_an_unknown_app_is_refused(wcs, given):
     factories.make_node(secret="node-secret")
     assert is_refused(call(wcs, body=STRANGE, method="publishStream", HTTP_AUTHORIZATION=given))
 
@@ -356,8 +369,8 @@ def test_a_hook_for_an_unknown_app_from_a_stranger_is_not(wcs, given):
 def test_an_unknown_app_is_not_let_in_by_a_login_that_cannot_be_read(wcs):
     app = factories.make_app()
     App.objects.filter(id=app.id).update(hook_passwords=["sealed under a key that was lost"])
-    assert is_refused(call(wcs, body=STRANGE, HTTP_AUTHORIZATION="Basic "))
-    assert is_refused(call(wcs, body=STRANGE, HTTP_AUTHORIZATION=""))
+    assert is_asked_for_a_login(call(wcs, body=STRANGE, HTTP_AUTHORIZATION="Basic "))
+    assert is_asked_for_a_login(call(wcs, body=STRANGE, HTTP_AUTHORIZATION=""))
 
 
 def test_a_node_that_may_not_call_from_there_may_not_for_an_unknown_app_either(wcs):

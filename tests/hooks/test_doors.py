@@ -272,7 +272,7 @@ def test_the_fast_door_keeps_to_wsgi(school):
     }
     setup_testing_defaults(environ)
     chunks = validator(wsgi.application)(environ, lambda status, headers, exc_info=None: lambda data: None)
-    assert json.loads(b"".join(chunks))["error"] == "caller-refused"
+    assert json.loads(b"".join(chunks))["error"] == "login-wanted"
     chunks.close()
 
 

@@ -69,3 +69,9 @@ def test_who_it_was_is_recorded_where_a_token_says_so(dialer):
     factories.make_token(factories.make_user())
     dialer.hook("playHLS", name="lobby", custom={"token": "tok-alice"})
     assert (the_record().username, the_record().reason) == ("alice", "started-by-rest-api")
+
+
+def test_a_wrong_password_puts_nothing_down_to_its_owner(dialer):
+    factories.make_user("alice", password="right")
+    assert dialer.reason("connect", custom={"login": "alice", "password": "wrong"}) == ""
+    assert (the_record().username, Session.objects.get().username) == ("", "")
