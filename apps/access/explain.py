@@ -9,11 +9,12 @@ from typing import Any
 from django.contrib.auth import hashers
 from django.utils import timezone
 
-from apps.access.compile import Snapshot, matches_glob
+from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts, Identity
 from apps.access.guesses import Guesses
 from apps.access.identity import guest, identify
+from apps.access.matching import fits
 from apps.access.models import AccessRevision, Rule
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.rows import AppRow, RuleRow, UserRow
@@ -191,7 +192,7 @@ def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
     """How it was found who asks; "" where it was not."""
     match identity.entered_by:
         case "asked":
-            return "as asked"
+            return "taken as recognised"
         case "guest":
             return "as a guest"
         case "token" | "password" as credential if app is not None:
@@ -232,18 +233,15 @@ def _misses(rule: RuleRow, call: HookCall, user: UserRow | None, now: datetime) 
 
 def _target_missed(rule: RuleRow, target: str, user: UserRow | None) -> str:
     """How the target differs from what the rule is about; "" where it does not."""
-    said = f"“{target}”" if target else "the hook names nothing, so it"
-    match rule.target_kind:
-        case "any":
+    try:
+        if fits(rule, target, user.username if user else None):
             return ""
-        case "prefix":
-            return "" if target.startswith(rule.target) else f"{said} does not begin with “{rule.target}”"
-        case "glob":
-            if matches_glob(tuple(rule.target.split("*")), target, user.username if user else None):
-                return ""
-            pattern = rule.target.replace("{user}", user.username) if user else rule.target
-            return f"{said} does not match “{pattern}”"
-    return "" if target == rule.target else f"{said} is not “{rule.target}”"
+    except ValueError as error:  # deciding passes over such a rule, too
+        return str(error)
+    said = f"“{target}”" if target else "the hook names nothing, so it"
+    pattern = rule.target.replace("{user}", user.username) if user and rule.target_kind == "glob" else rule.target
+    verb = {"prefix": "does not begin with", "glob": "does not match"}.get(rule.target_kind, "is not")
+    return f"{said} {verb} “{pattern}”"
 
 
 def _when(moment: datetime) -> str:
@@ -257,4 +255,4 @@ def _sentences(rule_ids: Iterable[int]) -> dict[int, str]:
 
 
 def _last_revision() -> int:
-    return AccessRevision.objects.get().revision
+    return AccessRevision.objects.values_list("revision", flat=True).first() or 0

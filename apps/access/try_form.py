@@ -86,7 +86,7 @@ class TryForm(forms.Form):
         choices=[("user", "a user"), ("guest", "a guest"), ("hook", "whoever a pasted hook shows")],
         initial="user",
         widget=UnfoldAdminRadioSelectWidget(admin.HORIZONTAL, {"x-model": "who"}),
-        error_messages={"required": "Say who asks: for the event you came from it was not known."},
+        error_messages={"required": "Say who asks. If you come from an audit event: it was not known there."},
     )
     user = forms.CharField(
         label="User name",
@@ -108,6 +108,7 @@ class TryForm(forms.Form):
         label="Name of the stream, or number",
         required=False,
         max_length=1000,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
         help_text="As WCS sends it; letter case counts.",
     )
     app = forms.CharField(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from apps.protocol.methods import METHODS
-from apps.protocol.policy import REST_CLIENT_CONFIG, rest_client_config
+from apps.protocol.policy import REST_CLIENT_CONFIG, consequence, rest_client_config
 
 CONFIG = rest_client_config()
 MEMBERS = ["clientExclude", "restExclude", "restOnError", "restPolicy", "restOverwrite"]
@@ -59,3 +59,26 @@ def test_wcs_is_asked_not_to_send_sip_passwords(name):
 def test_the_bytes_say_the_same():
     assert json.loads(REST_CLIENT_CONFIG) == CONFIG
     assert b" " not in REST_CLIENT_CONFIG
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_what_wcs_does_with_an_answer_is_a_sentence(method):
+    allowed = consequence(method, allowed=True)
+    assert allowed.startswith("200: WCS ")
+    assert allowed.endswith(".")
+    assert ("never refused" in allowed) is not method.refusable
+
+
+@pytest.mark.parametrize("method", [row for row in METHODS if row.refusable], ids=lambda method: method.name)
+def test_a_refusal_counts_by_the_policy_or_without_one(method):
+    refused = consequence(method, allowed=False)
+    assert refused.startswith("403: WCS ")
+    if method.identity == "credentials":  # no session, so no policy; connect is refused without one
+        assert "a refusal always counts" in refused
+    else:
+        assert refused.endswith("because our answer to connect said FAIL for this method.")
+
+
+def test_a_method_that_nobody_told_us_about_goes_by_no_policy_of_ours():
+    assert consequence(None, allowed=True) == "200, with the body as it came: WCS goes on."
+    assert consequence(None, allowed=False) == "403: WCS writes it into its log and goes on."
