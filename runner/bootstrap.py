@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -25,7 +24,6 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STATE = VENV / "wcsgate.json"
 LOCK = ROOT / ".venv.lock"
-SPACE = 700 * 2**20
 PIP = "-m pip install --quiet --no-input --disable-pip-version-check --require-hashes".split()
 RUNS_SERVERS = {"up", "test", "bench"}
 NEEDS_TOOLS = {"test", "lint", "bench"}
@@ -103,8 +101,6 @@ def make_venv(lock: IO[str]) -> None:
     if find_spec("ensurepip") is None or find_spec("venv") is None:
         package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
         raise Problem(f"This Python cannot make virtual environments; on Debian and Ubuntu: apt install {package}")
-    if (free := shutil.disk_usage(ROOT).free) < SPACE:
-        raise Problem(f"{ROOT} needs {SPACE >> 20} MB of free space for its environment and has {free >> 20} MB.")
     run(lock, getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", str(VENV))
 
 

@@ -30,9 +30,13 @@ def main(argv: list[str]) -> int:
 def django(argv: list[str]) -> int:
     data.load_environment()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wcsgate.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(argv)
+    try:
+        execute_from_command_line(argv)
+    except ImproperlyConfigured as error:
+        raise Problem(str(error)) from error
     return 0
 
 

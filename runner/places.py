@@ -5,6 +5,7 @@ No account is made, and no mode is changed of a folder that is not ours.
 
 import hashlib
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -15,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from runner import Problem
-from runner.processes import Account
+from runner.processes import Account, running_as
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,8 +40,9 @@ def server_account() -> Account | None:
         return None
     wanted = os.environ.get("WCSGATE_RUN_AS")
     for name in [wanted] if wanted else ["postgres", "nobody"]:
-        if (account := Account.named(name)) and account.uid != 0:
-            return account
+        with suppress(KeyError):
+            if (account := pwd.getpwnam(name)).pw_uid != 0:
+                return account
     raise Problem(
         f"Postgres does not run as root, and there is no account {wanted or 'postgres or nobody'} to run it; "
         "name one in WCSGATE_RUN_AS."
@@ -49,9 +51,7 @@ def server_account() -> Account | None:
 
 def reaches(account: Account | None, path: Path) -> bool:
     """Whether the account may enter this folder (or run this program)."""
-    if account is None:
-        return True
-    return subprocess.run(["test", "-x", str(path)], cwd="/", **account.options).returncode == 0
+    return subprocess.run(["test", "-x", str(path)], cwd="/", **running_as(account)).returncode == 0
 
 
 # Folders
@@ -62,7 +62,7 @@ def make_folder(folder: Path, account: Account | None = None) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, mode=0o700)
         if account is not None:
-            os.chown(folder, account.uid, account.gid)
+            os.chown(folder, account.pw_uid, account.pw_gid)
 
 
 def remove_folder(folder: Path) -> None:

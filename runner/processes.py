@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -25,26 +24,13 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who a server runs as when we are root and it must not be."""
+Account = pwd.struct_passwd
+"""Who a server runs as when we are root and it must not be."""
 
-    name: str
-    uid: int
-    gid: int
 
-    @classmethod
-    def named(cls, name: str) -> Self | None:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            return None
-        return cls(name, entry.pw_uid, entry.pw_gid)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """For subprocess."""
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+def running_as(account: Account | None) -> dict[str, Any]:
+    """Options for subprocess."""
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
 
 
 class Guard:
@@ -137,6 +123,7 @@ class Process:
         self.env = env
         self.cwd = cwd
         self.popen: subprocess.Popen[bytes] | None = None
+        self.asked = False
 
     def __enter__(self) -> Self:
         self.start()
@@ -165,11 +152,12 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.env,
-                cwd="/" if self.account else self.cwd,
                 start_new_session=True,
                 preexec_fn=partial(before_exec, os.getpid(), GUARD.watch(), self.stop_signal),
-                **(self.account.options if self.account else {}),
+                cwd="/" if self.account else self.cwd,
+                **running_as(self.account),
             )
+        self.asked = False
         GUARD.remember(self.popen.pid, self.stop_signal)
         if text is not None and self.popen.stdin:
             with suppress(BrokenPipeError), self.popen.stdin as stdin:
@@ -202,10 +190,16 @@ class Process:
         finally:
             self.stop()
 
+    def ask_to_stop(self) -> None:
+        """Politely, and once: to some, a second request means hurry."""
+        if self.popen is not None and not self.asked:
+            self.asked = True
+            self.popen.send_signal(self.stop_signal)
+
     def stop(self) -> None:
         """Ask politely, wait, then kill what is left of its process group."""
-        if self.popen is not None and self.alive:
-            self.popen.send_signal(self.stop_signal)
+        self.ask_to_stop()
+        if self.popen is not None:
             with suppress(subprocess.TimeoutExpired):
                 self.popen.wait(self.patience)
         self.kill()

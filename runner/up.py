@@ -148,10 +148,11 @@ class Runner:
             self.begin(server)
             server.wait_until_ready(60, self.tick)
         environment = self.environment()
-        self.once(environment, "migrate", "--noinput")
+        self.once(environment, "migrate", "--noinput", "--skip-checks")  # they come below
         self.once(environment, "collectstatic", "--noinput", "--verbosity", "0")
         if data.environment_name() == "demo":
             self.once(environment, "load_demo")
+        self.once(environment, "check", "--database", "default")
         web, *others = self.application(environment)
         for process in (web, *others):
             self.begin(process)
@@ -222,6 +223,10 @@ class Runner:
             raise Stopped
 
     def stop(self) -> None:
+        """The application at once, then the servers that it needs, one by one."""
+        for watched in self.running:
+            if not isinstance(watched.process, Server):
+                watched.process.ask_to_stop()
         for watched in reversed(self.running):
             watched.process.stop()
             self.show_logs()
@@ -264,7 +269,7 @@ class Runner:
 
     def hint(self, user: str, name: str, *, show: bool = False) -> str:
         """How to log in, for the passwords that are ours."""
-        if name not in self.values:
+        if name not in self.values or os.environ.get(name):
             return ""
         if show and not (self.folder / "greeted").exists():
             return f"    {user}, password {self.values[name]}"
@@ -275,9 +280,11 @@ EMBEDDED = (
     ("DATABASE_URL", Postgres, "postgres", 54329),
     ("BROKER_URL", Broker, "broker", 63799),
 )
+# A worker of granian that is told to stop while it still starts, or while somebody sends half a request, does not: it
+# is killed after this second. Any hook has been answered by then.
 WEB = (
     "granian --interface wsgi --http 1 --no-ws --workers 2 --blocking-threads 4 --log-level warning "
-    "--respawn-failed-workers --respawn-interval 1 --workers-kill-timeout 5"
+    "--respawn-failed-workers --respawn-interval 1 --workers-kill-timeout 1"
 ).split()
 WORKER = "celery -q -A wcsgate worker -c 1 --loglevel warning --without-gossip --without-mingle".split()
 BEAT = "celery -q -A wcsgate beat --loglevel warning".split()

@@ -14,7 +14,10 @@ LAYERS = ("protocol", "database", "accounts", "streams", "connections", "access"
 
 PURE = (
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "apps" / "protocol").glob("*.py"))),
-    *(f"apps/access/{name}.py" for name in "rows compile facts engine identity matching guesses reasons sentences".split()),
+    *(
+        f"apps/access/{name}.py"
+        for name in "rows compile facts engine identity matching guesses reasons sentences".split()
+    ),
     "apps/accounts/hashing.py",
     "apps/connections/rows.py",
 )

@@ -128,9 +128,11 @@ def test_defaults_are_those_of_the_settings():
     documented = documented_variables()
     for node in ast.walk(ast.parse(read("wcsgate/settings.py"))):
         match node:
-            case ast.Call(func=ast.Name("text" | "items"), args=[ast.Constant(str(name)), ast.Constant(str(default))]):
+            case ast.Call(
+                func=ast.Name("text" | "items" | "number"), args=[ast.Constant(str(name)), ast.Constant(str(default))]
+            ):
                 assert documented[name] == default, name
-            case ast.Call(func=ast.Name("text" | "items"), args=[ast.Constant(str(name))]):
+            case ast.Call(func=ast.Name("text" | "items" | "number"), args=[ast.Constant(str(name))]):
                 assert documented[name] == "none" or name in ("WCSGATE_STATIC_ROOT", "WCSGATE_BROWSER"), name
             case ast.Call(func=ast.Name("flag"), args=[ast.Constant(str(name))]):
                 assert documented[name].startswith("off"), name

@@ -1,6 +1,7 @@
 """Settings, read from the environment. `docs/operations.md` lists every variable; a test compares."""
 
 import os
+import secrets
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -27,6 +28,17 @@ def items(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
 
 
+def number(name: str, default: str, *, low: float, high: float) -> float:
+    """An environment variable that is a number, from low to high."""
+    value = text(name, default)
+    try:
+        if low <= float(value) <= high:
+            return float(value)
+    except ValueError:
+        pass
+    raise ImproperlyConfigured(f"{name} must be a number from {low:g} to {high:g}, not “{value}”.")
+
+
 # What this is
 
 ENV = text("WCSGATE_ENV", "demo")
@@ -37,7 +49,7 @@ DEBUG = False
 
 # Secrets
 
-SECRET_KEY = text("WCSGATE_SECRET_KEY") or ("" if PRODUCTION else "only-for-commands-that-keep-no-secret")
+SECRET_KEY = text("WCSGATE_SECRET_KEY") or ("" if PRODUCTION else secrets.token_urlsafe(48))  # `up` keeps one
 ENCRYPTION_KEYS = items("WCSGATE_ENCRYPTION_KEYS")
 for name, value in {"WCSGATE_SECRET_KEY": SECRET_KEY, "WCSGATE_ENCRYPTION_KEYS": ENCRYPTION_KEYS}.items():
     if PRODUCTION and not value:
@@ -78,13 +90,14 @@ DATABASES = {"default": database(text("DATABASE_URL", "postgres://wcsgate@127.0.
 CELERY_BROKER_URL = text("BROKER_URL", "redis://127.0.0.1:63799/0")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 60,
-    "unacked_restore_interval": 2,
-    "unacked_restore_throttle": 1,
-    "socket_timeout": 5,
-    "socket_connect_timeout": 2,
-}
+if urlsplit(CELERY_BROKER_URL).scheme in ("redis", "rediss"):  # RabbitMQ knows none of these, and needs none
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "visibility_timeout": 60,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+    }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -97,8 +110,9 @@ CELERY_BEAT_SCHEDULE = {
 
 # The hook path
 
-HOOK_TIME_LIMIT = float(text("WCSGATE_HOOK_TIME_LIMIT", "0.8"))  # seconds for everything the database does
-REPEAT_WINDOW = float(text("WCSGATE_REPEAT_WINDOW", "120"))  # seconds within which the same hook is a repeat
+# Seconds for everything the database does (WCS waits 15 for an answer), and within which the same hook is a repeat
+HOOK_TIME_LIMIT = number("WCSGATE_HOOK_TIME_LIMIT", "0.8", low=0.05, high=10)
+REPEAT_WINDOW = number("WCSGATE_REPEAT_WINDOW", "120", low=0, high=3600)
 
 # Applications
 
@@ -164,8 +178,9 @@ AUTH_PASSWORD_VALIDATORS = [
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "wcsgate.login.address_of"
 AXES_RESET_ON_SUCCESS = True
-AXES_SENSITIVE_PARAMETERS = ["password", "token"]
+AXES_SENSITIVE_PARAMETERS = []  # passwords are left out anyhow; who was locked out may be read
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 

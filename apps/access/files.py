@@ -7,8 +7,10 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
-from apps.access import file_format
-from apps.access.file_difference import Difference, in_order
+from apps.access import file_format, file_yaml
+from apps.access.file_difference import find_changes
+from apps.access.file_problems import AccessFileError
+from apps.access.file_values import in_order, kept_password
 from apps.access.models import Rule
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
@@ -26,21 +28,21 @@ class Imported:
 
 
 def import_access(content: str, *, replace: bool = False, dry_run: bool = False) -> Imported:
-    """Add and update what a file names, all of it or nothing. Raises AccessFileError.
+    """Add and update what a file names, all of it or nothing.
 
     With `replace`, rules that the file does not have are removed; with `dry_run`, all is undone at the end.
+    Raises AccessFileError, and IntegrityError where somebody else changed the same things meanwhile.
     """
     file = file_format.read(content)
     if replace and file.get("rules") is None:
-        raise file_format.AccessFileError(["rules: needed to replace the rules; to remove them all, write rules: []"])
+        raise AccessFileError(["rules: needed to replace the rules; to remove them all, write rules: []"])
     with transaction.atomic():
         with connection.cursor() as cursor:  # two imports at once would both add the same rule
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('import_access'))")
-        difference = Difference(file)
-        difference.find(replace=replace)
-        difference.save()
+        changes = find_changes(file, replace=replace)
+        changes.save()
         transaction.set_rollback(dry_run)
-    return Imported(difference.lines, difference.summary())
+    return Imported(changes.lines, changes.summary())
 
 
 def export_access() -> str:
@@ -53,7 +55,7 @@ def export_access() -> str:
         "streams": _sorted(_stream(row) for row in Stream.objects.select_related("owner")),
         "rules": _sorted(_rule(row) for row in Rule.objects.select_related("user", "group", "stream")),
     }
-    return HEADING + file_format.write(file)
+    return HEADING + file_yaml.write(file)
 
 
 def _sorted(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -64,7 +66,7 @@ def _sorted(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _user(user: User) -> dict[str, Any]:
     return {
         "username": user.username,
-        "password_hash": file_format.kept_password(user.password),
+        "password_hash": kept_password(user.password),
         "active": user.is_active,
         "staff": user.is_staff,
         "first_name": user.first_name,

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.access.sentences import sentence
-from apps.accounts.validators import SENSIBLE, validate_action
+from apps.accounts.validators import SENSIBLE, validate_action, validate_moment
 from apps.protocol.methods import STREAM_ACTIONS
 from apps.streams.models import Stream
 
@@ -60,8 +60,12 @@ class Rule(models.Model):
         help_text="In a pattern, * stands for any text and {user} for the user's own name: {user}-* or lesson-*.",
     )
     stream = models.ForeignKey(Stream, null=True, blank=True, on_delete=models.CASCADE, related_name="rules")
-    starts_at = models.DateTimeField("from", null=True, blank=True, help_text="Empty: at once.")
-    ends_at = models.DateTimeField("until", null=True, blank=True, help_text="Not included. Empty: without end.")
+    starts_at = models.DateTimeField(
+        "from", null=True, blank=True, validators=[validate_moment], help_text="Empty: at once."
+    )
+    ends_at = models.DateTimeField(
+        "until", null=True, blank=True, validators=[validate_moment], help_text="Not included. Empty: without end."
+    )
     enforced = models.BooleanField(
         default=True,
         help_text="Off: the rule decides nothing; the audit log only notes where it would have.",

@@ -50,6 +50,10 @@ def facts_for(
     return Facts(now=now, app=app, identity=identity, rules=snapshot.rules)
 
 
+PATIENCE_FOR_PASSWORD = 0.4
+"""Seconds a hook waits for its password to be checked: one is at a time, so that it leaves room for other hooks."""
+
+_checking_password = threading.Semaphore()
 _guesses_of_user = Guesses(limit=10, seconds=300)
 _guesses_from_address = Guesses(limit=50, seconds=300)
 
@@ -63,7 +67,13 @@ def check_password(address: str, user: UserRow | None, password: str) -> bool:
     now, of_user = time.monotonic(), (address, user.id if user else None)
     if not (_guesses_of_user.allows(of_user, now) and _guesses_from_address.allows(address, now)):
         return False
-    if hashers.check_password(password, user.password if user else ""):
+    if not _checking_password.acquire(timeout=PATIENCE_FOR_PASSWORD):
+        raise Unavailable("Too many passwords are being checked.")
+    try:
+        right = hashers.check_password(password, user.password if user else "")
+    finally:
+        _checking_password.release()
+    if right:
         return True
     _guesses_of_user.was_wrong(of_user, now)
     _guesses_from_address.was_wrong(address, now)

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from apps.accounts.hashing import hash_token
-from apps.accounts.validators import SENSIBLE, validate_action, validate_network
+from apps.accounts.validators import SENSIBLE, validate_action, validate_moment, validate_network
 
 
 class User(AbstractUser):
@@ -33,7 +33,10 @@ class Token(models.Model):
     token_hash = models.CharField("hash", max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(
-        null=True, blank=True, help_text="From this moment on the token no longer works. Empty: it does not expire."
+        null=True,
+        blank=True,
+        validators=[validate_moment],
+        help_text="From this moment on the token no longer works. Empty: it does not expire.",
     )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     networks = ArrayField(

@@ -11,6 +11,12 @@ SENSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 """Between what moments may lie. Postgres also knows infinity, which Python does not."""
 
 
+def validate_moment(value: datetime) -> None:
+    """A moment that the database can keep and Python can read. Raises ValidationError."""
+    if not SENSIBLE[0] <= value < SENSIBLE[1]:
+        raise ValidationError("Choose a date from 1970 on and before 9999.")
+
+
 def validate_network(value: str) -> None:
     """A network in CIDR form, or a single address."""
     try:

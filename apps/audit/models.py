@@ -48,9 +48,10 @@ class HookRecord(HookFields):
 
 
 class AuditEvent(HookFields):
-    """One hook in its final place; written once by the worker, never edited.
+    """One hook in its final place; written once by the worker, never edited but for the count of its repeats.
 
-    Every index carries the time, so that a table partitioned by it can take the place of this one.
+    All indexes but the primary key carry the time. The key is the id alone, a UUID of version 7 that begins with
+    the time in milliseconds; so a table partitioned by ranges of id can take the place of this one.
     """
 
     user = models.ForeignKey(

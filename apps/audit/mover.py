@@ -3,41 +3,88 @@ loses and doubles nothing.
 
 The same hook may come several times, since WCS repeats what failed while being sent. Within a window of time such
 repeats become one event with a count.
+
+A record that cannot be moved stays in the outbox, is logged by its id, and keeps nobody else from being moved.
 """
 
 import hashlib
+import logging
+import time
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Q, Value
-from django.db.models.functions import Coalesce
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.access.models import Rule
-from apps.accounts.models import Token
-from apps.audit.models import AuditEvent, HookFields, HookRecord
+from apps.audit.models import AuditEvent, Effect, HookFields, HookRecord
 from apps.connections.models import Node
 
 BATCH = 500
+PAUSE = 60.0
+"""Seconds for which a record that could not be moved is left alone."""
+
 _ONE_MOVER = 0x5743_5347  # the advisory lock that only one mover at a time holds
 _COPIED = [field.name for field in HookFields._meta.get_fields()]
+_TROUBLE = ("08", "25", "40", "53", "55", "57", "58")
+"""Classes of Postgres errors for which no record is to blame: disconnected, read-only, deadlock, full, shut down."""
+
+_SLACK = "interval '10 seconds'"  # what was seen so lately is not written again
+_TOKENS_USED = f"""UPDATE accounts_token t SET last_used_at = seen.at
+    FROM unnest(%s::bigint[], %s::timestamptz[]) AS seen (id, at)
+    WHERE t.id = seen.id AND (t.last_used_at IS NULL OR t.last_used_at < seen.at - {_SLACK})"""  # noqa: S608
+_NODES_SEEN = f"""UPDATE connections_node n
+    SET first_seen_at = coalesce(n.first_seen_at, seen.first_at), last_seen_at = seen.at
+    FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS seen (node_id, first_at, at)
+    WHERE n.node_id = seen.node_id AND (n.last_seen_at IS NULL OR n.last_seen_at < seen.at - {_SLACK})"""  # noqa: S608
+
+logger = logging.getLogger(__name__)
+_left_alone: dict[UUID, float] = {}  # until when; a worker that starts anew simply tries them again
 
 
-def move_batch(limit: int = BATCH) -> int:
+def move_batch(limit: int = BATCH, *, pause: float = PAUSE) -> int:
     """Move up to `limit` of the oldest records, adding the rules' sentences; gives how many were moved.
 
-    Gives 0 at once where another mover is at work.
+    Gives 0 at once where another mover is at work. What cannot be moved is tried again after `pause` seconds.
     """
-    with transaction.atomic():
-        if not _alone():
+    now = time.monotonic()
+    for record_id in [record_id for record_id, until in _left_alone.items() if until <= now]:
+        del _left_alone[record_id]
+    waiting = HookRecord.objects.exclude(id__in=list(_left_alone)).order_by("id")  # ids sort by time
+    return _move(list(waiting.values_list("id", flat=True)[:limit]), pause)
+
+
+def _move(ids: Sequence[UUID], pause: float) -> int:
+    """Move these together; where one of them makes that impossible, half by half, until it stands alone."""
+    try:
+        with transaction.atomic():
+            return _move_together(ids) if ids and _alone() else 0
+    except Exception as error:
+        if _database_is_in_trouble(error):
+            raise
+        if len(ids) == 1:
+            _left_alone[ids[0]] = time.monotonic() + pause
+            # Without the error's message: it may quote the record, and bodies are none of a log file's business.
+            kind, code = type(error).__name__, getattr(error.__cause__, "sqlstate", None)
+            logger.error("Record %s cannot be moved and stays in the outbox: %s %s", ids[0], kind, code or "")
             return 0
-        oldest = HookRecord.objects.order_by("id")[:limit]  # ids sort by time, and they have an index
-        records = sorted(oldest, key=lambda record: (record.received_at, record.id))
-        if records:
-            _note_last_use(records)
-            _fold(records)
-            HookRecord.objects.filter(id__in=[record.id for record in records]).delete()
+    half = len(ids) // 2
+    return _move(ids[:half], pause) + _move(ids[half:], pause)
+
+
+def _database_is_in_trouble(error: Exception) -> bool:
+    """Whether it failed for a reason that lies in no record, so that all must wait."""
+    code = getattr(error.__cause__, "sqlstate", None)
+    return code.startswith(_TROUBLE) if code else isinstance(error, InterfaceError | OperationalError)
+
+
+def _move_together(ids: Sequence[UUID]) -> int:
+    records = sorted(HookRecord.objects.filter(id__in=ids), key=lambda record: (record.received_at, record.id))
+    if records:
+        _note_last_use(records)
+        _fold(records)
+        HookRecord.objects.filter(id__in=[record.id for record in records]).delete()
     return len(records)
 
 
@@ -69,33 +116,40 @@ def _alone() -> bool:
 
 
 def _fold(records: Sequence[HookRecord]) -> None:
-    """Write new events, and count repeats on the events they repeat."""
+    """Write new events, and count repeats on the events they repeat.
+
+    A record may come back after it was moved: where the connection broke before the hook path heard that it was
+    committed, the recorder writes it again under the same id and time. An event with its id says so. A repeat has left
+    no id, only the time of the latest one; no two hooks that are the same come in the same microsecond.
+    """
     window = timedelta(seconds=settings.REPEAT_WINDOW)
     digests = {record.id: digest(record) for record in records}
-    first = min(record.received_at for record in records)
-    latest: dict[bytes, AuditEvent] = {}
-    for event in AuditEvent.objects.filter(
-        digest__in=set(digests.values()), last_received_at__gte=first - window
-    ).order_by("received_at"):
-        latest[bytes(event.digest)] = event
+    latest = _latest_events(set(digests.values()), records[0].received_at - window)
+    counted_until = {key: event.last_received_at for key, event in latest.items()}
+    moved_before = set(AuditEvent.objects.filter(id__in=digests).values_list("id", flat=True))
     sentences = _sentences(records)
-    new, repeated = [], {}
+    new: dict[UUID, AuditEvent] = {}
+    repeated: dict[UUID, AuditEvent] = {}
     for record in records:
-        event = latest.get(digests[record.id])
-        if event is not None and event.id == record.id:
-            continue  # moved before: the spooled or repeated copy of a record that came through
-        if event is not None and record.received_at - event.last_received_at <= window:
+        key = digests[record.id]
+        event = latest.get(key)
+        if record.id in moved_before or record.received_at == counted_until.get(key):
+            continue
+        if event and event.received_at - window <= record.received_at <= event.last_received_at + window:
             event.repeats += 1
             event.last_received_at = max(event.last_received_at, record.received_at)
             repeated[event.id] = event
         else:
-            event = latest[digests[record.id]] = _event(record, digests[record.id], sentences)
-            new.append(event)
-    AuditEvent.objects.bulk_create(new, ignore_conflicts=True)
-    fresh = {event.id for event in new}
-    AuditEvent.objects.bulk_update(
-        [event for event in repeated.values() if event.id not in fresh], ["repeats", "last_received_at"]
-    )
+            event = latest[key] = new[record.id] = _event(record, key, sentences)
+    AuditEvent.objects.bulk_create(new.values())
+    known = [event for event in repeated.values() if event.id not in new]
+    AuditEvent.objects.bulk_update(known, ["repeats", "last_received_at"])
+
+
+def _latest_events(digests: Iterable[bytes], since: datetime) -> dict[bytes, AuditEvent]:
+    """The latest event of each digest, with no more of it than counting needs: bodies may be large."""
+    events = AuditEvent.objects.filter(digest__in=digests, last_received_at__gte=since).order_by("received_at")
+    return {bytes(event.digest): event for event in events.only("digest", "received_at", "last_received_at", "repeats")}
 
 
 def _event(record: HookRecord, key: bytes, sentences: dict[int, str]) -> AuditEvent:
@@ -120,20 +174,21 @@ def _sentences(records: Iterable[HookRecord]) -> dict[int, str]:
 def _note_last_use(records: Sequence[HookRecord]) -> None:
     """Say on tokens and nodes when they were last seen, and put nodes on the list that were not on it.
 
-    The triggers know that the former changes nobody's access.
+    A token that was shown and refused, being expired for example, was not used. The triggers know that all this
+    changes nobody's access, but have to compare rows for it: what is the same for 10 seconds is left as it is.
     """
-    tokens = {record.token_id: record.received_at for record in records if record.token_id is not None}
-    for token_id, used_at in tokens.items():
-        Token.objects.filter(id=token_id).update(last_used_at=used_at)
+    allowed = [record for record in records if record.effect == Effect.ALLOWED]
+    used = {record.token_id: record.received_at for record in allowed if record.token_id is not None}
     nodes = {record.node_id: record.received_at for record in records if record.node_id}
-    for node_id, seen_at in nodes.items():
-        Node.objects.filter(
-            Q(last_seen_at=None) | Q(last_seen_at__lt=seen_at - timedelta(seconds=10)), node_id=node_id
-        ).update(first_seen_at=Coalesce("first_seen_at", Value(seen_at)), last_seen_at=seen_at)
-    known = set(Node.objects.filter(node_id__in=nodes).values_list("node_id", flat=True))
-    new = {node_id: seen_at for node_id, seen_at in nodes.items() if node_id not in known}
+    first = {record.node_id: record.received_at for record in reversed(records) if record.node_id}
+    with connection.cursor() as cursor:
+        if used:
+            cursor.execute(_TOKENS_USED, [list(used), list(used.values())])
+        if nodes:
+            cursor.execute(_NODES_SEEN, [list(nodes), [first[node_id] for node_id in nodes], list(nodes.values())])
+    new = nodes.keys() - set(Node.objects.filter(node_id__in=nodes).values_list("node_id", flat=True))
     if new:  # last, as it locks the revision: whoever edits a node has its row first and the revision then
         Node.objects.bulk_create(
-            [Node(node_id=id_, first_seen_at=seen_at, last_seen_at=seen_at) for id_, seen_at in new.items()],
+            [Node(node_id=id_, first_seen_at=first[id_], last_seen_at=nodes[id_]) for id_ in sorted(new)],
             ignore_conflicts=True,
         )

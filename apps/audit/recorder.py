@@ -148,7 +148,7 @@ def _params(
         text(call.session_id),
         text(call.media_session_id),
         text(call.call_id),
-        text(call.status[:MAX_TEXT]),
+        text(screen_text(call.status)[:MAX_TEXT]),
         text(call.action),
         text(screen_text(call.target)[:MAX_TEXT]),
         _inet(call.client_address),
@@ -157,7 +157,7 @@ def _params(
         text(decision.reason),
         int8_array(decision.rule_ids),
         int8_array(decision.logged_rule_ids),
-        screen(body, call.wire, facts.app.token_name if facts.app else "token"),
+        screen(body, facts.app.token_name if facts.app else "token"),
         int8(user_id) if user_id is not None else None,
         int8(token.id) if token else None,
         int8(revision),
@@ -169,9 +169,9 @@ def _statement(
 ) -> tuple[Statement, list[Param]]:
     """The statement that records this hook, and its values beyond those of _VALUES."""
     if call.method is not None and call.method.kind is CONNECT and decision.allowed:
-        return _OPENING, [text(identity.entered_by or "rest"), text(call.origin[:255])]
+        return _OPENING, [text(identity.entered_by or "rest"), text(screen_text(call.origin)[:255])]
     if call.method is not None and call.status in call.method.ends_session:
-        return _ENDING, [text(f"{call.status} {call.info}".strip()[:255])]
+        return _ENDING, [text(screen_text(f"{call.status} {call.info}".strip())[:255])]
     if session is not None and not session.ended:
         return _IN_SESSION, [int8(session.id), int8(session.opening)]
     return _PLAIN, []

@@ -1,7 +1,6 @@
 """Forms for apps and nodes. Secrets go in and never come out."""
 
 from django import forms
-from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminPasswordToggleWidget, UnfoldAdminRadioSelectWidget
 
 from apps.connections.models import App, Node
@@ -84,17 +83,6 @@ class AppForm(SecretForm):
 
     def set_secret(self, secret: str) -> None:
         self.instance.set_hook_password(secret)
-
-    def clean_hook_user(self) -> str:
-        if ":" in (user := self.cleaned_data["hook_user"]):
-            raise ValidationError("A colon cannot be part of it: HTTP Basic ends the user name there.")
-        return user
-
-    def clean(self) -> dict:
-        data = super().clean()
-        if self.instance.hook_passwords and not data.get("hook_user") and "hook_user" not in self.errors:
-            self.add_error("hook_user", "A hook password needs the user name that WCS sends with it (restUsername).")
-        return data
 
 
 class NodeForm(SecretForm):

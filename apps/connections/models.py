@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
@@ -50,6 +51,15 @@ class App(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def clean(self) -> None:
+        """Say in sentences why WCS could not log in with this user and password. Raises ValidationError."""
+        if ":" in self.hook_user:
+            raise ValidationError({"hook_user": "A colon cannot be part of it: HTTP Basic ends the user name there."})
+        if self.hook_passwords and not self.hook_user:
+            raise ValidationError(
+                {"hook_user": "A hook password needs the user name that WCS sends with it (restUsername)."}
+            )
 
     def set_hook_password(self, password: str) -> None:
         """Make this the password of its hooks; the one before stays valid until the next change. Does not save."""

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 
 class CannotUnseal(Exception):
@@ -11,13 +12,20 @@ class CannotUnseal(Exception):
 
 
 def seal(secret: str) -> str:
-    """Encrypt a secret for storage, under the first key."""
+    """Encrypt a secret for storage, under the first key. Raises ImproperlyConfigured where there is none."""
+    if not settings.ENCRYPTION_KEYS:
+        raise ImproperlyConfigured(
+            "A secret cannot be stored without a key: set WCSGATE_ENCRYPTION_KEYS. "
+            "docs/operations.md says how to make one."
+        )
     return _box(tuple(settings.ENCRYPTION_KEYS)).encrypt(secret.encode()).decode()
 
 
 def unseal(sealed: str) -> str:
-    """The secret in clear; any of the keys will do. Raises CannotUnseal."""
+    """The secret in clear; any of the keys will do. Raises CannotUnseal, also where there is no key at all."""
     try:
+        if not settings.ENCRYPTION_KEYS:
+            raise InvalidToken
         return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(sealed.encode()).decode()
     except InvalidToken:
         raise CannotUnseal("A stored secret cannot be read with the keys in WCSGATE_ENCRYPTION_KEYS.") from None

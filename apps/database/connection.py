@@ -174,8 +174,11 @@ class Database:
     there is no thread of its own, and a request that is alone does not wait.
     """
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, patience: float = 0.0) -> None:
+        """`patience` is how many seconds Postgres has at least, however little time the hooks that wait have left:
+        that one of them is late does not mean that Postgres is away."""
         self._connection = Connection(conninfo)
+        self._patience = patience
         self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
         self._busy = False
@@ -187,8 +190,11 @@ class Database:
         `deadline` is a moment of `time.monotonic`. Raises Unavailable, at once where Postgres was so a moment ago,
         or StatementFailed.
         """
-        if self._away_until and time.monotonic() < self._away_until:
+        now = time.monotonic()
+        if self._away_until and now < self._away_until:
             raise Unavailable("Postgres did not answer a moment ago.")
+        if now >= deadline:
+            raise Unavailable("There was no time left to ask Postgres.")
         mine = _Waiting((statement, params), deadline)
         with self._lock:
             self._queue.append(mine)
@@ -222,9 +228,8 @@ class Database:
             together, self._queue = self._queue, []
         away = False
         try:
-            outcomes = self._connection.run(
-                [waiting.request for waiting in together], max(waiting.deadline for waiting in together)
-            )
+            deadline = max(time.monotonic() + self._patience, *(waiting.deadline for waiting in together))
+            outcomes = self._connection.run([waiting.request for waiting in together], deadline)
             self._away_until = 0.0
         except Exception as error:
             away = isinstance(error, Unavailable)

@@ -11,7 +11,7 @@ from apps.database.connection import Database, conninfo_of
 @lru_cache(maxsize=1)
 def hook_database() -> Database:
     """Made at first use, so that tests and forked processes have their own."""
-    return Database(impatient(conninfo_of(settings.DATABASES["default"])))
+    return Database(impatient(conninfo_of(settings.DATABASES["default"])), patience=settings.HOOK_TIME_LIMIT)
 
 
 def impatient(conninfo: str) -> str:

@@ -1,6 +1,7 @@
 """The flow of one hook: read it, check the caller, decide, record, answer. Knows no web framework."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -22,6 +23,8 @@ from apps.protocol.methods import EITHER, SESSION, find
 
 logger = logging.getLogger(__name__)
 
+_METHOD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,99}")
+
 
 class AccessKeepsChanging(Exception):
     """Rules or sessions changed under every attempt to decide, until the time was up."""
@@ -33,12 +36,8 @@ def answer(wire_name: str, environ: Mapping[str, str], body: bytes, *, now: date
     Takes the method as in the address, the request's headers as CGI variables, and the raw body. Whatever fails,
     the answer is not 200: nobody is let in by a fault.
     """
-    if environ["REQUEST_METHOD"] != "POST":
-        return problem(HTTPStatus.METHOD_NOT_ALLOWED, "not-post", "Hooks are sent with POST.", ("Allow", "POST"))
-    if not _is_json(environ.get("CONTENT_TYPE", "")):
-        return problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "A hook has the content type application/json, in UTF-8."
-        )
+    if early := answer_unread(wire_name, environ):
+        return early
     try:
         return _gate().answer(wire_name, environ, body, now=now)
     except HookTooLarge as error:
@@ -58,6 +57,21 @@ def answer(wire_name: str, environ: Mapping[str, str], body: bytes, *, now: date
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "fault", "WCS Gate met a fault of its own.")
 
 
+def answer_unread(wire_name: str, environ: Mapping[str, str]) -> Answer | None:
+    """The answer to what need not be read to be refused; None for what may be a hook."""
+    if environ["REQUEST_METHOD"] != "POST":
+        return problem(HTTPStatus.METHOD_NOT_ALLOWED, "not-post", "Hooks are sent with POST.", ("Allow", "POST"))
+    if not _is_json(environ.get("CONTENT_TYPE", "")):
+        return problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "A hook has the content type application/json, in UTF-8."
+        )
+    if not _METHOD_NAME.fullmatch(wire_name):  # mirroring it would let in whatever a mistyped address sends
+        return problem(HTTPStatus.BAD_REQUEST, "not-a-method", "The address does not end with the name of a method.")
+    if _declared_length(environ) > MAX_BYTES:
+        return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", f"A body may have at most {MAX_BYTES} bytes.")
+    return None
+
+
 class Gate:
     """What answering needs in this process: the snapshot, the sessions and the recorder."""
 
@@ -69,8 +83,8 @@ class Gate:
     def answer(self, wire_name: str, environ: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
         """Read, check the caller, decide and record; once, unless access changes under us."""
         call = HookCall.from_payload(wire_name, find(wire_name), body)
-        deadline = time.monotonic() + settings.HOOK_TIME_LIMIT
-        record_id = new_id(now)
+        limit = settings.HOOK_TIME_LIMIT
+        deadline = time.monotonic() + limit
         snapshot = self._keeper.current(deadline)
         while time.monotonic() < deadline:
             revision = snapshot.revision  # read before anything else of it: see Snapshot
@@ -87,7 +101,7 @@ class Gate:
             facts = facts_for(call, snapshot, session, app, now)
             decision = decide(call, facts)
             if self._recorder.commit(
-                record_id, call, body, facts, decision, session, revision=revision, deadline=deadline
+                new_id(now), call, body, facts, decision, session, revision=revision, deadline=time.monotonic() + limit
             ):
                 if decision.failed_rule_ids:
                     logger.error("Rules %s raised an error while deciding", decision.failed_rule_ids)
@@ -108,13 +122,18 @@ def _gate() -> Gate:
     return Gate(snapshot_keeper(), sessions, Recorder(hook_database(), sessions))
 
 
-def read_body(read: Callable[[int], bytes], content_length: str) -> bytes:
+def read_body(read: Callable[[int], bytes], environ: Mapping[str, str]) -> bytes:
     """The body of a request, or one byte more than is allowed where it is longer."""
-    try:
-        length = int(content_length or MAX_BYTES + 1)
-    except ValueError:
-        length = 0
+    length = _declared_length(environ) if environ.get("CONTENT_LENGTH") else MAX_BYTES + 1
     return read(max(0, min(length, MAX_BYTES + 1)))
+
+
+def _declared_length(environ: Mapping[str, str]) -> int:
+    """What the request says its body has in bytes; 0 where it says nothing, or nonsense."""
+    try:
+        return int(environ.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0
 
 
 @lru_cache(maxsize=64)

@@ -54,14 +54,14 @@ def caller_address(environ: Mapping[str, str]) -> str:
     A request that came through a proxy nobody told us about has no address: it must not pass for this computer.
     """
     address = environ.get("REMOTE_ADDR", "")
-    if not (environ.get("HTTP_X_FORWARDED_FOR") or environ.get("HTTP_FORWARDED") or environ.get("HTTP_X_REAL_IP")):
-        return address
+    if not ("HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ):
+        return address  # that there is one counts, not what it says: the server leaves empty what it cannot read
     if not in_networks(address, settings.TRUSTED_PROXIES):
         return ""
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
         address = hop.strip()
         if not in_networks(address, settings.TRUSTED_PROXIES):
-            return address
+            return "" if in_networks(address, LOOPBACK) else address  # nobody comes from this computer by a proxy
     return ""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.encoding import repercent_broken_unicode
 
-from apps.hooks.answer import answer, read_body
+from apps.hooks.answer import answer, answer_unread, read_body
 
 PREFIX = "/hooks/"
 
@@ -22,8 +22,11 @@ def with_fast_door(django: Application) -> Application:
         path: str = environ.get("PATH_INFO", "")
         if not path.startswith(PREFIX):
             return django(environ, start_response)
-        body = read_body(environ["wsgi.input"].read, environ.get("CONTENT_LENGTH", ""))
-        result = answer(wire_name(_text(path)), environ, body, now=datetime.now(UTC))
+        name = wire_name(_text(path))
+        result = answer_unread(name, environ)
+        if result is None:
+            body = read_body(environ["wsgi.input"].read, environ)
+            result = answer(name, environ, body, now=datetime.now(UTC))
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(result.body))),

@@ -31,12 +31,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when hooks can be decided: the database answers and the rules are loaded; else 503 with a sentence."""
+    """200 when hooks can be decided: the database answers and the rules in memory are its own; else 503."""
     try:
-        revision, waiting, oldest = _numbers()
-        snapshot_keeper().current(time.monotonic() + settings.HOOK_TIME_LIMIT)
+        revision, waiting, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
     except (DatabaseError, Unavailable):
-        detail = "The database does not answer, or the rules are not loaded yet."
+        detail = "The database does not answer, or its rules are not loaded (yet)."
         return JsonResponse({"error": "not-ready", "detail": detail}, status=503)
     return JsonResponse(
         {"status": "ready", "revision": revision, "records_waiting": waiting, "oldest_waiting_s": round(oldest, 1)}
@@ -68,6 +67,15 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", revision)
         yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", waiting)
         yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
+
+
+def _numbers_when_fresh(deadline: float) -> tuple[int, int, float]:
+    """The numbers, once the snapshot has their revision. Raises Unavailable if that takes too long."""
+    keeper = snapshot_keeper()
+    loaded = keeper.current(deadline).revision  # read before the database: it may be behind, never ahead
+    while (numbers := _numbers())[0] != loaded:
+        loaded = keeper.other_than(loaded, deadline).revision
+    return numbers
 
 
 def _numbers() -> tuple[int, int, float]:

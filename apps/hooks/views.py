@@ -11,7 +11,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from apps.hooks.answer import answer, read_body
+from apps.hooks.answer import answer, answer_unread, read_body
 from apps.hooks.door import wire_name
 
 _PROBLEM = {
@@ -65,8 +65,11 @@ class HookView(APIView):
 
 
 def _answered(request: HttpRequest) -> HttpResponse:
-    body = read_body(request.read, request.META.get("CONTENT_LENGTH", ""))
-    result = answer(wire_name(request.path_info), request.META, body, now=datetime.now(UTC))
+    name = wire_name(request.path_info)
+    result = answer_unread(name, request.META)
+    if result is None:
+        body = read_body(request.read, request.META)
+        result = answer(name, request.META, body, now=datetime.now(UTC))
     response = HttpResponse(result.body, status=result.status, content_type="application/json")
     for name, value in result.headers:
         response[name] = value

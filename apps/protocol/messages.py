@@ -22,6 +22,7 @@ Id = Annotated[str, msgspec.Meta(max_length=MAX_ID)]
 ABSENT = msgspec.Raw()
 """The value of a member that did not come."""
 
+_TRACK = re.compile(r"/trackID=\d+$", re.IGNORECASE)
 _CLIENT_ADDRESS = re.compile(r"^/(?:\[([^\]]+)\]|([^/]+?)):\d+(?:/|$)")
 
 
@@ -189,7 +190,7 @@ def _target(wire: Wire, method: Method) -> str:
     for member in method.target:
         value: str | None = getattr(wire, "from_" if member == "from" else member)
         if value:
-            return _path(value) if method.address_target and "://" in value else value
+            return _path(value) if method.address_target else value
     return ""
 
 
@@ -218,8 +219,17 @@ def _object(raw: msgspec.Raw, name: str) -> dict[str, msgspec.Raw]:
 
 
 def _path(address: str) -> str:
-    """The stream's name in an address on the node, for example `lobby` in rtsp://node:5554/lobby?aclAuth=key."""
-    return unquote(_split(address).path.strip("/"))
+    """The stream's name in an address on the node, for example `lobby` in rtsp://node:5554/lobby?aclAuth=key.
+
+    A player names a track of it, too: rtsp://node:5554/lobby/trackID=1. What else could be read in two ways is none.
+    """
+    if "://" not in address and "?" not in address:
+        return address
+    path = unquote(_split(address).path).strip("/")
+    path = _TRACK.sub("", path)
+    if not path.isprintable() or any(part in (".", "..") for part in path.split("/")) or "//" in path:
+        raise MalformedHook("The body is not a hook: the address of the stream cannot be read.")
+    return path
 
 
 def _query(address: str) -> dict[str, str]:

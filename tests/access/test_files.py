@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.access.files import export_access, import_access
 from apps.access.models import AccessRevision, Rule
@@ -17,6 +18,7 @@ from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
 from apps.connections.sealing import seal, unseal
+from apps.protocol.methods import ACTIONS
 from apps.streams.models import Stream
 from tests.factories import make_app, make_node, make_rule, make_stream, make_token, make_user
 
@@ -203,7 +205,7 @@ def test_differences_are_told_one_by_one():
         users:
           - {username: teacher1, password: other, active: false, groups: [students], email: a@example.org,
              tokens: [{label: laptop, token: new-token, expires: null, networks: []}]}
-        apps: [{key: defaultApp, guests: true, hook_password: new-secret, hook_user: ""}]
+        apps: [{key: defaultApp, guests: true, hook_password: new-secret, hook_user: server}]
         nodes: [{node_id: "Hw47@192.168.1.101", name: edge-2, secrets: [new]}]
         streams: [{name: lobby, owner: null, source: "rtsp://u:p@10.0.0.6/"}]
         rules: [{effect: allow, who: everyone, actions: [connect], target: any, enforced: false, note: n}]
@@ -213,7 +215,7 @@ def test_differences_are_told_one_by_one():
         "groups teachers → students",
         "~ token laptop of teacher1: networks 10.0.0.0/8 → none, expires 2030-01-01 00:00:00 UTC → none, "
         "token changed",
-        "~ app defaultApp: guests off → on, hook user “wcs” → none, hook password changed",
+        "~ app defaultApp: guests off → on, hook user “wcs” → “server”, hook password changed",
         "~ node Hw47@192.168.1.101: name “edge-1” → “edge-2”, secrets changed",
         "~ stream lobby: source changed, owner “teacher1” → none",
         "~ rule: Allow everyone with an account to connect: enforced on → off, note none → “n”",
@@ -278,7 +280,7 @@ def test_tokens_that_the_file_does_not_name_stay():
 def test_rules_alike_are_told_apart_by_what_may_change():
     make_rule("play", note="first", enforced=False)
     make_rule("play", note="second")
-    content = "rules: [{effect: allow, who: everyone, actions: [play], note: %s}]"
+    content = "rules: [{effect: allow, who: everyone, actions: [play], target: any, note: %s}]"
     assert lines(content % "second", replace=True) == [
         "- rule: Allow everyone with an account to play anything (only logged)"
     ]
@@ -333,8 +335,9 @@ def test_dry_run_tells_the_same_and_changes_nothing(path, capsys):
 def test_json_works_too():
     document = {
         "users": [{"username": "ada", "groups": ["a"], "active": False, "first_name": "😀 \\ud83d Ж/"}],
-        "rules": [{"effect": "allow", "who": {"user": "ada"}, "actions": ["play"], "until": "2030-01-01T00:00:00Z"}],
-    }
+        "rules": [{"effect": "allow", "who": {"user": "ada"}, "actions": ["play"], "target": "any",
+                   "until": "2030-01-01T00:00:00Z"}],
+    }  # fmt: skip
     for indent in (None, 2, "\t"):
         empty()
         import_access(json.dumps(document, indent=indent))
@@ -357,13 +360,25 @@ def test_a_time_keeps_its_time_zone(written, meant):
     assert Token.objects.get().expires_at == meant
 
 
-@pytest.mark.parametrize("written", ["2030-01-01", "2030-01-01T00:00:00", "soon", "20300101", "2030-13-01T00:00:00Z",
-                                     "0001-01-01T00:00:00+14:00"])  # fmt: skip
+@pytest.mark.parametrize("written", ["2030-01-01", "2030-01-01T00:00:00", "soon", "20300101", "2030-13-01T00:00:00Z"])
 def test_a_time_without_time_zone_is_a_problem(problems, written):
     assert problems(f"users: [{{username: ada, tokens: [{{label: a, token: b, expires: {written}}}]}}]") == [
         "users[0].tokens[0].expires: expected a date and time with a time zone, like 2030-01-01T00:00:00Z, "
         f"not “{written}”"
     ]
+
+
+@pytest.mark.parametrize("written", ["1900-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "0001-01-01T00:00:00+14:00"])
+def test_a_time_before_or_after_all_that_is_sensible_is_a_problem(problems, written):
+    sentence = f"expected a date from 1970 on and before 9999, not “{written}”"
+    assert problems(f"""
+        users: [{{username: ada, tokens: [{{label: a, token: b, expires: {written}}}]}}]
+        rules: [{{effect: allow, who: guests, actions: [connect], from: {written}, until: {written}}}]
+    """) == [
+        f"users[0].tokens[0].expires: {sentence}",
+        f"rules[0].from: {sentence}",
+        f"rules[0].until: {sentence}",
+    ]  # fmt: skip
 
 
 def test_standard_input_and_output(monkeypatch, capsys):
@@ -394,6 +409,11 @@ def test_secrets_are_neither_exported_nor_printed(path, capsys):
 # What can be wrong
 
 RULE = "effect: allow, who: everyone, actions: [play]"
+TARGETED = (
+    "publish", "play", "call", "answer", "transfer", "message", "subscribe", "xcap",
+    "receive-call", "receive-message", "receive-transfer",
+)  # fmt: skip
+"""Actions that are about something."""
 
 
 @pytest.mark.parametrize(
@@ -467,7 +487,10 @@ RULE = "effect: allow, who: everyone, actions: [play]"
         (f"rules: [{{{RULE}, target: {{glob: ''}}}}]", "rules[0].target.glob: This field cannot be blank."),
         (f"rules: [{{{RULE}, target: all}}]",
          "rules[0].target: expected any, or one of {exact: …}, {prefix: …}, {glob: …} and {stream: …}"),
-        (f"rules: [{{{RULE}, from: 2030-01-01T00:00:00Z, until: 2029-01-01T00:00:00Z}}]",
+        (f"rules: [{{{RULE}}}]", "rules[0].target: is needed with play; for anything at all, write any"),
+        ("rules: [{effect: allow, who: guests, actions: [hold, call, connect, publish, call]}]",
+         "rules[0].target: is needed with publish, call; for anything at all, write any"),
+        (f"rules: [{{{RULE}, target: any, from: 2030-01-01T00:00:00Z, until: 2029-01-01T00:00:00Z}}]",
          "rules[0].until: The end must be later than the beginning."),
     ],
 )  # fmt: skip
@@ -476,8 +499,37 @@ def test_a_problem_is_a_sentence_with_its_place(problems, content, problem):
 
 
 def test_an_action_that_nobody_knows(problems):
-    [problem] = problems("rules: [{effect: allow, who: guests, actions: [play, watch]}]")
+    [problem] = problems("rules: [{effect: allow, who: guests, actions: [play, watch], target: any}]")
     assert problem.startswith("rules[0].actions[1]: “watch” is not an action. Use one of: connect, publish, play,")
+
+
+@pytest.mark.parametrize("action", [action for action in ACTIONS if action not in TARGETED])
+def test_an_action_without_target_needs_none_in_the_file(action):
+    import_access(f"rules: [{{effect: allow, who: everyone, actions: [{action}]}}]")
+    assert lines(f"rules: [{{effect: allow, who: everyone, actions: [{action}], target: any}}]") == []
+
+
+@pytest.mark.parametrize("action", TARGETED)
+def test_nothing_is_opened_by_leaving_the_target_out(problems, action):
+    assert problems(f"rules: [{{effect: allow, who: everyone, actions: [{action}]}}]") == [
+        f"rules[0].target: is needed with {action}; for anything at all, write any"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{key: a, hook_password: secret-1}",
+         "A hook password needs the user name that WCS sends with it (restUsername)."),
+        ("{key: a, hook_user: 'w:cs', hook_password: secret-1}",
+         "A colon cannot be part of it: HTTP Basic ends the user name there."),
+        ("{key: defaultApp, hook_user: ''}",
+         "A hook password needs the user name that WCS sends with it (restUsername)."),
+    ],
+)  # fmt: skip
+def test_an_app_is_held_to_what_its_page_in_the_admin_asks(problems, content, problem):
+    make_app()
+    assert problems(f"apps: [{content}]") == [f"apps[0].hook_user: {problem}"]
 
 
 def test_every_problem_is_found_at_once(problems):
@@ -590,6 +642,13 @@ def test_the_number_of_queries_does_not_grow_with_the_file(django_assert_max_num
         export_access()
     with django_assert_max_num_queries(20):
         assert len(lines(many(300).replace('"label"', '"expires": "2030-01-01T00:00:00Z", "label"'))) == 300
+
+
+def test_rules_are_not_read_for_a_file_without_rules():
+    make_rule("connect")
+    with CaptureQueriesContext(connection) as queries:
+        import_access("users: [{username: ada}]")
+    assert not [query for query in queries if "access_rule" in query["sql"]]
 
 
 def test_bulk_changes_raise_the_revision():

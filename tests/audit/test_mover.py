@@ -4,7 +4,8 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import InternalError, OperationalError, connection, connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.models import AccessRevision
@@ -101,13 +102,18 @@ def test_the_oldest_go_first_and_no_more_than_asked_for(database):
     assert AuditEvent.objects.count() == 3
 
 
-def test_a_task_empties_the_outbox(database, monkeypatch):
-    monkeypatch.setattr("apps.audit.tasks.BATCH", 2)
-    monkeypatch.setattr("apps.audit.tasks.move_batch", lambda: move_batch(2))
+def test_a_task_empties_the_outbox(database):
     for number in range(5):
         make_record(number)
-    assert move_records(said_by_a_newer_version=True) == 5
+    assert move_records(batch=2, said_by_a_newer_version=True) == 5
     assert move_records() == 0
+
+
+def test_a_task_ends_even_where_records_keep_coming(database):
+    for number in range(5):
+        make_record(number)
+    assert move_records(batch=1, batches=3) == 3
+    assert len(recorded()) == 2
 
 
 def test_two_movers_at_once_move_everything_once(database):
@@ -154,7 +160,7 @@ def test_a_mover_at_work_keeps_others_from_it(database):
 
 @pytest.mark.parametrize("table", ["audit_auditevent", "audit_hookrecord", "accounts_token", "connections_node"])
 def test_a_mover_that_breaks_down_half_way_moves_nothing_and_loses_nothing(database, table):
-    """At whatever table it was: Postgres itself refuses there."""
+    """At whatever table it was: Postgres itself stops there, as where its disk is full."""
     token = factories.make_token(factories.make_user())
     node = factories.make_node()
     for number in range(3):
@@ -163,11 +169,11 @@ def test_a_mover_that_breaks_down_half_way_moves_nothing_and_loses_nothing(datab
     with connection.cursor() as cursor:
         cursor.execute(
             f"""CREATE FUNCTION break_down() RETURNS trigger LANGUAGE plpgsql
-                    AS $$ BEGIN RAISE EXCEPTION 'broke down'; END $$;
+                    AS $$ BEGIN RAISE EXCEPTION 'broke down' USING ERRCODE = 'disk_full'; END $$;
                 CREATE TRIGGER break_down AFTER {verb} ON {table} EXECUTE FUNCTION break_down()"""
         )
         try:
-            with pytest.raises(DatabaseError, match="broke down"):
+            with pytest.raises(OperationalError, match="broke down"):
                 move_batch()
         finally:
             cursor.execute(f"DROP TRIGGER break_down ON {table}; DROP FUNCTION break_down()")
@@ -179,13 +185,138 @@ def test_a_mover_that_breaks_down_half_way_moves_nothing_and_loses_nothing(datab
     assert AuditEvent.objects.count() == 3
 
 
-def test_a_record_that_was_moved_before_is_not_counted_as_a_repeat(database):
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together with another"])
+def test_a_record_that_comes_back_after_it_was_moved_is_not_counted_again(database, together):
+    """The connection broke after it was committed, it was moved, and then the recorder wrote it again."""
+    first = make_record()
+    move_batch()
+    repeat = make_record(seconds=1)
+    move_batch()
+    first.save(force_insert=True)
+    repeat.save(force_insert=True)
+    if together:
+        make_record(seconds=2)
+    assert move_batch() == 2 + together
+    assert not recorded()
+    event = AuditEvent.objects.get()
+    assert (event.id, event.repeats) == (first.id, 1 + together)
+    assert event.last_received_at == START + timedelta(seconds=1 + together)
+
+
+def test_a_record_that_comes_back_decided_anew_is_harmless_too(database):
+    """Access changed before it was written again."""
     record = make_record()
     move_batch()
+    record.effect, record.reason = "deny", "no-rule"
     record.save(force_insert=True)
     assert move_batch() == 1
-    assert AuditEvent.objects.get().repeats == 0
     assert not recorded()
+    assert AuditEvent.objects.values_list("effect", "repeats").get() == ("allow", 0)
+
+
+def test_a_batch_takes_as_many_queries_for_many_tokens_and_nodes_as_for_one(database):
+    user = factories.make_user()
+    tokens = [factories.make_token(user, f"tok-{number}", f"device {number}").id for number in range(20)]
+    for number in range(20):
+        factories.make_node(f"node-{number}@192.0.2.1")
+    counts = []
+    for used in (tokens[:1], tokens):
+        for number, token_id in enumerate(used):
+            make_record(token_id=token_id, node_id=f"node-{number}@192.0.2.1", media_session_id=f"{len(used)} {number}")
+        with CaptureQueriesContext(connection) as queries:
+            assert move_batch() == len(used)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+    assert not Node.objects.filter(last_seen_at=None).exists()
+
+
+def test_counting_repeats_reads_no_bodies_of_events(database):
+    make_record()
+    move_batch()
+    make_record(seconds=1)
+    with CaptureQueriesContext(connection) as queries:
+        move_batch()
+    read = [
+        query["sql"] for query in queries if query["sql"].startswith("SELECT") and "audit_auditevent" in query["sql"]
+    ]
+    assert read
+    assert not any('"audit_auditevent"."body"' in sql for sql in read)
+    assert AuditEvent.objects.get().repeats == 1
+
+
+# Bad records
+
+
+@pytest.fixture
+def picky(database):
+    """An audit log that does not take records about the target "bad", until told to."""
+    constraint = "no_bad_targets"
+
+    def run(sql):
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE audit_auditevent {sql}")
+
+    run(f"ADD CONSTRAINT {constraint} CHECK (target <> 'bad')")
+    yield lambda: run(f"DROP CONSTRAINT IF EXISTS {constraint}")
+    run(f"DROP CONSTRAINT IF EXISTS {constraint}")
+
+
+def test_a_bad_record_stays_and_keeps_no_other_from_being_moved(picky, caplog):
+    bad = {make_record(number, target="bad", body=b'{"text":"between us"}').id for number in (0, 5, 6)}
+    good = {make_record(number).id for number in (1, 2, 3, 4, 7)}
+    assert move_batch() == 5
+    assert set(AuditEvent.objects.values_list("id", flat=True)) == good
+    assert {record.id for record in recorded()} == bad
+    assert [str(id_) in caplog.text for id_ in bad] == [True] * 3
+    assert "IntegrityError 23514" in caplog.text
+    assert "between us" not in caplog.text
+
+
+def test_bad_records_are_left_alone_for_a_while_and_then_tried_again(picky, caplog):
+    for number in range(3):
+        make_record(number, target="bad")
+    good = make_record(3)
+    assert [move_batch(2), move_batch(2)] == [0, 1], "others come after as many bad ones as a batch has"
+    assert AuditEvent.objects.get().id == good.id
+    caplog.clear()
+    assert move_batch(2) == 0
+    assert not caplog.records
+    picky()
+    assert move_batch(2) == 0, "not yet"
+    mover._left_alone.clear()  # as in a worker that has just started
+    assert [move_batch(2), move_batch(2)] == [2, 1]
+    assert not recorded()
+
+
+def test_a_record_is_tried_again_once_the_pause_is_over(picky):
+    make_record(target="bad")
+    assert move_batch(pause=0) == 0
+    picky()
+    assert move_batch() == 1
+
+
+def test_a_record_that_cannot_even_be_read_is_a_bad_one(database):
+    """Python knows no infinite moment."""
+    bad = make_record(1)
+    make_record(0)
+    make_record(2)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE audit_hookrecord SET received_at = 'infinity' WHERE id = %s", [bad.id])
+    assert move_batch() == 2
+    assert list(HookRecord.objects.values_list("id", flat=True)) == [bad.id]
+
+
+def test_what_is_wrong_with_the_database_is_no_records_fault(database):
+    """As on a standby that has not taken over yet."""
+    make_record()
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+        try:
+            with pytest.raises(InternalError, match="read-only"):
+                move_batch()
+        finally:
+            cursor.execute("SET default_transaction_read_only = off")
+    assert move_batch() == 1
 
 
 def test_bodies_need_not_be_json(database):
@@ -255,6 +386,14 @@ def test_what_comes_later_than_the_window_is_an_event_of_its_own(folded, setting
     assert folded({}, {"seconds": 10}, {"seconds": 20.5}, {"seconds": 21}) == [1, 1]
 
 
+def test_what_is_moved_late_is_counted_where_it_belongs(folded, settings):
+    """A record that could not be moved for a while says when it came, by an event of its own."""
+    settings.REPEAT_WINDOW = 10
+    assert folded({"seconds": 100}, {"seconds": 109}) == [1]
+    assert folded({"seconds": 50}) == [0, 1]
+    assert folded({"seconds": 95}) == [0, 2]
+
+
 def test_what_keeps_coming_keeps_being_a_repeat(folded, settings):
     settings.REPEAT_WINDOW = 10
     assert folded(*[{}] * 8, seconds=9) == [7]
@@ -309,10 +448,36 @@ def test_tokens_say_when_they_were_last_used(database):
         assert token.last_used_at == (None if last_used is None else START + timedelta(seconds=last_used))
 
 
+def test_a_token_that_was_refused_was_not_used(wcs, school):
+    token = school["alice"].tokens.get()
+    token.expires_at = timezone.now() - timedelta(days=1)
+    token.save()
+    assert wcs.reason("connect", custom={"token": "tok-alice"})
+    assert recorded()[0].token_id == token.id
+    move_batch()
+    token.refresh_from_db()
+    assert token.last_used_at is None
+
+
+def test_what_is_used_all_the_time_is_noted_every_ten_seconds(database):
+    token = factories.make_token(factories.make_user())
+    node = factories.make_node()
+    noted = []
+    for second in (0, 4, 9, 11, 20, 22):
+        make_record(second, token_id=token.id)
+        move_batch()
+        token.refresh_from_db()
+        node.refresh_from_db()
+        assert token.last_used_at == node.last_seen_at
+        noted.append((token.last_used_at - START).total_seconds())
+    assert noted == [0, 0, 0, 11, 11, 22]
+
+
 def test_nodes_appear_with_their_first_hook(database):
     make_record(0, node_id="first@192.0.2.1")
     make_record(60, node_id="first@192.0.2.1")
     make_record(30, node_id="second@192.0.2.2")
+    make_record(35, node_id="second@192.0.2.2")
     make_record(40, node_id="")
     move_batch(1)
     assert list(Node.objects.values_list("node_id", flat=True)) == ["first@192.0.2.1"]
@@ -320,7 +485,7 @@ def test_nodes_appear_with_their_first_hook(database):
     times = {node.node_id: (node.first_seen_at, node.last_seen_at) for node in Node.objects.all()}
     assert times == {
         "first@192.0.2.1": (START, START + timedelta(seconds=60)),
-        "second@192.0.2.2": (START + timedelta(seconds=30),) * 2,
+        "second@192.0.2.2": (START + timedelta(seconds=30), START + timedelta(seconds=35)),
     }
 
 
@@ -337,9 +502,13 @@ def test_what_is_moved_late_does_not_set_the_clock_back(database):
     seen_at = timezone.now()
     node = factories.make_node("first@192.0.2.1", first_seen_at=START - timedelta(days=1), last_seen_at=seen_at)
     make_record(node_id="first@192.0.2.1")
+    token = factories.make_token(factories.make_user(), last_used_at=seen_at)
+    make_record(1, token_id=token.id)
     move_batch()
     node.refresh_from_db()
+    token.refresh_from_db()
     assert (node.first_seen_at, node.last_seen_at) == (START - timedelta(days=1), seen_at)
+    assert token.last_used_at == seen_at
 
 
 def test_noting_all_that_changes_nobodys_access(database):

@@ -310,7 +310,8 @@ def test_what_an_untrusted_peer_says_it_forwards_is_in_no_network(wcs, peer):
         ("192.0.2.1", "203.0.113.7, 198.51.100.1", False),  # the client itself wrote the first one
         ("192.0.2.1", "203.0.113.7, 198.51.100.1, 192.0.2.2", False),
         ("192.0.2.1", "192.0.2.2, 192.0.2.3", False),  # nobody but proxies
-        ("192.0.2.1", "", True),  # came from the proxy itself
+        ("192.0.2.1", "", False),  # the server leaves empty what it cannot read
+        ("192.0.2.1", "127.0.0.1", False),  # nobody comes from this computer by a proxy
         ("192.0.2.1", "203.0.113.7, unknown", False),
         ("198.51.100.1", "203.0.113.7", False),
     ],

@@ -240,14 +240,40 @@ def test_a_method_is_named_by_the_last_segment_below_hooks(door):
     for path, name in {
         "/hooks/publishStream": "publishStream",
         "/hooks/connect/OnHologramEvent": "OnHologramEvent",
-        "/hooks/": "",
         "/hooks/hooks": "hooks",
-        "/hooks/%E4%BD%A0%E5%A5%BD": "你好",
-        "/hooks/%ff": "%FF",
         "/hooks/a%2Fb": "b",
     }.items():
         request(door, path=path, body=hook())
         assert recorded()[-1].method == name, path
+
+
+@pytest.mark.parametrize("path", ["/hooks/", "/hooks/%E4%BD%A0%E5%A5%BD", "/hooks/%ff", "/hooks//", "/hooks/a%0Ab"])
+def test_an_address_without_a_method_is_an_error(door, path):
+    status, headers, body = request(door, path=path, body=hook())
+    assert (status, headers["Content-Type"]) == ("400 Bad Request", "application/json")
+    assert json.loads(body)["error"] == "not-a-method"
+
+
+class Stuck:
+    """The body of a caller who does not send it."""
+
+    def read(self, size=-1):
+        raise AssertionError("It was read.")
+
+    readline = read
+
+
+@pytest.mark.parametrize(
+    ("odd", "status"),
+    [
+        ({"verb": "PUT"}, "405"),
+        ({"CONTENT_TYPE": "text/html"}, "415"),
+        ({"CONTENT_LENGTH": str(MAX_BYTES + 1)}, "413"),
+        ({"path": "/hooks/"}, "400"),
+    ],
+)
+def test_what_need_not_be_read_to_be_refused_is_not_read(door, odd, status):
+    assert request(door, **{"wsgi.input": Stuck(), **odd})[0].startswith(status)
 
 
 def test_what_is_not_below_hooks_reaches_django(school):

@@ -13,6 +13,7 @@ import pytest
 
 from runner import Problem
 from runner.places import free_port, package_folder, postgres_binaries, scratch_folder, server_account
+from runner.processes import running_as
 from runner.servers import Broker, Postgres, command_line
 from tests.runner.service import wait_for
 
@@ -77,7 +78,7 @@ def test_postgres_ends_one_that_an_earlier_runner_left(postgres: Postgres) -> No
         postgres.command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        **(postgres.account.options if postgres.account else {}),
+        **running_as(postgres.account),
     )
     wait_for((postgres.folder / "postmaster.pid").exists)
     postgres.start()

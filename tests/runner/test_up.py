@@ -73,6 +73,8 @@ def test_first_start_greets_with_the_password(service: Up, environment: dict[str
     assert password
     assert f"user admin, password {password[1]}" in service.text
     assert "demo data is there" in service.text
+    assert "no issues" in service.text  # says the system check
+    assert f"Logs     {environment['WCSGATE_DATA']}/logs" in service.text
     assert service.text.splitlines()[-1].startswith("WCS Gate is ready")
 
 
@@ -131,8 +133,11 @@ def test_killed_web_leaves_no_workers_behind(service: Up, environment: dict[str,
 
 
 def test_ctrl_c_stops_everything(service: Up, checkout: Path, environment: dict[str, str]) -> None:
-    service.popen.send_signal(signal.SIGINT)
-    assert service.popen.wait(30) == 0
+    """Within seconds, even while somebody sends half a request."""
+    with socket.create_connection(("127.0.0.1", int(environment["WCSGATE_PORT"]))) as half_a_request:
+        half_a_request.sendall(b"GET / HTTP/1.1\r\nHo")
+        service.popen.send_signal(signal.SIGINT)
+        assert service.popen.wait(8) == 0
     assert processes_of(checkout) == {}
     assert not re.search("^(Traceback| *File)", service.text, re.MULTILINE)
     log = (Path(environment["WCSGATE_DATA"]) / "logs" / "postgres.log").read_text()

@@ -1,3 +1,5 @@
+"""Writes all access down as a file that only its owner can read."""
+
 import os
 import stat
 from argparse import ArgumentParser

@@ -1,3 +1,5 @@
+"""Takes access in from a file, or says what that would change."""
+
 import re
 import sys
 from argparse import ArgumentParser
@@ -7,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError
 
-from apps.access.file_format import AccessFileError
+from apps.access.file_problems import AccessFileError
 from apps.access.files import import_access
 
 

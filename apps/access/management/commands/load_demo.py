@@ -1,3 +1,5 @@
+"""Fills an empty database with the demo; never in production."""
+
 import os
 from pathlib import Path
 from typing import Any

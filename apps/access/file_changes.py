@@ -1,0 +1,106 @@
+"""What an import changes: collected row by row, told in one sentence each, saved in a few statements."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import models
+
+from apps.access.models import Rule
+from apps.access.sentences import sentence
+from apps.accounts.models import Token, User
+from apps.connections.models import App, Node
+from apps.streams.models import Stream
+
+MODELS = (Group, User, Token, App, Node, Stream, Rule)  # in the order of who refers to whom
+BATCH = 2000
+UNPRINTED = {"password", "token_hash", "hook_passwords", "secrets", "source"}
+WORDS = {
+    "is_active": "active",
+    "is_staff": "staff",
+    "expires_at": "expires",
+    "token_hash": "token",
+    "hook_passwords": "hook password",
+}
+"""What the sentences call a field, where it is not its name."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows that are new or different. `lines` has one sentence for each."""
+
+    lines: list[str] = field(default_factory=list)
+    new: dict[type[models.Model], list] = field(default_factory=lambda: defaultdict(list))
+    changed: dict[type[models.Model], list] = field(default_factory=lambda: defaultdict(list))
+    changed_fields: dict[type[models.Model], set[str]] = field(default_factory=lambda: defaultdict(set))
+    joined: list[tuple[User, Group]] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)  # memberships
+    removed: list[Rule] = field(default_factory=list)
+
+    def put(
+        self, row: models.Model, name: str, values: dict[str, Any] | None = None, others: Iterable[str] = ()
+    ) -> None:
+        """Set what differs on a row, and say so; `others` are sentences about what is not on the row."""
+        different = differing(row, values or {})
+        told = [*(_change(key, getattr(row, key), value) for key, value in different.items()), *others]
+        for key, value in different.items():
+            setattr(row, key, value)
+        if row.pk is None:
+            self.new[type(row)].append(row)
+            self.lines.append(f"+ {name}")
+        elif told:
+            self.lines.append(f"~ {name}: {', '.join(told)}")
+        if row.pk is not None and different:
+            self.changed[type(row)].append(row)
+            self.changed_fields[type(row)].update(different)
+
+    def regroup(self, user: User, before: dict[str, int], after: Iterable[Group]) -> list[str]:
+        """Make these the groups of a user; `before` is memberships by name of group. Gives what to say about it."""
+        groups = {group.name: group for group in after}
+        if groups.keys() == before.keys():
+            return []
+        self.joined += [(user, groups[name]) for name in sorted(groups.keys() - before.keys())]
+        self.left += [pk for name, pk in before.items() if name not in groups]
+        return [f"groups {_shown(sorted(before))} → {_shown(sorted(groups))}"]
+
+    def remove(self, rule: Rule) -> None:
+        self.removed.append(rule)
+        self.lines.append(f"- rule: {sentence(rule)}")
+
+    def save(self) -> None:
+        """Write everything, to be called in a transaction. Raises IntegrityError where somebody else was faster."""
+        for model in MODELS:
+            if self.changed[model]:  # before the new ones: a change may free the label that a new token takes
+                model.objects.bulk_update(self.changed[model], sorted(self.changed_fields[model]), BATCH)
+            model.objects.bulk_create(self.new[model], BATCH)
+        membership = User.groups.through
+        membership.objects.filter(pk__in=self.left).delete()
+        membership.objects.bulk_create([membership(user=user, group=group) for user, group in self.joined], BATCH)
+        Rule.objects.filter(pk__in=[rule.pk for rule in self.removed]).delete()
+
+    def summary(self) -> str:
+        count = Counter(line[0] for line in self.lines)
+        return f"{count['+']} added, {count['~']} changed, {count['-']} removed."
+
+
+def differing(row: models.Model, values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that a row does not have."""
+    return {name: value for name, value in values.items() if getattr(row, name) != value}
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    word = WORDS.get(name, name.replace("_", " "))
+    return f"{word} changed" if name in UNPRINTED else f"{word} {_shown(before)} → {_shown(after)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return f"“{value}”" if value else "none"

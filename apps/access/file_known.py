@@ -1,0 +1,77 @@
+"""What the database has already of what an access file names, read in a few queries."""
+
+from collections import defaultdict
+from itertools import chain
+
+from django.contrib.auth.models import Group
+from django.db.models import Q
+
+from apps.access.file_format import hash_of
+from apps.access.file_values import Entry
+from apps.access.models import Rule
+from apps.accounts.models import Token, User
+from apps.connections.models import App, Node
+from apps.streams.models import Stream
+
+
+class Known:
+    """Rows by name. Those of `group_names` that are not in `groups` are new."""
+
+    def __init__(self, file: Entry, *, every_rule: bool) -> None:
+        users, streams, rules = file.get("users", []), file.get("streams", []), file.get("rules") or []
+        self._load_users(users, streams, rules)
+        self._load_memberships(users)
+        self._load_tokens(users)
+        self.group_names = {
+            *file.get("groups", []),
+            *chain.from_iterable(user.get("groups", []) for user in users),
+            *_named(rules, "who", "group"),
+        }
+        self.groups = {row.name: row for row in Group.objects.filter(name__in=self.group_names)}
+        self.apps = App.objects.in_bulk([app["key"] for app in file.get("apps", [])], field_name="key")
+        self.nodes = Node.objects.in_bulk([node["node_id"] for node in file.get("nodes", [])], field_name="node_id")
+        names = {stream["name"] for stream in streams} | _named(rules, "target", "stream")
+        self.streams = {row.name: row for row in Stream.objects.select_related("owner").filter(name__in=names)}
+        self.rules: dict[tuple, list[Rule]] = defaultdict(list)  # by content: any number may say the same
+        if rules or every_rule:
+            self._load_rules()
+
+    def _load_users(self, users: list[Entry], streams: list[Entry], rules: list[Entry]) -> None:
+        owners = {stream["owner"] for stream in streams if stream.get("owner")}
+        names = {user["username"] for user in users} | owners | _named(rules, "who", "user")
+        self.users = {row.username: row for row in User.objects.filter(username__in=names)}
+
+    def _load_memberships(self, users: list[Entry]) -> None:
+        rows = User.groups.through.objects.filter(user__in=self._ids(users))
+        self.memberships: dict[str, dict[str, int]] = defaultdict(dict)  # user -> group -> id of the membership
+        for username, group, pk in rows.values_list("user__username", "group__name", "pk"):
+            self.memberships[username][group] = pk
+
+    def _load_tokens(self, users: list[Entry]) -> None:
+        hashes = {hash_of(token) for user in users for token in user.get("tokens", [])} - {None}
+        rows = list(
+            Token.objects.select_related("user").filter(Q(token_hash__in=hashes) | Q(user__in=self._ids(users)))
+        )
+        self.tokens_by_hash = {row.token_hash: row for row in rows}
+        self.tokens_by_label = {(row.user.username, row.label): row for row in rows}
+
+    def _ids(self, users: list[Entry]) -> list[int]:
+        """Of the users that are there: a query by them is quick also where Postgres has not counted its rows yet."""
+        return [self.users[user["username"]].pk for user in users if user["username"] in self.users]
+
+    def _load_rules(self) -> None:
+        for row in Rule.objects.select_related("user", "group", "stream").order_by("pk"):
+            self.rules[content_of(row)].append(row)
+
+
+def content_of(rule: Rule) -> tuple:
+    """What makes a rule this rule and not another one."""
+    who = (rule.who, rule.user and rule.user.username, rule.group and rule.group.name)
+    target = (rule.target_kind, rule.target, rule.stream and rule.stream.name)
+    return rule.effect, who, frozenset(rule.actions), target, rule.starts_at, rule.ends_at
+
+
+def _named(rules: list[Entry], key: str, kind: str) -> set[str]:
+    """The users, groups or streams that the rules name."""
+    choices = (rule.get(key, ("", "")) for rule in rules)
+    return {name for chosen, name in choices if chosen == kind}

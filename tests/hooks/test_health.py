@@ -1,0 +1,131 @@
+"""What load balancers, orchestrators, Prometheus and readers of the schema see."""
+
+import re
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+
+from apps.access.snapshot import SnapshotKeeper
+from apps.hooks import health
+from tests import factories
+from tests.hooks.processes import conninfo
+
+
+@pytest.fixture(autouse=True)
+def no_static_files(settings):
+    """None were collected, and WhiteNoise would warn about that."""
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture
+def keeper(wcs, monkeypatch):
+    """A keeper of its own for /readyz, that has loaded the rules."""
+    keeper = SnapshotKeeper(conninfo())
+    monkeypatch.setattr(health, "snapshot_keeper", lambda: keeper)
+    assert Client().get("/readyz").status_code == 200
+    yield keeper
+    keeper.stop()
+
+
+@pytest.fixture
+def database_away(monkeypatch):
+    class Away:
+        def cursor(self):
+            raise OperationalError("could not connect")
+
+    monkeypatch.setattr(health, "connection", Away())
+
+
+@pytest.fixture
+def staff(db):
+    client = Client()
+    user = factories.make_user("olga", is_staff=True)
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def test_healthz_is_well_while_the_process_runs_even_without_a_database(database_away):
+    assert Client().get("/healthz").json() == {"status": "ok"}
+
+
+def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
+    factories.make_stream()
+    said = Client().get("/readyz")
+    assert said.status_code == 200
+    assert said.json().keys() == {"status", "revision", "records_waiting", "oldest_waiting_s"}
+    assert keeper.current(0).revision == said.json()["revision"]
+
+
+def test_readyz_is_not_ready_when_the_rules_can_no_longer_be_refreshed(keeper, settings):
+    settings.HOOK_TIME_LIMIT = 0.2
+    keeper.stop()
+    assert Client().get("/readyz").status_code == 200
+    factories.make_stream()
+    said = Client().get("/readyz")
+    assert (said.status_code, said.json()["error"]) == (503, "not-ready")
+
+
+def test_readyz_is_not_ready_before_the_rules_are_loaded(wcs, settings, monkeypatch):
+    settings.HOOK_TIME_LIMIT = 0.2
+    keeper = SnapshotKeeper("host=127.0.0.1 port=1 dbname=none")
+    monkeypatch.setattr(health, "snapshot_keeper", lambda: keeper)
+    assert Client().get("/readyz").status_code == 503
+    keeper.stop()
+
+
+def test_readyz_is_not_ready_when_the_database_is_away(keeper, database_away):
+    said = Client().get("/readyz")
+    assert (said.status_code, said.json()["error"]) == (503, "not-ready")
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/readyz", "/metrics"])
+def test_whoever_wants_to_change_something_there_is_told_no(address):
+    assert Client().post(address).status_code == 405
+
+
+@pytest.mark.django_db
+def test_metrics_are_numbers_for_the_networks_that_may_read_them():
+    text = Client().get("/metrics").content.decode()
+    numbers = dict(re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE))
+    assert numbers.keys() == {
+        "wcsgate_database_up",
+        "wcsgate_access_revision",
+        "wcsgate_records_waiting",
+        "wcsgate_oldest_waiting_seconds",
+    }
+    assert numbers["wcsgate_database_up"] == "1.0"
+
+
+@pytest.mark.parametrize("hidden", [{"REMOTE_ADDR": "192.0.2.1"}, {"HTTP_X_FORWARDED_FOR": "127.0.0.1"}])
+def test_metrics_are_not_for_others_nor_through_a_proxy_that_is_not_trusted(hidden):
+    said = Client().get("/metrics", **hidden)
+    assert (said.status_code, said.json()["error"]) == (403, "not-for-you")
+
+
+def test_metrics_say_so_when_the_database_is_away(database_away):
+    said = Client().get("/metrics")
+    assert said.status_code == 200
+    assert re.findall(r"^wcsgate.*", said.content.decode(), re.MULTILINE) == ["wcsgate_database_up 0.0"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/api/schema/", "/api/docs/"])
+def test_the_schema_and_its_page_are_for_staff_only(address):
+    client = Client()
+    assert client.get(address).status_code == 403
+    client.force_login(factories.make_user("alice"), backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get(address).status_code == 403
+
+
+def test_the_schema_lists_the_hooks(staff):
+    assert b"/hooks/" in staff.get("/api/schema/").content
+
+
+def test_the_page_of_the_schema_asks_nobody_else_for_anything(staff):
+    page = staff.get("/api/docs/")
+    assert page.status_code == 200
+    loaded = re.findall('(?:src|href)="([^"]+)"', page.content.decode())
+    assert any("swagger-ui-bundle.js" in address for address in loaded)
+    assert [address for address in loaded if not address.startswith("/static/")] == []
+    assert not re.search("https?://", page.content.decode())
