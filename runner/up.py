@@ -283,7 +283,7 @@ EMBEDDED = (
 # A worker of granian that is told to stop while it still starts, or while somebody sends half a request, does not: it
 # is killed after this second. Any hook has been answered by then.
 WEB = (
-    "granian --interface wsgi --http 1 --no-ws --workers 2 --blocking-threads 4 --log-level warning "
+    "granian --interface wsgi --http 1 --no-ws --workers 2 --blocking-threads 16 --log-level warning "
     "--respawn-failed-workers --respawn-interval 1 --workers-kill-timeout 1"
 ).split()
 WORKER = "celery -q -A wcsgate worker -c 1 --loglevel warning --without-gossip --without-mingle".split()

@@ -24,7 +24,7 @@ PRODUCTION = {
 
 def manage(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of manage.py with these settings and none of ours, except where the servers are."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WCSGATE_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WCSGATE_", "DJANGO_"))}
     own = {"WCSGATE_NO_BOOTSTRAP": "1", "WCSGATE_DATA": str(tmp_path)}
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],

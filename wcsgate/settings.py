@@ -190,6 +190,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = text("WCSGATE_TIME_ZONE", "UTC")
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "wcsgate.formats"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(text("WCSGATE_STATIC_ROOT") or BASE_DIR / ".static")

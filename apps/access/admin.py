@@ -4,11 +4,13 @@ from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.decorators import display
 
 from apps.access.forms import CallPermissionForm, StreamPermissionForm
 from apps.access.models import CallPermission, Rule, StreamPermission
-from apps.accounts.pages import LinkFilter, StaffAdmin, note_changes
+from apps.accounts.pages import LinkFilter, StaffAdmin, note_changes, page_of
+from apps.protocol.action_words import ACTION_WORDS, joined
 
 NAMED = "['exact', 'prefix', 'glob'].includes(target_kind)"
 
@@ -16,6 +18,17 @@ NAMED = "['exact', 'prefix', 'glob'].includes(target_kind)"
 def in_period() -> Q:
     now = timezone.now()
     return (Q(starts_at=None) | Q(starts_at__lte=now)) & (Q(ends_at=None) | Q(ends_at__gt=now))
+
+
+def find_alike(rule: Rule) -> Rule | None:
+    """Another rule that says the same, for the same period, in whatever order."""
+    said = ("effect", "who", "user", "group", "target_kind", "target", "stream", "starts_at", "ends_at")
+    alike = Rule.objects.filter(
+        actions__contains=rule.actions,
+        actions__contained_by=rule.actions,
+        **{name: getattr(rule, name) for name in said},
+    )
+    return alike.exclude(pk=rule.pk).order_by("pk").first()
 
 
 class StateFilter(LinkFilter):
@@ -73,6 +86,20 @@ class RuleAdmin(StaffAdmin):
         "target": NAMED,
         "stream": "target_kind == 'stream'",
     }
+
+    def save_model(self, request, obj, form, change):
+        """Save it, and say what of it is of no use."""
+        super().save_model(request, obj, form, change)
+        if without := obj.actions_without_target():
+            deeds = joined([ACTION_WORDS[action] for action in without], "or")
+            messages.warning(
+                request,
+                f"To {deeds} is about no name or number, so there this rule never matches. "
+                "For that, add a rule about anything.",
+            )
+        if not change and (alike := find_alike(obj)):
+            link = page_of(request, self.opts.label_lower, alike.pk)
+            messages.warning(request, format_html('There was <a href="{}">the same rule</a> already.', link))
 
     @display(description="Rule")
     def rule(self, rule: Rule) -> str:

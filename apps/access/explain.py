@@ -26,6 +26,7 @@ from apps.database.connection import Unavailable
 from apps.database.hook_path import hook_database
 from apps.protocol.messages import HookCall
 from apps.protocol.policy import consequence
+from apps.protocol.screening import screen_text
 
 MOST_NEAR = 5
 PATIENCE = 5.0
@@ -47,7 +48,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A decision in words. `found` says how it was found who asks."""
+    """A decision in words. `found` says how it was found who asks; `target` is as the audit log has it, screened."""
 
     method: str
     action: str
@@ -137,7 +138,7 @@ def explain(
     return Explanation(
         method=call.wire_name,
         action=call.action,
-        target=call.target,
+        target=screen_text(call.target),
         user=identity.user.username if identity.user else "a guest" if identity.is_guest else "",
         found=_found(call, identity, app),
         allowed=decision.allowed,
@@ -238,7 +239,7 @@ def _target_missed(rule: RuleRow, target: str, user: UserRow | None) -> str:
             return ""
     except ValueError as error:  # deciding passes over such a rule, too
         return str(error)
-    said = f"“{target}”" if target else "the hook names nothing, so it"
+    said = f"“{screen_text(target)}”" if target else "the hook names nothing, so it"
     pattern = rule.target.replace("{user}", user.username) if user and rule.target_kind == "glob" else rule.target
     verb = {"prefix": "does not begin with", "glob": "does not match"}.get(rule.target_kind, "is not")
     return f"{said} {verb} “{pattern}”"

@@ -152,7 +152,7 @@ def read(content: str) -> Entry:
         raise AccessFileError(problems) from None
     for rule in file.get("rules") or []:
         _check_target(rule)
-        _check_period(rule)
+        _check_sense(rule)
     _check_said_once(file)
     if problems:
         raise AccessFileError(problems)
@@ -171,11 +171,24 @@ def _check_target(rule: Entry) -> None:
         rule.place.key("target").problem(f"is needed with {', '.join(actions)}; for anything at all, write any")
 
 
-def _check_period(rule: Entry) -> None:
+def _check_sense(rule: Entry) -> None:
+    """What the model says about the rule as a whole. Whom and which stream it names is looked up later."""
+    (who, _), (kind, target) = rule.get("who", ("everyone", "")), rule.get("target", ("any", ""))
     try:
-        Rule(starts_at=rule.get("from"), ends_at=rule.get("until")).clean()
+        Rule(
+            who=who,
+            user=User() if who == "user" else None,
+            group=Group() if who == "group" else None,
+            actions=in_order(rule.get("actions", [])),
+            target_kind=kind,
+            target="" if kind == "stream" else target,
+            stream=Stream() if kind == "stream" else None,
+            starts_at=rule.get("from"),
+            ends_at=rule.get("until"),
+        ).clean()
     except ValidationError as error:
-        rule.place.refused(error, starts_at="from", ends_at="until")
+        of_target = f"target.{kind}"
+        rule.place.refused(error, starts_at="from", ends_at="until", target=of_target, stream=of_target)
 
 
 def _check_said_once(file: Entry) -> None:

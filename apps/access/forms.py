@@ -3,8 +3,8 @@
 from django import forms
 
 from apps.access.models import CallPermission, Rule, StreamPermission
-from apps.access.sentences import ACTION_WORDS
 from apps.accounts.pages import Checkboxes
+from apps.protocol.action_words import ACTION_WORDS
 from apps.protocol.methods import ACTIONS, STREAM_ACTIONS
 
 CALL_ACTIONS = tuple(action for action in ACTIONS if action not in STREAM_ACTIONS)

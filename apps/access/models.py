@@ -1,5 +1,7 @@
 """Rules, each one sentence of permission; and the counter that every change to access raises."""
 
+import re
+
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
@@ -11,8 +13,12 @@ from django.utils import timezone
 
 from apps.access.sentences import sentence
 from apps.accounts.validators import SENSIBLE, validate_action, validate_moment
-from apps.protocol.methods import STREAM_ACTIONS
+from apps.protocol.action_words import ACTION_WORDS, joined
+from apps.protocol.methods import METHODS, STREAM_ACTIONS
 from apps.streams.models import Stream
+
+WITH_TARGET = {method.action for method in METHODS if method.target}
+"""Actions of which some hook names what they are about. All others fit rules on anything alone."""
 
 
 class RuleQuerySet(models.QuerySet):
@@ -121,10 +127,35 @@ class Rule(models.Model):
             problems["stream"] = "Choose the stream this rule is about."
         if self.target_kind in ("exact", "prefix", "glob") and not self.target:
             problems["target"] = "Say which name, number or pattern this rule is about."
+        elif problem := self._never_fits():
+            problems["stream" if self.target_kind == self.TargetKind.STREAM else "target"] = problem
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
             problems["ends_at"] = "The end must be later than the beginning."
         if problems:
             raise ValidationError(problems)
+
+    def actions_without_target(self) -> list[str]:
+        """Those of its actions that it never matches, because it wants a target and their hooks have none."""
+        if self.target_kind == self.TargetKind.ANY or (
+            self.target_kind == self.TargetKind.GLOB and not self.target.strip("*")
+        ):
+            return []
+        return [action for action in self.actions or () if action not in WITH_TARGET]
+
+    def _never_fits(self) -> str:
+        """Why its target can fit nothing; "" if it can."""
+        without = self.actions_without_target()
+        if without and len(without) == len(self.actions):
+            deeds = joined([ACTION_WORDS.get(action, action) for action in without], "or")
+            return f"To {deeds} is about no name or number, so this rule would never match. Let it be about anything."
+        if self.target_kind != self.TargetKind.GLOB:
+            return ""
+        unknown = sorted(set(re.findall(r"\{[^{}]*\}", self.target)) - {"{user}"})
+        if unknown:
+            return f"{joined(unknown)} would never match: only {{user}} stands for something, the user's own name."
+        if "{user}" in self.target and self.who == self.Who.GUESTS:
+            return "Guests have no name for {user} to stand for, so this rule would never match."
+        return ""
 
     def _keep_only_what_fits(self) -> None:
         """Drop what was filled in for another choice of who or target, as a form may send it along."""

@@ -1,28 +1,10 @@
 """Rules as the sentences they are."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-ACTION_WORDS = {
-    "connect": "connect",
-    "publish": "publish",
-    "play": "play",
-    "call": "call",
-    "answer": "answer calls",
-    "hold": "hold calls",
-    "transfer": "transfer calls",
-    "dtmf": "send tones",
-    "message": "send messages",
-    "imdn": "send delivery notices",
-    "subscribe": "subscribe to SIP events",
-    "xcap": "send XCAP requests",
-    "data": "send data",
-    "bug-report": "send bug reports and logs",
-    "receive-call": "receive calls",
-    "receive-message": "receive messages",
-    "receive-transfer": "be transferred",
-}
+from apps.protocol.action_words import ACTION_WORDS, joined
+
 BEFORE_TARGET = {
     "connect": "through app",
     "answer": "from",
@@ -35,6 +17,9 @@ BEFORE_TARGET = {
     "receive-transfer": "to",
 }
 """What stands between an action and its target, where anything does: play “lobby”, but answer calls from “+43”."""
+
+SAID_OF_ANYTHING = ("publish", "play", "call", "message")
+"""Actions that are said with their target even where it is anything at all."""
 
 
 def deed(action: str, target: str) -> str:
@@ -52,8 +37,7 @@ def sentence(rule: Any, zone: tzinfo = UTC) -> str:
         "Allow" if rule.effect == "allow" else "Deny",
         _who(rule),
         "to",
-        _joined(ACTION_WORDS.get(action, action) for action in rule.actions),
-        _target(rule),
+        _deeds(rule),
         _period(rule, zone),
         "" if rule.enforced else "(only logged)",
     ]
@@ -71,6 +55,20 @@ def _who(rule: Any) -> str:
     return "everyone with an account"
 
 
+def _deeds(rule: Any) -> str:
+    """The actions with their target, those that read alike before it together: play “a” and answer calls from “a”."""
+    target, anything = _target(rule), rule.target_kind == "any"
+    groups: dict[str, list[str]] = {}
+    for action in rule.actions:
+        named = not anything or action in SAID_OF_ANYTHING
+        before = f"{BEFORE_TARGET.get(action, '')} {target}".strip() if named else ""
+        groups.setdefault(before, []).append(ACTION_WORDS.get(action, action))
+    if "" in groups:  # first, so that no target seems to be about them
+        groups = {"": groups.pop(""), **groups}
+    parts = [f"{joined(words)} {before}".strip() for before, words in groups.items()]
+    return joined(parts) if parts else "do nothing"
+
+
 def _target(rule: Any) -> str:
     match rule.target_kind:
         case "exact":
@@ -81,7 +79,7 @@ def _target(rule: Any) -> str:
             return f"whatever matches “{rule.target}”"
         case "stream":
             return f"stream “{rule.stream}”"
-    return "anything" if {"publish", "play", "call", "message"} & set(rule.actions) else ""
+    return "anything"
 
 
 def _period(rule: Any, zone: tzinfo) -> str:
@@ -97,8 +95,3 @@ def moment_text(moment: datetime, zone: tzinfo) -> str:
     """A moment, to the second only where it has seconds."""
     moment = moment.astimezone(zone)
     return f"{moment:%Y-%m-%d %H:%M:%S %Z}" if moment.second else f"{moment:%Y-%m-%d %H:%M %Z}"
-
-
-def _joined(words: Iterable[str]) -> str:
-    *most, last = list(words) or ["do nothing"]
-    return f"{', '.join(most)} and {last}" if most else last

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminRadioSelectWidget,
@@ -16,9 +15,10 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from apps.accounts.validators import SENSIBLE
+from apps.accounts.validators import validate_moment
 from apps.protocol.messages import HookCall, HookTooLarge, MalformedHook
 from apps.protocol.methods import find
+from apps.protocol.screening import screen_text
 
 DEEDS = {
     "Streams": {
@@ -120,7 +120,7 @@ class TryForm(forms.Form):
     at = Moment(
         label="When",
         required=False,
-        validators=[MinValueValidator(SENSIBLE[0]), MaxValueValidator(SENSIBLE[1])],
+        validators=[validate_moment],
         help_text="Empty: now. Users and rules are those of today, whatever the moment.",
     )
     body = forms.CharField(
@@ -140,8 +140,13 @@ class TryForm(forms.Form):
             self.add_error("body", "Paste the body of the hook, or choose a user or a guest.")
         if values.get("body"):
             self.errors.pop("app", None)  # the body's counts
-        elif "://" in values.get("target", "") and values.get("method") == "playRTSP":
-            self.add_error("target", "Type the stream's name alone: an address may have a token in it.")
+        elif "://" in (target := values.get("target", "")):
+            if values.get("method") == "playRTSP":
+                self.add_error("target", "Type the stream's name alone: an address may have a token in it.")
+            elif screen_text(target) != target:
+                self.add_error(
+                    "target", "This may have a login or a token in it. Paste a hook instead: it is not kept."
+                )
         if not self.errors:
             self._read_hook(values)
         return values

@@ -1,8 +1,10 @@
 """Who: users and their tokens. Groups are in group_admin.py.
 
-Two things here keep staff from raising themselves: only a superuser changes accounts of staff (`may_manage`),
-and only a superuser changes groups that carry permissions of the admin, or who is in them (`may_fill`).
+Two things here keep staff from raising themselves: only a superuser changes accounts of staff (`may_manage`) and
+what groups they are in, and only a superuser changes groups that carry permissions of the admin (`may_fill`).
 """
+
+from datetime import datetime
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -10,6 +12,7 @@ from django.contrib.auth.models import Group
 from django.db.models import Q
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import display
@@ -46,7 +49,7 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
     ordering = ("username",)
     actions = ("deactivate", "activate")
     filter_horizontal = ()
-    readonly_fields = ("password_set", "last_login", "date_joined")
+    readonly_fields = ("password_set", "password_to_change", "own_password", "last_login", "date_joined")
     add_fieldsets = (
         (
             None,
@@ -87,8 +90,28 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
 
     @display(description="Password")
     def password_set(self, user: User) -> str:
-        text = "Set." if user.has_usable_password() else "None: only tokens let this user in."
-        return format_html('{} <a class="text-link" href="../password/">Change it here</a>', text)
+        return "Set." if user.has_usable_password() else "None: only tokens let this user in."
+
+    @display(description="Password")
+    def password_to_change(self, user: User) -> str:
+        return format_html('{} <a class="text-link" href="../password/">Change it here</a>', self.password_set(user))
+
+    @display(description="Password")
+    def own_password(self, user: User) -> str:
+        address = reverse("admin:password_change")
+        return format_html('{} <a class="text-link" href="{}">Change it here</a>', self.password_set(user), address)
+
+    def get_fieldsets(self, request, obj=None):
+        """With the link to change the password that leads somewhere, if any does."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if not obj:
+            return fieldsets
+        may_change = "password_to_change" if self.has_change_permission(request, obj) else "password_set"
+        shown = "own_password" if obj == request.user else may_change
+        return [
+            (title, {**options, "fields": [shown if name == "password_set" else name for name in options["fields"]]})
+            for title, options in fieldsets
+        ]
 
     def has_change_permission(self, request, obj=None):
         return super().has_change_permission(request, obj) and (obj is None or may_manage(request.user, obj))
@@ -136,7 +159,7 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
             "Connected now",
             tuple(
                 Line(
-                    f"{session}, since {timezone.localtime(session.opened_at):%Y-%m-%d %H:%M}",
+                    f"{session}, since {moment_text(session.opened_at)}",
                     page_of(request, "connections.session", session.pk),
                 )
                 for session in sessions
@@ -171,12 +194,17 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
             )
 
 
+def moment_text(moment: datetime | None) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" if moment else ""
+
+
 def state(token: Token) -> str:
     """What a line says about a token."""
+    expires, used = moment_text(token.expires_at), moment_text(token.last_used_at)
     if token.expires_at and token.expires_at <= timezone.now():
-        return f"expired on {timezone.localtime(token.expires_at):%Y-%m-%d %H:%M}"
-    used = f"last used {timezone.localtime(token.last_used_at):%Y-%m-%d %H:%M}" if token.last_used_at else "never used"
-    until = f"until {timezone.localtime(token.expires_at):%Y-%m-%d %H:%M}" if token.expires_at else "does not expire"
+        return f"expired on {expires}"
+    used = f"last used {used}" if used else "never used"
+    until = f"until {expires}" if expires else "does not expire"
     return f"{used}, {until}"
 
 

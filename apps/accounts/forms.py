@@ -2,10 +2,13 @@
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from unfold.forms import UserChangeForm, UserCreationForm
 
 from apps.accounts.models import Token, User
 from apps.accounts.pages import Checkboxes
+from apps.accounts.validators import validate_origin
+from apps.protocol.action_words import ACTION_WORDS
 from apps.protocol.methods import ACTIONS
 
 
@@ -50,7 +53,7 @@ class TokenForm(forms.ModelForm):
     issuer: User  # set by the admin
 
     actions = Checkboxes(
-        choices=[(action, action.replace("-", " ")) for action in ACTIONS if action != "connect"],
+        choices=[(action, ACTION_WORDS[action]) for action in ACTIONS if action != "connect"],
         required=False,
         help_text="The only actions it may be used for, besides connecting. None ticked: no such limit.",
     )
@@ -58,11 +61,29 @@ class TokenForm(forms.ModelForm):
     class Meta:
         model = Token
         fields = ("user", "label", "expires_at", "networks", "origins", "streams", "actions")
+        help_texts = {
+            "origins": "Web pages it works on, separated by commas, for example https://example.org, without a path. "
+            "Empty: on any.",
+            "streams": "Names of the only streams it may publish or play, separated by commas. They are compared "
+            "whole: * means nothing special here. Empty: no such limit.",
+        }
 
     def clean_user(self) -> User:
         if not may_issue(self.issuer, user := self.cleaned_data["user"]):
             raise ValidationError("Only a superuser issues tokens for staff.")
         return user
+
+    def clean_origins(self) -> list[str]:
+        for origin in self.cleaned_data["origins"]:
+            validate_origin(origin)
+        return self.cleaned_data["origins"]
+
+    def clean_expires_at(self):
+        """A token may be ended at once, but none is issued that never works."""
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at and expires_at <= timezone.now() and not self.instance.pk:
+            raise ValidationError("This moment has passed, so the token would never work.")
+        return expires_at
 
     def clean(self) -> dict:
         data = super().clean()

@@ -6,11 +6,15 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Q
+from django.forms.formsets import DELETION_FIELD_NAME
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.decorators import display
+from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from apps.accounts.forms import may_manage
 from apps.accounts.models import User
 from apps.accounts.pages import StaffAdmin, rules_section
 
@@ -20,10 +24,27 @@ def may_fill(request: HttpRequest, group: Group | None) -> bool:
     return request.user.is_superuser or group is None or not group.permissions.exists()
 
 
+class Memberships(PaginationInlineFormSet):
+    """Who is in a group. Staff are put in and taken out by superusers only: its rules, denies too, are about them."""
+
+    def add_fields(self, form, index):
+        super().add_fields(form, index)
+        if self.can_delete and form.instance.pk and not may_manage(self.request.user, form.instance.user):
+            form.fields[DELETION_FIELD_NAME].disabled = True
+
+    def clean(self):
+        super().clean()
+        for form in self.extra_forms:
+            user = form.cleaned_data.get("user")
+            if user and not may_manage(self.request.user, user):
+                form.add_error("user", "Only a superuser puts staff into groups.")
+
+
 class MembershipInline(TabularInline):
     """Who is in a group. Of a role of staff, only a superuser changes it."""
 
     model = User.groups.through
+    formset = Memberships
     verbose_name = "member"
     verbose_name_plural = "members"
     autocomplete_fields = ("user",)
@@ -43,6 +64,13 @@ class MembershipInline(TabularInline):
     def has_delete_permission(self, request, obj=None):
         return super().has_delete_permission(request, obj) and may_fill(request, obj)
 
+
+def _membership(row) -> str:
+    return f"{row.user} in {row.group}"
+
+
+User.groups.through.__str__ = _membership  # Django makes this model by itself, and pages to delete list its rows
+User.groups.through._meta.verbose_name, User.groups.through._meta.verbose_name_plural = "membership", "memberships"
 
 admin.site.unregister(Group)
 
@@ -89,7 +117,13 @@ class GroupAdmin(DjangoGroupAdmin, StaffAdmin):
         return super().has_change_permission(request, obj) and may_fill(request, obj)
 
     def has_delete_permission(self, request, obj=None):
-        return super().has_delete_permission(request, obj) and may_fill(request, obj)
+        """With a group its memberships go, which are the superusers' to change where they are those of staff."""
+        return super().has_delete_permission(request, obj) and may_fill(request, obj) and _may_empty(request, obj)
 
     def sections(self, request, obj):
         yield rules_section(request, "Rules about this group", obj.rules, who="group", group=obj.pk)
+
+
+def _may_empty(request: HttpRequest, group: Group | None) -> bool:
+    staff = Q(is_staff=True) | Q(is_superuser=True)
+    return request.user.is_superuser or group is None or not group.user_set.filter(staff).exists()

@@ -3,24 +3,29 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import time
+from functools import cached_property
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.forms import SimpleArrayField
-from django.db.models import Q
+from django.db.models import DateTimeField, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from unfold import paginator
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from apps.accounts.navigation import may, may_see
 
 LINES_SHOWN = 20  # of everything that a page lists beside its form
 HITS_SHOWN = 1_000  # of a search, in each column
+COUNTED = 1_000  # rows of a list; whether there are more is all that is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,14 @@ class CommaList(SimpleArrayField):
         return ", ".join(value) if isinstance(value, list) else value
 
 
+class DateAndTime(forms.SplitDateTimeField):
+    """A date alone means its beginning."""
+
+    def compress(self, data_list):
+        date, moment = data_list or (None, None)
+        return super().compress([date, moment or time.min] if date else data_list)
+
+
 class Checkboxes(forms.MultipleChoiceField):
     """A list of known words, each a box to tick."""
 
@@ -68,16 +81,70 @@ class InfinitePaginator(paginator.InfinitePaginator):
     count = 10_000
 
 
+class Many(int):
+    """More rows than are counted: a number that pages can be made of, and that reads as what is known."""
+
+    def __str__(self) -> str:
+        return f"more than {COUNTED}"
+
+
+class BoundedPaginator(paginator.InfinitePaginator):
+    """Pages of a table that is counted only so far: numbered ones, or as many as anyone turns."""
+
+    @cached_property
+    def count(self) -> int:
+        counted = self.object_list.order_by()[: COUNTED + 1].count()
+        return counted if counted <= COUNTED else Many(1_000_000)
+
+    @property
+    def template_name(self) -> str:
+        many = isinstance(self.count, Many)
+        return "admin/pages_of_many.html" if many else "unfold/helpers/pagination_default.html"
+
+
+class StaffChangeList(ChangeList):
+    """A list as it was asked for in the address."""
+
+    def get_filters(self, request):
+        """Postgres knows no NUL, so nothing has one. The search box refuses it by itself."""
+        if any("\0" in value for values in self.get_filters_params().values() for value in values):
+            raise IncorrectLookupParameters("No value has a NUL in it.")
+        return super().get_filters(request)
+
+    def get_results(self, request):
+        """Without a second count: unfold shows the way back to all rows where the numbers differ."""
+        super().get_results(request)
+        self.show_admin_actions = bool(self.result_count)
+        if not (self.query or self.has_active_filters):
+            self.full_result_count = self.result_count
+
+
 class StaffAdmin(ModelAdmin):
     """Our defaults. `empty_hint` is what an empty list says: what the rows are for, and what to do next."""
 
     change_form_after_template = "admin/sections.html"
     change_form_before_template = "admin/notice.html"
     empty_hint = ""
-    formfield_overrides = {ArrayField: {"form_class": CommaList, "widget": UnfoldAdminTextInputWidget}}
+    formfield_overrides = {
+        ArrayField: {"form_class": CommaList, "widget": UnfoldAdminTextInputWidget},
+        DateTimeField: {"form_class": DateAndTime},
+    }
     list_filter_sheet = False
     list_per_page = 50
+    paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+
+    def get_changelist(self, request, **kwargs):
+        return StaffChangeList
+
+    def lookup_allowed(self, lookup, value, request):
+        """The filters are all there is: other conditions could read hashes bit by bit, or a whole long table."""
+        return any(lookup in parameters_of(accepted) for accepted in self.get_list_filter(request))
+
+    def get_search_results(self, request, queryset, search_term):
+        """Also what completes names in forms, where nobody has looked at the term before."""
+        return super().get_search_results(request, queryset.none() if "\0" in search_term else queryset, search_term)
 
     def formfield_for_dbfield(self, db_field, request, **kwargs):
         """Entries of a list are checked by the form: what the model says of them would lose its sentence on the way."""
@@ -135,7 +202,11 @@ class ReadOnlyAdmin(StaffAdmin):
 
     actions = None
     paginator = InfinitePaginator
-    show_full_result_count = False
+
+    def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
+        """Without the way to a history that is always empty."""
+        context["show_history"] = False
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -197,6 +268,13 @@ def list_of(rule) -> str:
     """The list in which staff look for a rule."""
     streams = {"publish", "play"} & set(rule.actions)
     return "access.streampermission" if streams else "access.callpermission"
+
+
+def parameters_of(accepted) -> tuple[str, ...]:
+    """What an entry of `list_filter` reads of an address."""
+    if isinstance(accepted, str):
+        return (f"{accepted}__exact", f"{accepted}__id__exact", f"{accepted}__isnull")
+    return getattr(accepted, "parameters", None) or (accepted.parameter_name,)
 
 
 def _slug(label: str) -> str:

@@ -1,5 +1,6 @@
 """Checks of single values that staff type in; each message says what was expected."""
 
+import re
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -9,6 +10,10 @@ from apps.protocol.methods import ACTIONS
 
 SENSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 """Between what moments may lie. Postgres also knows infinity, which Python does not."""
+
+
+ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def validate_moment(value: datetime) -> None:
@@ -27,6 +32,17 @@ def validate_network(value: str) -> None:
             "with no bits set behind the prefix.",
             params={"value": value},
         ) from None
+
+
+def validate_origin(value: str) -> None:
+    """A web page's origin as browsers send it, which is compared letter by letter."""
+    scheme = value.partition("://")[0]
+    if not re.fullmatch(ORIGIN, value) or value.endswith(DEFAULT_PORTS.get(scheme, " ")):
+        raise ValidationError(
+            "“%(value)s” is no origin that a browser sends. Write it like https://example.org or "
+            "http://192.168.1.7:8080: in small letters, without a path, and without the port that is usual.",
+            params={"value": value},
+        )
 
 
 def validate_action(value: str) -> None:

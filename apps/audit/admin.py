@@ -1,8 +1,6 @@
 """What happened: the audit log, to browse and search. Nobody adds, changes or deletes anything here."""
 
 from django.contrib import admin
-from django.db.models import F, OuterRef, Subquery, TextField, Value
-from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import display
@@ -13,7 +11,8 @@ from apps.accounts.pages import Line, ReadOnlyAdmin, Section, find_exactly, link
 from apps.audit import filters
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
-from apps.connections.models import Node, Session
+from apps.connections.admin import with_node_names
+from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default"}
 SEARCHED = ("username", "target", "session_id", "call_id")
@@ -57,13 +56,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request):
         """With the name of the node, as staff call it today; the body stays away from lists."""
-        names = Node.objects.filter(node_id=OuterRef("node_id")).values("name")
-        node = Coalesce(NullIf(Subquery(names), Value("")), F("node_id"), output_field=TextField())
-        return super().get_queryset(request).defer("body", "digest").annotate(node_name=node)
-
-    def lookup_allowed(self, lookup, value, request):
-        """The filters are all there is: other conditions would read the whole table."""
-        return any(lookup in accepted.parameters for accepted in self.list_filter)
+        return with_node_names(super().get_queryset(request).defer("body", "digest"))
 
     def get_search_results(self, request, queryset, search_term):
         return (find_exactly(queryset, search_term, SEARCHED) if search_term else queryset), False

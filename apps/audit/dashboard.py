@@ -39,8 +39,10 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
         context["log_url"] = reverse("admin:audit_auditevent_changelist")
         context["nothing_came"] = not (AuditEvent.objects.exists() or HookRecord.objects.exists())
     if context.get("nothing_came", True):
-        context["steps"] = list(first_steps(request))
-        context["commands"] = commands(request) if may_see(request.user, "connections.app") else ()
+        steps = list(first_steps(request))
+        if "nothing_came" in context or not all(step["done"] for step in steps):
+            context["steps"] = steps
+            context["commands"] = commands(request) if may_see(request.user, "connections.app") else ()
     return context
 
 
@@ -74,7 +76,7 @@ def _at_most(count: int) -> str:
 
 
 def first_steps(request: HttpRequest):
-    """What to do, whether it is done, and where; until the first hook has come. Only what the viewer may do."""
+    """What to do to begin, whether it is done, and where. Only what the viewer may do."""
     steps = (
         ("connections.app", "Add the WCS app whose hooks shall be answered", App.objects.exists()),
         (
@@ -98,4 +100,4 @@ def first_steps(request: HttpRequest):
 def commands(request: HttpRequest) -> list[tuple[str, str]]:
     """How to point WCS here, for the app that was entered first."""
     app = App.objects.order_by("pk").first()
-    return connect_commands(request, app.key if app else "defaultApp")
+    return connect_commands(request, app or App(key="defaultApp"))

@@ -23,9 +23,6 @@ class Field(ColumnFilter):
     def has_output(self) -> bool:
         return True
 
-    def __init_subclass__(cls):
-        cls.parameters = (cls.parameter_name,)
-
 
 class PeriodFilter(admin.ListFilter):
     """From, until (not included), or the last so many hours or days."""

@@ -3,7 +3,7 @@
 import json
 
 from apps.access.reasons import REASON_TEXTS, Reason
-from apps.access.sentences import ACTION_WORDS
+from apps.access.sentences import deed
 from apps.audit.models import AuditEvent, Effect
 from apps.protocol.methods import Kind, find
 
@@ -31,7 +31,7 @@ def headline(event: AuditEvent) -> str:
         return f"{method.name} about {event.username or 'a guest'}" + (f" and{on_what}" if on_what else "") + status
     if not method.refusable:
         return f"{who} let go: {method.name}{on_what}"
-    return f"{who} asked to {ACTION_WORDS.get(event.action, event.action)}{on_what}"
+    return f"{who} asked to {deed(event.action, event.target)}"
 
 
 def outcome(event: AuditEvent) -> str:

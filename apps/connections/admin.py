@@ -3,7 +3,8 @@
 import shlex
 
 from django.contrib import admin
-from django.db.models import Q
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import display
@@ -21,17 +22,25 @@ from apps.connections.forms import AppForm, NodeForm
 from apps.connections.models import App, Node, Session
 
 
-def connect_commands(request: HttpRequest, key: str) -> list[tuple[str, str]]:
-    """What to type into the command line of WCS, so that it asks us about an app."""
-    hooks, key = request.build_absolute_uri("/hooks"), shlex.quote(key)
+def connect_commands(request: HttpRequest, app: App) -> list[tuple[str, str]]:
+    """What to type into the command line of WCS, so that it asks us about an app. No secret is in it."""
+    hooks, key = request.build_absolute_uri("/hooks"), shlex.quote(app.key)
+    login = f"-u {shlex.quote(app.hook_user)} -p PASSWORD " if app.hook_passwords else ""
     return [
         (
             "If WCS has this app already (“defaultApp” always exists), point it here:",
-            f"update app -l {hooks} {key}",
+            f"update app -l {hooks} {login}{key}",
         ),
-        ("Otherwise add it:", f"add app {key} {key} {hooks}"),
+        ("Otherwise add it:", f"add app {login}{key} {key} {hooks}"),
         ("Then let it send every hook:", f"add app-rest-method -a {key}"),
     ]
+
+
+def with_node_names(rows: QuerySet) -> QuerySet:
+    """Rows with a `node_id`, each with the `node_name` that staff call it by today."""
+    names = Node.objects.filter(node_id=OuterRef("node_id")).values("name")
+    node = Coalesce(NullIf(Subquery(names), Value("")), F("node_id"), output_field=TextField())
+    return rows.annotate(node_name=node)
 
 
 class SecretAdmin(StaffAdmin):
@@ -95,7 +104,7 @@ class AppAdmin(SecretAdmin):
 
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         if obj:
-            context["commands"] = connect_commands(request, obj.key)
+            context["commands"] = connect_commands(request, obj)
             context["with_login"] = bool(obj.hook_passwords)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
@@ -174,7 +183,7 @@ class NodeFilter(ColumnFilter):
 
 @admin.register(Session)
 class SessionAdmin(ReadOnlyAdmin):
-    list_display = ("client", "state", "app_key", "node_id", "client_address", "opened_at", "ended_at")
+    list_display = ("client", "state", "app_key", "short_node", "client_address", "opened_at", "ended_at")
     list_filter = (RunningFilter, AppFilter, NodeFilter)
     search_fields = ("username", "session_id")
     search_help_text = "A whole user name or session id"
@@ -190,9 +199,16 @@ class SessionAdmin(ReadOnlyAdmin):
     def client(self, session: Session) -> str:
         return session.username or "guest"
 
+    @display(description="Node")
+    def short_node(self, session: Session) -> str:
+        return session.node_name.rpartition("@")[2]
+
     @display(description="State", label={"running": "success", "ended": "default"})
     def state(self, session: Session) -> str:
         return "ended" if session.ended_at else "running"
+
+    def get_queryset(self, request):
+        return with_node_names(super().get_queryset(request))
 
     def get_search_results(self, request, queryset, search_term):
         return (find_exactly(queryset, search_term, ("username", "session_id")) if search_term else queryset), False

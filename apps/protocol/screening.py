@@ -26,6 +26,15 @@ UNSTORED_MEMBERS = frozenset(name for method in METHODS for name in method.unsto
 HARMLESS_MEMBERS = frozenset({"sipAuthenticationName"})
 """Members of WCS whose name only looks as if they held a secret."""
 
+PLAIN_MEMBERS = frozenset(
+    "nodeId appKey sessionId mediaSessionId operationId name published status info record recordName history "
+    "hasVideo hasAudio width height bitrate minBitrate maxBitrate quality gop fps audioBitrate timeShift createDate "
+    "mediaProvider mediaType transport audioCodec videoCodec codecImpl cvoExtension audioState videoState constraints "
+    "localMediaInfo userAgent origin".split()
+)
+"""Members of the stream object that hold no secret (protocol.md 4.2), but for what an address or an escape may hide."""
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _HARMLESS = (b"null", b"true", b"false", b"{}", b"[]", b'""')
 _SECRET_NAME = re.compile(
     r"pass|pwd|secret|token|auth|credential|signature|api[_-]?key|access[_-]?key|jwt|^(key|sig|pin|hash)$",
@@ -61,19 +70,35 @@ def screen(body: bytes, secret_name: str = "token") -> bytes:  # noqa: S107 - th
     if len(body) > MAX_STORED:
         note = {"[left out]": f"a body of {len(body)} bytes", "sha256": hashlib.sha256(body).hexdigest()}
         return json.dumps(note).encode()
-    return _screen_members(body, secret_name) if _may_hold_secrets(body, secret_name) else body
+    return body if _is_plain(body, secret_name) else _screen_members(body, secret_name)
 
 
 def screen_text(text: str) -> str:
     """A text without what it may hide: the user and password of a URL, the values of its query, the password of a SIP
     address, the credentials of a SIP message."""
+    if ":" not in text and "?" not in text:
+        return text
     text = _SIP_SECRET.sub(r"\1: ***", text)
     text = _SIP_USER.sub(r"\1:***@", text) if ":" in text and "@" in text else text
     return _ADDRESS.sub(_screened_address, text) if "://" in text or "?" in text else text
 
 
+def _is_plain(body: bytes, secret_name: str) -> bool:
+    """Whether the body is one of the common small ones in which nothing can be hidden, so that it is not taken apart.
+
+    Of members that stand twice, what is read here is only the last one; that matters for `custom` alone.
+    """
+    if b"\\" in body or b"?" in body or b"://" in body:
+        return False
+    found = _decode_members(body)
+    custom = found.pop("custom", None)
+    if custom is not None and (bytes(custom) not in _HARMLESS or body.count(b'"custom"') != 1):
+        return False
+    return secret_name not in found and PLAIN_MEMBERS.issuperset(found)
+
+
 def _may_hold_secrets(text: bytes, secret_name: str) -> bool:
-    """A few fast searches, so that the common small hook is not taken apart."""
+    """Whether it is worth reading: a few searches."""
     text = text.lower()
     own_name = json.dumps(secret_name, ensure_ascii=False)[1:-1].encode().lower()
     return own_name in text or any(hint in text for hint in _HINTS)

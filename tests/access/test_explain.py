@@ -293,6 +293,14 @@ def test_it_prints_json(run):
     assert said["rules"] == said["near"] == []
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_it_prints_no_login_or_token_of_a_name(run, options):
+    text = run("publishStream", "--as", "alice", *options, name="rtsp://u:PW@cam/1?token=tok-1")
+    assert text.count("rtsp://***@cam/1?token=***") == 2  # what was asked, and what is near
+    assert "PW" not in text
+    assert "tok-1" not in text
+
+
 def test_it_reads_standard_input(run, wcs, monkeypatch):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(json.dumps(wcs.common).encode())))
     assert run_on("-", "connect", "--as", "alice").startswith("Allowed")

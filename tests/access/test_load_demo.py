@@ -72,6 +72,7 @@ def test_the_staff(passwords, capsys):
     for user, may in ((staff, STAFF_MAY), (auditor, AUDITORS_MAY)):
         assert (user.is_staff, user.is_superuser, user.has_usable_password()) == (True, False, False)
         assert user.get_all_permissions() == {f"{app}.{codename}" for app in may for codename in may[app]}
+    assert staff.has_perms(["audit.view_auditevent", "connections.view_session"])  # or nobody could say why not
     assert Permission.objects.filter(group__name="Auditors").get().codename == "view_auditevent"
 
 

@@ -1,5 +1,8 @@
 """Apps and nodes: secrets go in and never come out."""
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
@@ -7,6 +10,7 @@ from django.urls import reverse
 from apps.connections.models import App, Node
 from apps.connections.sealing import unseal
 from tests import factories
+from tests.admin.conftest import make_session
 
 APP = {"key": "school", "token_name": "token", "hook_user": "wcs", "networks": "", "note": ""}
 
@@ -30,7 +34,9 @@ def test_an_app_is_added_with_a_password_and_its_page_says_how_to_go_on(olga):
     assert passwords(App.objects.get()) == ["first-password"]
     text = response.content.decode()
     assert response.redirect_chain[-1][0] == app_page(App.objects.get())
-    assert "update app -l http://testserver/hooks school" in text
+    assert "update app -l http://testserver/hooks -u wcs -p PASSWORD school" in text
+    assert "add app -u wcs -p PASSWORD school school http://testserver/hooks" in text
+    assert "first-password" not in text
     assert "add app-rest-method -a school" in text
 
 
@@ -103,7 +109,7 @@ def test_an_app_open_to_this_computer_only_says_so(olga, school):
 
 
 def test_commands_are_quoted(olga):
-    app = factories.make_app("a b; remove app x")
+    app = factories.make_app("a b; remove app x", hook_password="")
     assert (
         "update app -l http://testserver/hooks &#x27;a b; remove app x&#x27;"
         in olga.get(app_page(app)).content.decode()
@@ -120,3 +126,18 @@ def test_a_node_gets_a_signing_secret_and_keeps_its_id(olga):
     olga.post(page, {"name": "edge-1", "networks": "", "secrets_set": "none"})
     node.refresh_from_db()
     assert node.secrets == []
+
+
+def test_a_key_keeps_its_letters_above_its_page(olga):
+    app = factories.make_app("chatApp")
+    assert re.search(r">\s*chatApp\s*</a>", olga.get(app_page(app)).content.decode())
+
+
+def test_sessions_show_the_short_node_and_plain_dates(olga):
+    make_session(opened_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    make_session(node_id="n-2")
+    factories.make_node("n-2", name="edge-1")
+    text = olga.get(reverse("admin:connections_session_changelist")).content.decode()
+    assert re.search(r"field-short_node[^>]*>\s*192.168.1.101\s*<", text)
+    assert re.search(r"field-short_node[^>]*>\s*edge-1\s*<", text)
+    assert "2026-01-02 03:04:05" in text

@@ -141,6 +141,10 @@ def test_history_outlives_its_subjects(audrey):
         ),
         (AuditEvent(method="publishStream", action="publish", target="lobby"), "A guest asked to publish “lobby”"),
         (
+            AuditEvent(method="sendMessage", action="message", username="bob", target="10007"),
+            "bob asked to send messages to “10007”",
+        ),
+        (
             AuditEvent(method="OnCallEvent", action="receive-call", username="bob", target="+43"),
             "bob was about to receive a call from “+43”",
         ),
@@ -198,3 +202,8 @@ def test_sessions_are_told_apart_and_searched(root):
     assert listed(q=ended.session_id) == {ended}
     assert root.get(f"{address}add/").status_code == 403
     assert root.post(f"{address}{running.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_neither_has_a_history(root):
+    for page in (page_of(make_event()), reverse("admin:connections_session_change", args=[make_session().pk])):
+        assert "/history/" not in root.get(page).content.decode()

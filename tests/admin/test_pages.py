@@ -13,8 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.models import Rule
+from apps.accounts import pages
+from apps.accounts.pages import parameters_of
 from tests import factories
-from tests.admin.conftest import make_event, make_session
+from tests.admin.conftest import browser_of, make_event, make_role, make_session
 
 LISTS = (
     "accounts_user",
@@ -107,6 +109,128 @@ def test_a_list_costs_the_same_queries_however_long(root, name, django_assert_nu
         root.get(address)
 
 
+def filters_of(name):
+    """Every parameter that the filters of a list read."""
+    model_admin = admin.site._registry[apps.get_model(*name.split("_"))]
+    return [parameter for accepted in model_admin.list_filter for parameter in parameters_of(accepted)]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_list_trips_over_a_nul(root, name):
+    rows(1)
+    address = page(f"{name}_changelist")
+    assert root.get(address, {"q": "\0"}).status_code == 200
+    for parameter in filters_of(name):
+        for value in ("\0", "a\0b"):
+            response = root.get(address, {parameter: value})
+            assert (response.status_code, response["Location"]) == (302, f"{address}?e=1"), parameter
+    assert root.get(address, {"\0": "1"}).status_code == 400
+
+
+@pytest.mark.parametrize("field", ["user", "group", "stream"])
+def test_completing_a_name_with_a_nul_finds_nothing(root, field):
+    rows(1)
+    asked = {"app_label": "access", "model_name": "rule", "field_name": field}
+    assert root.get(page("autocomplete"), {**asked, "term": "\0"}).json()["results"] == []
+    assert root.get(page("autocomplete"), {**asked, "term": "0"}).json()["results"]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_what_is_no_filter_is_no_condition(root, name):
+    rows(1)
+    model = apps.get_model(*name.split("_"))
+    parameters = set(filters_of(name))
+    for field in model._meta.get_fields():
+        for lookup in ("", "__startswith", "__contains", "__0__startswith", "__regex", "__isnull", "__in"):
+            if field.name + lookup not in parameters:
+                assert root.get(page(f"{name}_changelist"), {field.name + lookup: "1"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "lookup"),
+    [
+        ("accounts_token", "token_hash__startswith"),
+        ("accounts_token", "user__password__startswith"),
+        ("accounts_user", "password__startswith"),
+        ("accounts_user", "tokens__token_hash__startswith"),
+        ("connections_app", "hook_passwords__0__startswith"),
+        ("connections_app", "hook_passwords__contains"),
+        ("connections_node", "secrets__0__startswith"),
+        ("connections_session", "token__token_hash__startswith"),
+        ("access_streampermission", "user__password__startswith"),
+    ],
+)
+def test_no_secret_is_read_bit_by_bit(db, name, lookup):
+    make_role("readers", f"view_{name.partition('_')[2]}")
+    reader = browser_of(factories.make_user("reader", is_staff=True, groups=["readers"]))
+    rows(1)
+    assert reader.get(page(f"{name}_changelist")).status_code == 200
+    assert reader.get(page(f"{name}_changelist"), {lookup: "a"}).status_code == 400
+
+
+def test_filters_by_field_still_filter(root):
+    row = rows(2)
+    group, user = row["auth_group"], row["accounts_user"]
+
+    def listed(name, **query):
+        return list(root.get(page(f"{name}_changelist"), query).context["cl"].result_list)
+
+    assert listed("accounts_user", groups__id__exact=group.pk) == [user]
+    assert listed("accounts_user", is_staff__exact="1") == [root.user]
+    assert listed("accounts_user", groups__isnull="True") == [root.user]
+    assert len(listed("access_streampermission", who__exact="user", enforced__exact="1")) == 2
+    assert listed("access_streampermission", effect__exact="deny") == []
+    assert listed("connections_app", guests__exact="1") == []
+
+
+# Long lists
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_list_is_counted_to_its_end(root, name):
+    rows(1)
+    table = apps.get_model(*name.split("_"))._meta.db_table
+    for query in ({}, {"q": "user"}):
+        with CaptureQueriesContext(connection) as queries:
+            root.get(page(f"{name}_changelist"), query)
+        counts = [row["sql"] for row in queries if "COUNT(" in row["sql"] and f'"{table}"' in row["sql"]]
+        assert len(counts) <= 1
+        assert all("LIMIT 1001" in sql for sql in counts)
+
+
+def test_a_short_list_says_how_many_there_are(root):
+    rows(3)
+    address = page("access_streampermission_changelist")
+    text = root.get(address).content.decode()
+    assert "6 stream permissions" in " ".join(text.split())
+    assert "Show all" not in text
+    filtered = " ".join(root.get(address, {"q": "user-1"}).content.decode().split())
+    assert "1 stream permission " in filtered
+    assert "Show all" in filtered
+
+
+def test_a_long_list_says_that_there_are_more_and_can_be_turned(root, monkeypatch):
+    monkeypatch.setattr(pages, "COUNTED", 60)
+    for i in range(61):
+        factories.make_user(f"user-{i:02}")
+    address = page("accounts_user_changelist")
+    response = root.get(address)
+    text = " ".join(response.content.decode().split())
+    assert "more than 60 users" in text
+    assert "Select all more than 60 users" in text
+    assert "1000000" not in text
+    assert len(response.context["cl"].result_list) == 50
+    last = root.get(address, {"p": 2})
+    assert [user.username for user in last.context["cl"].result_list][-1] == "user-60"
+    assert "p=2" in text
+    assert "p=3" not in last.content.decode()
+    assert root.get(address, {"p": 3}).status_code == 200
+    assert root.get(address, {"p": 99_999_999}).status_code == 302
+    asked = {"app_label": "access", "model_name": "rule", "field_name": "user"}
+    pages_of_names = [root.get(page("autocomplete"), {**asked, "page": number}).json() for number in (1, 4)]
+    assert [len(names["results"]) for names in pages_of_names] == [20, 2]
+
+
 @pytest.mark.parametrize("name", [name for name in LISTS if name != "audit_auditevent"])
 def test_an_auditor_sees_nothing_but_the_log(audrey, name):
     row = rows(1)[name]
@@ -163,3 +287,20 @@ def test_rules_print_as_sentences_where_they_matter(root):
     for name in ("accounts_user", "streams_stream"):
         assert str(rule) in root.get(page(f"{name}_change", row[name].pk)).content.decode()
     assert "Allow group “group-0”" in root.get(page("auth_group_change", row["auth_group"].pk)).content.decode()
+
+
+def test_who_may_not_read_the_log_is_told_nothing_of_it(db):
+    make_role("helpers", "view_user", "add_user")
+    helper = browser_of(factories.make_user("helper", is_staff=True, groups=["helpers"]))
+    text = helper.get(page("index")).content.decode()
+    assert "To begin:" in text
+    assert "No hook has come" not in text
+    factories.make_user("alice")
+    assert "To begin:" not in helper.get(page("index")).content.decode()
+
+
+def test_the_overview_has_one_table_of_refusals(root):
+    make_event()
+    text = root.get(page("index")).content.decode()
+    assert text.count("Refused in the last 24 hours</h2>") == 1
+    assert text.count("?last=24h&amp;effect=deny&amp;reason=no-rule") == 2

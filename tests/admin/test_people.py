@@ -204,6 +204,67 @@ def test_a_group_made_by_others_carries_no_permissions(olga):
     assert not Group.objects.get(name="teachers").permissions.exists()
 
 
+def member(number, group, user, **fields):
+    prefix = f"User_groups-{number}"
+    return {f"{prefix}-{name}": value for name, value in {"user": user.pk, "group": group.pk, **fields}.items()}
+
+
+@pytest.mark.parametrize("name", ["root", "olga"])
+def test_only_superusers_put_staff_into_groups(olga, root, name):
+    teachers, staff = Group.objects.create(name="teachers"), User.objects.get(username=name)
+    page = reverse("admin:auth_group_change", args=[teachers.pk])
+    data = {"name": "teachers", **NO_MEMBERS, **member(0, teachers, staff), "User_groups-TOTAL_FORMS": 1}
+    response = olga.post(page, data)
+    assert "Only a superuser puts staff into groups." in response.content.decode()
+    response = olga.post(reverse("admin:auth_group_add"), {**data, "name": "others", "User_groups-0-group": ""})
+    assert "Only a superuser puts staff into groups." in response.content.decode()
+    assert not staff.groups.exclude(name="operators").exists()
+    assert root.post(page, data).status_code == 302
+    assert staff in teachers.user_set.all()
+
+
+def test_staff_who_are_in_a_group_stay_when_others_save_it(olga, root):
+    alice = factories.make_user(groups=["teachers"])
+    teachers = Group.objects.get(name="teachers")
+    root.user.groups.add(teachers)
+    page = reverse("admin:auth_group_change", args=[teachers.pk])
+    formset = olga.get(page).context["inline_admin_formsets"][0].formset
+    assert [form.fields["DELETE"].disabled for form in formset.initial_forms] == [False, True]
+    assert not any(
+        form.fields["DELETE"].disabled
+        for form in root.get(page).context["inline_admin_formsets"][0].formset.initial_forms
+    )
+    rows = {
+        row.user: member(number, teachers, row.user, id=row.pk) for number, row in enumerate(formset.get_queryset())
+    }
+    data = {"name": "teachers", **NO_MEMBERS, **rows[alice], **rows[root.user]}
+    data |= {"User_groups-TOTAL_FORMS": 2, "User_groups-INITIAL_FORMS": 2}
+    leave = {
+        user: {next(key for key in row if key.endswith("-id"))[:-2] + "DELETE": "on"} for user, row in rows.items()
+    }
+    olga.post(page, {**data, **leave[root.user]})
+    assert set(teachers.user_set.all()) == {alice, root.user}
+    assert olga.post(page, {**data, **leave[alice]}).status_code == 302
+    assert set(teachers.user_set.all()) == {root.user}
+    data |= {**member(0, teachers, root.user, id=root.user.groups.through.objects.get(group=teachers).pk)}
+    data |= {"User_groups-TOTAL_FORMS": 1, "User_groups-INITIAL_FORMS": 1, "User_groups-0-DELETE": "on"}
+    assert root.post(page, data).status_code == 302
+    assert not teachers.user_set.exists()
+
+
+def test_a_group_with_staff_in_it_is_deleted_by_superusers_only(olga, root):
+    teachers, others = Group.objects.create(name="teachers"), Group.objects.create(name="others")
+    root.user.groups.add(teachers)
+    page = reverse("admin:auth_group_delete", args=[teachers.pk])
+    assert olga.post(page, {"post": "yes"}).status_code == 403
+    data = {"action": "delete_selected", "_selected_action": [teachers.pk], "post": "yes"}
+    olga.post(reverse("admin:auth_group_changelist"), data)
+    assert Group.objects.filter(name="teachers").exists()
+    assert olga.post(page.replace(str(teachers.pk), str(others.pk)), {"post": "yes"}).status_code == 302
+    assert root.post(page, {"post": "yes"}).status_code == 302
+    assert not Group.objects.filter(name__in=["teachers", "others"]).exists()
+
+
 # Tokens
 
 
@@ -298,3 +359,50 @@ def test_only_superusers_touch_tokens_of_superusers(olga, root):
     data = {"action": "delete_selected", "_selected_action": [token.pk], "post": "yes"}
     olga.post(reverse("admin:accounts_token_changelist"), data)
     assert Token.objects.get().label == "laptop"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("origins", "https://example.org/app"),
+        ("origins", "https://example.org/"),
+        ("origins", "example.org"),
+        ("origins", "https://*.example.org"),
+        ("origins", "https://Example.org"),
+        ("origins", "https://example.org:443"),
+        ("expires_at_0", "2020-01-01"),
+    ],
+)
+def test_limits_that_nothing_fits_are_refused(olga, field, value):
+    errors = issue(olga, factories.make_user(), **{field: value}).context["adminform"].form.errors
+    assert list(errors) == [field.removesuffix("_0")]
+    assert not Token.objects.exists()
+
+
+def test_a_token_is_ended_and_a_date_needs_no_time(olga):
+    token = factories.make_token(factories.make_user())
+    page = reverse("admin:accounts_token_change", args=[token.pk])
+    limits = {"origins": "https://example.org, http://[2001:db8::7]:8080", "expires_at_0": "2020-01-01"}
+    assert olga.post(page, {"label": "old", **limits}).status_code == 302
+    token.refresh_from_db()
+    assert f"{token.expires_at:%Y-%m-%d %H:%M}" == "2020-01-01 00:00"
+
+
+def test_the_link_to_change_a_password_leads_somewhere(olga, root):
+    def page(browser, user):
+        return browser.get(user_page(user)).content.decode()
+
+    alice = factories.make_user()
+    assert "../password/" in page(olga, alice)
+    assert "../password/" in page(root, olga.user)
+    assert "Change it here" not in page(olga, root.user)
+    for browser in (olga, root):
+        assert f'href="{reverse("admin:password_change")}">Change it here' in page(browser, browser.user)
+        assert "../password/" not in page(browser, browser.user)
+
+
+def test_what_goes_with_a_user_can_be_read(olga):
+    alice = factories.make_user(groups=["teachers"])
+    text = olga.get(user_page(alice, "delete")).content.decode()
+    assert "Membership: alice in teachers" in text
+    assert "object (" not in text

@@ -164,3 +164,51 @@ def test_links_fill_in_the_form(olga):
     )
     form = olga.get(page).context["adminform"].form
     assert (form["who"].value(), int(form["user"].value())) == ("user", alice.pk)
+
+
+@pytest.mark.parametrize(
+    ("list_name", "fields", "words"),
+    [
+        (STREAMS, {"target_kind": "glob", "target": "{group}-*", "actions": ["play"]}, "{group} would never match"),
+        (
+            STREAMS,
+            {"target_kind": "glob", "target": "{user}-*", "actions": ["play"], "who": "guests"},
+            "Guests have no",
+        ),
+        (CALLS, {"target_kind": "prefix", "target": "00", "actions": ["dtmf", "hold"]}, "To send tones or hold calls"),
+    ],
+)
+def test_a_rule_that_can_never_match_is_refused(olga, list_name, fields, words):
+    errors = add(olga, list_name, **fields).context["adminform"].form.errors
+    assert list(errors) == ["target"]
+    assert words in errors["target"][0]
+    assert not Rule.objects.exists()
+
+
+def test_a_rule_that_matches_some_of_its_actions_says_which_not(olga):
+    fields = {"target_kind": "prefix", "target": "00", "actions": ["call", "dtmf"]}
+    text = olga.post(reverse(f"admin:{CALLS}_add"), {**RULE, **fields}, follow=True).content.decode()
+    assert "To send tones is about no name or number, so there this rule never matches." in text
+    assert Rule.objects.exists()
+
+
+def test_a_rule_that_is_there_already_is_pointed_at(olga):
+    first = factories.make_rule("publish", "play")
+    factories.make_rule("play")
+    fields = {"actions": ["play", "publish"]}
+    text = olga.post(reverse(f"admin:{STREAMS}_add"), {**RULE, **fields}, follow=True).content.decode()
+    assert f'There was <a href="{reverse(f"admin:{STREAMS}_change", args=[first.pk])}">the same rule</a>' in text
+    assert Rule.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("actions", "target", "text"),
+    [
+        (["message"], ("exact", "10007"), "send messages to “10007”"),
+        (["message", "call"], ("exact", "10007"), "send messages to “10007” and call “10007”"),
+        (["message", "connect"], None, "connect and send messages to anything"),
+        (["answer", "dtmf"], None, "answer calls and send tones"),
+    ],
+)
+def test_sentences_read_right(db, actions, target, text):
+    assert str(factories.make_rule(*actions, target=target)) == f"Allow everyone with an account to {text}"

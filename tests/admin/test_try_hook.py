@@ -125,8 +125,10 @@ def test_only_what_matters_is_in_the_address(root, alice):
         ({"app": ""}, "app", "This field is required."),
         ({"method": "hangup"}, "method", "Select a valid choice."),
         ({"at": "soon"}, "at", "Enter a valid date/time."),
-        ({"at": "0001-01-01T00:00"}, "at", "greater than or equal"),
+        ({"at": "0001-01-01T00:00"}, "at", "Choose a date from 1970 on and before 9999."),
+        ({"at": "9999-01-01T00:00"}, "at", "Choose a date from 1970 on and before 9999."),
         ({"method": "playRTSP", "target": "rtsp://n/lobby?token=t"}, "target", "Type the stream's name alone"),
+        ({"target": "rtsp://u:PW@cam/1?token=t"}, "target", "Paste a hook instead"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(root, alice, fields, field, fault):
@@ -255,6 +257,15 @@ def test_a_pasted_hook_is_looked_up_in_its_session_or_asked_as_somebody_else(roo
 )
 def test_a_body_that_cannot_be_read_is_said_to_be(root, alice, body, fault):
     assert fault in faults(root.post(PAGE, {"who": "hook", "method": "connect", "body": body}))["body"]
+
+
+def test_a_pasted_name_is_shown_without_its_login_and_token(root, alice):
+    factories.make_rule("play", user=alice, target=("exact", "door"))
+    text = paste(root, who="user", method="playStream", name="rtsp://u:PW@cam/1?token=tok-1").content.decode()
+    assert "alice may not play “rtsp://***@cam/1?token=***”." in text
+    assert "“rtsp://***@cam/1?token=***” is not “door”" in text
+    assert "PW" not in text
+    assert "tok-1" not in text
 
 
 # No trace

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from apps.access.files import export_access
+from apps.database.commands import database_needed
 
 PRIVATE = 0o600
 
@@ -19,7 +20,8 @@ class Command(BaseCommand):
         parser.add_argument("file", help="the file, or - for standard output")
 
     def handle(self, *, file: str, **options: Any) -> None:
-        content = export_access()
+        with database_needed():
+            content = export_access()
         if file == "-":
             self.stdout.write(content, ending="")
             return

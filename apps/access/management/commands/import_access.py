@@ -11,6 +11,7 @@ from django.db import IntegrityError
 
 from apps.access.file_problems import AccessFileError
 from apps.access.files import import_access
+from apps.database.commands import database_needed
 
 
 class Command(BaseCommand):
@@ -23,7 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *, file: str, dry_run: bool, replace: bool, **options: Any) -> None:
         try:
-            imported = import_access(_content(file), replace=replace, dry_run=dry_run)
+            with database_needed():
+                imported = import_access(_content(file), replace=replace, dry_run=dry_run)
         except AccessFileError as error:
             problems = "\n".join(f"  {_one_line(problem)}" for problem in error.problems)
             raise CommandError(f"Nothing was changed. What is wrong with the file:\n{problems}") from None

@@ -13,6 +13,7 @@ from django.db.models import Q
 from apps.access.files import import_access
 from apps.accounts.models import User
 from apps.connections.models import App
+from apps.database.commands import database_needed
 
 DEMO = Path(__file__).resolve().parents[2] / "demo.yaml"
 APP_KEY = "defaultApp"
@@ -27,7 +28,9 @@ STAFF_MAY = {
         "change_user",
         *(f"{verb}_token" for verb in ("view", "add", "change", "delete")),
     ],
+    "audit": ["view_auditevent"],
     "auth": ["view_group"],
+    "connections": ["view_session"],
     "streams": [f"{verb}_stream" for verb in ("view", "add", "change", "delete")],
 }
 """By app. Users are switched off, never deleted: their history would go with them."""
@@ -39,6 +42,10 @@ class Command(BaseCommand):
     help = "Fills an empty database with the demo: a small school with cameras and a help desk."
 
     def handle(self, **options: Any) -> None:
+        with database_needed():
+            self._load()
+
+    def _load(self) -> None:
         if settings.PRODUCTION:
             raise CommandError("The demo has well-known tokens, so it is never loaded in production.")
         if User.objects.exists():

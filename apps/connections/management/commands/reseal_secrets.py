@@ -7,6 +7,7 @@ from django.db import transaction
 
 from apps.connections.models import App, Node
 from apps.connections.sealing import CannotUnseal, seal, unseal
+from apps.database.commands import database_needed
 
 
 class Command(BaseCommand):
@@ -14,7 +15,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         count = 0
-        with transaction.atomic():
+        with database_needed(), transaction.atomic():
             for model, field in ((App, "hook_passwords"), (Node, "secrets")):
                 for row in model.objects.exclude(**{field: []}).select_for_update():
                     setattr(row, field, [_resealed(row, sealed) for sealed in getattr(row, field)])
