@@ -41,8 +41,8 @@ CONTENDERS = {  # name: (WSGI application, settings, method, members, expected s
         {"name": "lobby", "status": "PUBLISHING"},
         200,
     ),
-    "own connections": (
-        "bench.own_connections:application",
+    "shared commit": (
+        "bench.shared_commit:application",
         "wcsgate.settings",
         "publishStream",
         {"name": "lobby"},

@@ -24,7 +24,7 @@ class SecretForm(forms.ModelForm):
         widget=UnfoldAdminRadioSelectWidget,
         choices=(
             ("keep", "Keep what is set"),
-            ("newest", "Drop the one before: only the newest stays valid"),
+            ("newest", "Keep only the newest"),
             ("none", "Remove all"),
         ),
     )

@@ -1,8 +1,7 @@
 """The connection to Postgres that the hook path uses.
 
 It talks to libpq through psycopg's low-level interface: statements are prepared once, parameters are bytes that we
-encode ourselves, waiting ends at a deadline, and hooks that come at the same time share one commit. Everywhere else
-Django's ORM is the better tool.
+encode ourselves, and waiting ends at a deadline. Everywhere else Django's ORM is the better tool.
 """
 
 import select
@@ -48,7 +47,6 @@ class Statement:
     formats: tuple[int, ...]
 
 
-Request = tuple[Statement, Sequence[Param]]
 Outcome = list[Row] | Exception
 
 
@@ -88,8 +86,7 @@ def as_int(value: bytes | None) -> int:
 class Connection:
     """A connection that is made when first needed, and made anew when it broke. For one thread at a time.
 
-    It is always in libpq's pipeline mode: what is sent together runs in one transaction, with one round trip and one
-    flush to disk.
+    It is always in libpq's pipeline mode, so that preparing a statement and running it is one round trip.
     """
 
     def __init__(self, conninfo: str) -> None:
@@ -97,16 +94,24 @@ class Connection:
         self._pgconn: pq.abc.PGconn | None = None
         self._prepared: set[str] = set()
 
-    def run(self, requests: Sequence[Request], deadline: float) -> list[Outcome]:
-        """Run statements together. An error in one undoes all; then each is run again by itself.
+    def run(self, statement: Statement, params: Sequence[Param], deadline: float) -> list[Row]:
+        """Run a statement in a transaction of its own; gives its rows, with values in binary.
 
         `deadline` is a moment of `time.monotonic`. A connection that turns out to be broken is made anew once.
-        Raises Unavailable.
+        Raises Unavailable or StatementFailed.
         """
-        outcomes = self._run_or_reconnect(requests, deadline)
-        if len(requests) > 1 and any(isinstance(outcome, Exception) for outcome in outcomes):
-            outcomes = [self._run_or_reconnect([request], deadline)[0] for request in requests]
-        return outcomes
+        reused = self._pgconn is not None
+        try:
+            return self._run(statement, params, deadline)
+        except Unavailable:
+            self.close()
+            if not reused or time.monotonic() >= deadline:
+                raise
+        try:
+            return self._run(statement, params, deadline)
+        except Unavailable:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the connection; the next `run` makes a new one."""
@@ -115,139 +120,69 @@ class Connection:
         self._pgconn = None
         self._prepared.clear()
 
-    def _run_or_reconnect(self, requests: Sequence[Request], deadline: float) -> list[Outcome]:
-        reused = self._pgconn is not None
-        try:
-            return self._run(requests, deadline)
-        except Unavailable:
-            self.close()
-            if not reused or time.monotonic() >= deadline:
-                raise
-        try:
-            return self._run(requests, deadline)
-        except Unavailable:
-            self.close()
-            raise
-
-    def _run(self, requests: Sequence[Request], deadline: float) -> list[Outcome]:
+    def _run(self, statement: Statement, params: Sequence[Param], deadline: float) -> list[Row]:
         pgconn = self._pgconn
         try:
             if pgconn is None:
                 pgconn = self._pgconn = _connect(self._conninfo, deadline)
                 pgconn.enter_pipeline_mode()
                 pgconn.nonblocking = 1
-            new = {statement.name: statement for statement, _ in requests if statement.name not in self._prepared}
-            for name, statement in new.items():
-                pgconn.send_prepare(name.encode(), statement.sql.encode())
-            for statement, params in requests:
-                pgconn.send_query_prepared(statement.name.encode(), params, statement.formats, pq.Format.BINARY)
+            name = statement.name.encode()
+            is_new = statement.name not in self._prepared
+            if is_new:
+                pgconn.send_prepare(name, statement.sql.encode())
+            pgconn.send_query_prepared(name, params, statement.formats, pq.Format.BINARY)
             pgconn.pipeline_sync()
             while pgconn.flush():
                 _wait(pgconn, deadline, writing=True)
             outcomes = _outcomes(pgconn, deadline)
         except psycopg.OperationalError as error:
             raise Unavailable(f"Postgres went away: {error}") from None
-        self._prepared.update(name for name, outcome in zip(new, outcomes, strict=False) if outcome == [])
-        failed = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
-        if failed is not None:
-            return [failed] * len(requests)  # it undid them all; it may also be the commit itself that failed
-        return outcomes[len(new) :]
-
-
-class _Waiting:
-    """One request in the queue, and the thread that waits for it."""
-
-    __slots__ = ("deadline", "outcome", "request", "woken")
-
-    def __init__(self, request: Request, deadline: float) -> None:
-        self.request = request
-        self.deadline = deadline
-        self.outcome: Outcome | None = None
-        self.woken = threading.Lock()
-        self.woken.acquire()
+        if is_new and outcomes[0] == []:
+            self._prepared.add(statement.name)
+        for outcome in outcomes:  # of preparing, of running, and where that failed of the commit
+            if isinstance(outcome, Exception):
+                raise outcome
+        rows: list[Row] = outcomes[1 if is_new else 0]  # type: ignore[assignment]
+        return rows
 
 
 class Database:
-    """One connection that all threads of this process share; requests that wait at the same time run together.
-
-    Whoever comes while nobody is at it runs what waits, and leaves the next turn to one of those who came meanwhile:
-    there is no thread of its own, and a request that is alone does not wait.
-    """
+    """Connections to one database, one for each thread; and a memory, for a moment, of its being away."""
 
     def __init__(self, conninfo: str, patience: float = 0.0) -> None:
-        """`patience` is how many seconds Postgres has at least, however little time the hooks that wait have left:
-        that one of them is late does not mean that Postgres is away."""
-        self._connection = Connection(conninfo)
+        """`patience` is how many seconds a hook usually has: that one which has much less got no answer does not mean
+        that Postgres is away."""
+        self._conninfo = conninfo
         self._patience = patience
-        self._lock = threading.Lock()
-        self._queue: list[_Waiting] = []
-        self._busy = False
+        self._threads = threading.local()
         self._away_until = 0.0
 
     def run(self, statement: Statement, params: Sequence[Param], deadline: float) -> list[Row]:
-        """Run a statement, durably; gives its rows, with values in binary.
-
-        `deadline` is a moment of `time.monotonic`. Raises Unavailable, at once where Postgres was so a moment ago,
-        or StatementFailed.
-        """
+        """As `Connection.run`, on this thread's connection; at once Unavailable where Postgres was so a moment ago."""
         now = time.monotonic()
         if self._away_until and now < self._away_until:
             raise Unavailable("Postgres did not answer a moment ago.")
         if now >= deadline:
             raise Unavailable("There was no time left to ask Postgres.")
-        mine = _Waiting((statement, params), deadline)
-        with self._lock:
-            self._queue.append(mine)
-            leads, self._busy = not self._busy, True
-        if not leads and not mine.woken.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            self._give_up(mine)
-        if mine.outcome is None:
-            self._run_queue()
-        outcome = mine.outcome  # read once: whoever still runs it may set it after we gave up
-        if isinstance(outcome, Exception):
-            raise outcome
-        assert outcome is not None  # noqa: S101 - whoever ran it has set it; this is for the type checker
-        return outcome
+        try:
+            rows = self._connection().run(statement, params, deadline)
+        except Unavailable:
+            if deadline - now >= self._patience / 2:
+                self._away_until = time.monotonic() + AWAY_FOR
+            raise
+        self._away_until = 0.0
+        return rows
 
     def close(self) -> None:
-        """Let go of the connection, when nobody uses it."""
-        self._connection.close()
+        """Let go of this thread's connection. That of a thread which ended goes with it."""
+        self._connection().close()
 
-    def _give_up(self, mine: _Waiting) -> None:
-        """Leave the queue; unless in this very moment the turn or the outcome came."""
-        with self._lock:
-            if mine in self._queue and not mine.woken.acquire(blocking=False):
-                self._queue.remove(mine)
-                mine.outcome = Unavailable("Postgres did not answer in time.")
-            elif mine.outcome is None and mine not in self._queue:
-                mine.outcome = Unavailable("Postgres did not answer in time.")
-
-    def _run_queue(self) -> None:
-        """Run everything that waits, then hand the next turn on."""
-        with self._lock:
-            together, self._queue = self._queue, []
-        away = False
-        try:
-            deadline = max(time.monotonic() + self._patience, *(waiting.deadline for waiting in together))
-            outcomes = self._connection.run([waiting.request for waiting in together], deadline)
-            self._away_until = 0.0
-        except Exception as error:
-            away = isinstance(error, Unavailable)
-            if away:
-                self._away_until = time.monotonic() + AWAY_FOR
-            outcomes = [error] * len(together)
-        with self._lock:
-            if away:  # whoever came meanwhile shall not wait for the same
-                outcomes += [outcomes[0]] * len(self._queue)
-                together += self._queue
-                self._queue = []
-            for waiting, outcome in zip(together, outcomes, strict=True):
-                waiting.outcome = outcome
-                waiting.woken.release()
-            if self._queue:
-                self._queue[0].woken.release()
-            else:
-                self._busy = False
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            connection = self._threads.connection = Connection(self._conninfo)
+        return connection
 
 
 def conninfo_of(settings: dict[str, Any]) -> str:
@@ -324,7 +259,7 @@ def _outcome(result: pq.abc.PGresult) -> Outcome:
     if status == pq.ExecStatus.COMMAND_OK:
         return []
     if status == pq.ExecStatus.PIPELINE_ABORTED:
-        return StatementFailed("25P02", "A statement sent together with this one failed.")
+        return StatementFailed("25P02", "It could not even be prepared.")
     sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"no message").decode(errors="replace")
     if not sqlstate or sqlstate.startswith(_GONE):

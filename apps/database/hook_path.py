@@ -17,8 +17,8 @@ def hook_database() -> Database:
 def impatient(conninfo: str) -> str:
     """The same, but Postgres itself gives up on what waits for a lock or runs too long.
 
-    So one row that somebody has locked does not hold up the hooks that share a commit, and statements whose hook has
-    been answered long since do not pile up.
+    So a hook that a lock holds up is answered before its time is over, and statements whose hook has been answered long
+    since do not pile up.
     """
     lock_timeout, statement_timeout = (int(settings.HOOK_TIME_LIMIT * part * 1000) for part in (0.25, 1.0))
     return make_conninfo(conninfo, options=f"-c lock_timeout={lock_timeout} -c statement_timeout={statement_timeout}")

@@ -154,22 +154,6 @@ def test_a_statement_that_cannot_be_prepared_says_why_and_spoils_nothing(databas
     assert wire.connections == 1
 
 
-def test_of_what_runs_together_only_the_bad_fails(database, wire, scratch):
-    database.run(KEEP, [int8(0), b""], soon())
-    wire.stall()
-    first = Asker(database, ECHO, b"first")
-    time.sleep(0.05)
-    together = [Asker(database, KEEP, int8(number), b"") for number in (1, 0, 2)]
-    together += [Asker(database, ECHO, b"x"), Asker(database, DIVIDE, int8(0))]
-    time.sleep(0.1)
-    wire.go_on()
-    one, zero, two, echo, divide = Asker.outcomes(together)
-    assert Asker.outcomes([first]) == [[(b"first",)]]
-    assert (one, two, echo) == ([(int8(1),)], [(int8(2),)], [(b"x",)])
-    assert (zero.sqlstate, divide.sqlstate) == ("23505", "22012")
-    assert scratch() == [0, 1, 2]
-
-
 def test_a_commit_that_fails_is_no_success(database, other, scratch):
     """What was asked for failed as a whole, though its statement had been run; and the next one is answered."""
     other.execute(
@@ -257,27 +241,12 @@ def test_a_wire_that_went_silent_is_waited_for_until_the_deadline(database, wire
     assert database.run(ECHO, [b"again"], soon()) == [(b"again",)]
 
 
-def test_whoever_waits_behind_others_waits_no_longer_either(database, wire):
-    """Who comes last waited least, and is told with the first ones that Postgres is away."""
-    database.run(ECHO, [b""], soon())
-    wire.stall()
-    askers = []
-    for _ in range(5):
-        askers.append(Asker(database, ECHO, b"x", seconds=0.4))
-        time.sleep(0.05)
-    assert {type(outcome) for outcome in Asker.outcomes(askers)} == {Unavailable}
-    assert max(asker.took for asker in askers) < 0.55
-    assert askers[-1].took < 0.35
-    wire.go_on()
-    time.sleep(AWAY_FOR)
-    assert Asker.outcomes([Asker(database, ECHO, b"x") for _ in range(5)]) == [[(b"x",)]] * 5
-
-
-def test_whoever_is_in_a_hurry_does_not_wait_for_those_who_are_not(database, wire):
+def test_nobody_waits_for_anybody_else_nor_makes_postgres_be_away_by_being_late(wire):
+    database = Database(wire.conninfo, patience=0.8)
     database.run(ECHO, [b""], soon())
     patient = Asker(database, SLEEP, b"0.5")
     time.sleep(0.05)
-    hurried = Asker(database, ECHO, b"x", seconds=0.1)
+    hurried = Asker(database, SLEEP, b"0.3", seconds=0.1)
     (outcome,) = Asker.outcomes([hurried])
     assert isinstance(outcome, Unavailable)
     assert hurried.took < 0.3
@@ -306,10 +275,8 @@ def test_a_connection_that_was_cut_is_made_anew(database, wire):
 
 def test_a_connection_that_is_cut_while_waiting_is_made_anew(database, wire):
     database.run(ECHO, [b""], soon())
-    asker = Asker(database, SLEEP, b"0.2")
-    time.sleep(0.1)
-    wire.cut()
-    assert Asker.outcomes([asker]) == [[(int8(1),)]]
+    threading.Timer(0.1, wire.cut).start()
+    assert database.run(SLEEP, [b"0.2"], soon()) == [(int8(1),)]
 
 
 def test_statements_that_the_server_forgot_are_prepared_anew(database, other, scratch):

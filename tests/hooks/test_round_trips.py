@@ -1,6 +1,5 @@
 """What an answer costs on the wire to Postgres: one round trip with one statement, and nothing of Django's ORM."""
 
-import threading
 import time
 
 import pytest
@@ -119,25 +118,3 @@ def test_a_change_that_was_heard_of_costs_nothing(cost, process, school):
     factories.make_rule("play", user=school["alice"])
     settled(process)
     assert cost("playStream", name="lobby") == (1, 1, "")
-
-
-@pytest.mark.usefixtures("alice")
-def test_what_waits_at_the_same_time_shares_one_round_trip(process, wires):
-    answering, _ = wires
-    before = (answering.round_trips, answering.statements)
-    reasons = []
-
-    def ask():
-        reasons.append(process.reason("publishStream", name="lobby"))
-
-    threads = [threading.Thread(target=ask) for _ in range(9)]
-    answering.stall()
-    for thread in threads:
-        thread.start()
-    time.sleep(0.15)  # one has sent its statement; the others wait for it to come back
-    answering.go_on()
-    for thread in threads:
-        thread.join()
-    assert reasons == [""] * 9
-    assert len(recorded(method="publishStream")) == 9
-    assert (answering.round_trips - before[0], answering.statements - before[1]) == (2, 9)
