@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakSet
 from uuid import UUID
 
 import psycopg
@@ -156,6 +157,7 @@ class Database:
         self._conninfo = conninfo
         self._patience = patience
         self._threads = threading.local()
+        self._connections: WeakSet[Connection] = WeakSet()
         self._away_until = 0.0
 
     def run(self, statement: Statement, params: Sequence[Param], deadline: float) -> list[Row]:
@@ -175,13 +177,15 @@ class Database:
         return rows
 
     def close(self) -> None:
-        """Let go of this thread's connection. That of a thread which ended goes with it."""
-        self._connection().close()
+        """Let go of the connections of all threads, when none of them uses its own."""
+        for connection in list(self._connections):
+            connection.close()
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._threads, "connection", None)
         if connection is None:
             connection = self._threads.connection = Connection(self._conninfo)
+            self._connections.add(connection)
         return connection
 
 
