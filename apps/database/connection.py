@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from weakref import WeakSet
 from uuid import UUID
+from weakref import WeakSet
 
 import psycopg
 from psycopg import pq
