@@ -56,21 +56,9 @@ class Wire(msgspec.Struct, frozen=True, gc=False):
     from_: str | None = msgspec.field(default=None, name="from")
     event: str | None = None
     url: str | None = None
-    # what may carry a secret or bulk: kept as bytes, looked into by credentials and screening
+    # what may carry a credential: kept as bytes until it is looked for
     custom: msgspec.Raw = ABSENT
     token: msgspec.Raw = ABSENT
-    password: msgspec.Raw = ABSENT
-    payload: msgspec.Raw = ABSENT
-    details: msgspec.Raw = ABSENT
-    authToken: msgspec.Raw = ABSENT
-    sipPassword: msgspec.Raw = ABSENT
-    sipMessageRaw: msgspec.Raw = ABSENT
-    sipHeaders: msgspec.Raw = ABSENT
-    sipContactParams: msgspec.Raw = ABSENT
-    inviteParameters: msgspec.Raw = ABSENT
-    sdp: msgspec.Raw = ABSENT
-    sipSDP: msgspec.Raw = ABSENT
-    logs: msgspec.Raw = ABSENT
 
 
 class Credential(msgspec.Struct, frozen=True, gc=False):
