@@ -16,7 +16,7 @@ PURE = (
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "apps" / "protocol").glob("*.py"))),
     *(
         f"apps/access/{name}.py"
-        for name in "rows compile facts engine identity matching guesses reasons sentences".split()
+        for name in "rows compile facts engine identity matching guesses reasons schedules sentences".split()
     ),
     "apps/accounts/hashing.py",
     "apps/connections/rows.py",
