@@ -6,10 +6,12 @@ Both indexes are asked in turn, in one run; what a rule takes in memory is count
 import gc
 import time
 import tracemalloc
+from datetime import UTC, datetime
 from itertools import product
 
 from apps.access.compile import RuleIndex
-from apps.access.matching import fits, in_period
+from apps.access.matching import applies
+from apps.access.question import Question
 from apps.access.rows import RuleRow, UserRow
 
 QUESTIONS = 20_000
@@ -39,15 +41,18 @@ def index_of(count):
 
 def seconds(index, count):
     """How long it takes to find the rules in force for many questions."""
+    now = datetime.now(UTC)
     asked = [
-        (UserRow(number // 10, f"user{number}", group_ids=(number // 100, 7)), f"stream-{number}")
+        (
+            UserRow(number // 10, f"user{number}", group_ids=(number // 100, 7)),
+            Question("play", (f"stream-{number}",), now),
+        )
         for number in (step * count // QUESTIONS for step in range(QUESTIONS))
     ]
     started = time.perf_counter()
-    for user, target in asked:
-        for rule in index.candidates(user, "play", target):
-            in_period(rule, None)
-            fits(rule, target, user.username)
+    for user, question in asked:
+        for rule in index.candidates(user, question):
+            applies(rule, question)
     return time.perf_counter() - started
 
 

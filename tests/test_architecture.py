@@ -16,7 +16,10 @@ PURE = (
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "apps" / "protocol").glob("*.py"))),
     *(
         f"apps/access/{name}.py"
-        for name in "rows compile facts engine identity matching guesses reasons schedules sentences".split()
+        for name in (
+            "comparisons compile engine facts guesses identity matching networks "
+            "question reasons rewriting rows schedules sentences"
+        ).split()
     ),
     "apps/accounts/hashing.py",
     "apps/connections/rows.py",

@@ -22,7 +22,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 VARIABLE = re.compile(r"\b(?:WCSGATE_[A-Z][A-Z_]*[A-Z]|DATABASE_URL|BROKER_URL)\b")
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
-OBVIOUS = {"user", "group", "who", "actions", "on what", "stream", "note"}
+OBVIOUS = {"user", "group", "who", "actions", "on what", "stream", "stream group", "number class", "note"}
 """Names of fields that say all there is to say."""
 
 GLOSSARY = """hook, method, kind, action, app key, session, stream, target, rule, effect, revision, snapshot, facts,

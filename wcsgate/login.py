@@ -2,7 +2,7 @@
 
 from django.http import HttpRequest
 
-from apps.access.identity import parse_address
+from apps.access.networks import parse_address
 from apps.hooks.authentication import caller_address
 
 

@@ -8,11 +8,21 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from apps.access.forms import CallPermissionForm, StreamPermissionForm
-from apps.access.models import CallPermission, Rule, StreamPermission
+from apps.access.models import (
+    CAPS,
+    LIMITS,
+    NAMED_BY_RULES,
+    SAID,
+    CallPermission,
+    NumberClass,
+    Rule,
+    Schedule,
+    StreamPermission,
+)
 from apps.accounts.pages import LinkFilter, StaffAdmin, note_changes, page_of
 from apps.protocol.action_words import ACTION_WORDS, joined
 
-NAMED = "['exact', 'prefix', 'glob'].includes(target_kind)"
+NAMED = "['exact', 'prefix', 'glob', 'number-prefix'].includes(target_kind)"
 
 
 def in_period() -> Q:
@@ -22,11 +32,10 @@ def in_period() -> Q:
 
 def find_alike(rule: Rule) -> Rule | None:
     """Another rule that says the same, for the same period, in whatever order."""
-    said = ("effect", "who", "user", "group", "target_kind", "target", "stream", "starts_at", "ends_at")
     alike = Rule.objects.filter(
         actions__contains=rule.actions,
         actions__contained_by=rule.actions,
-        **{name: getattr(rule, name) for name in said},
+        **{name: getattr(rule, name) for name in SAID if name != "actions"},
     )
     return alike.exclude(pk=rule.pk).order_by("pk").first()
 
@@ -48,19 +57,30 @@ class StateFilter(LinkFilter):
 class RuleAdmin(StaffAdmin):
     list_display = ("rule", "effect_label", "state", "note")
     list_filter = (StateFilter, "effect", "who", "enforced")
-    list_select_related = ("user", "group", "stream")
+    list_select_related = NAMED_BY_RULES
     search_fields = ("user__username", "group__name", "target", "stream__name", "note")
     search_help_text = "Search by user, group, stream, number or note"
     ordering = ("-pk",)
     sortable_by = ()
-    autocomplete_fields = ("user", "group", "stream")
+    autocomplete_fields = ("user", "group", "stream", "stream_group", "number_class", "schedule")
     radio_fields = {"effect": admin.HORIZONTAL}
     actions = ("enforce", "only_log", "end_now", "duplicate")
     fieldsets = (
         (
             "The rule",
             {
-                "fields": ("effect", "who", "user", "group", "actions", "target_kind", "target", "stream"),
+                "fields": (
+                    "effect",
+                    "who",
+                    "user",
+                    "group",
+                    "actions",
+                    "target_kind",
+                    "target",
+                    "stream",
+                    "stream_group",
+                    "number_class",
+                ),
                 "description": "Read it as a sentence: allow or deny, who, to do what, on what. "
                 "What no rule allows is refused, and a deny beats every allow.",
             },
@@ -68,8 +88,29 @@ class RuleAdmin(StaffAdmin):
         (
             "When",
             {
-                "fields": ("starts_at", "ends_at"),
-                "description": "Leave both empty for a rule that holds from now on and without end.",
+                "fields": ("starts_at", "ends_at", "schedule"),
+                "description": "Leave all empty for a rule that holds from now on, at all hours and without end.",
+            },
+        ),
+        (
+            "Under which circumstances",
+            {
+                "fields": ("networks", "origins", "media_providers", "apps", "nodes", "custom"),
+                "description": "All that are given must hold; empty ones ask for nothing.",
+            },
+        ),
+        (
+            "How much",
+            {
+                "fields": ("limit_per", *LIMITS, "overflow"),
+                "description": "What comes on top of it is refused, unless another rule allows it.",
+            },
+        ),
+        (
+            "What is changed",
+            {
+                "fields": ("callee", "record", *CAPS),
+                "description": "Where several rules allow the same, the lowest caps count, and “never” beats “always”.",
             },
         ),
         (
@@ -85,6 +126,9 @@ class RuleAdmin(StaffAdmin):
         "group": "who == 'group'",
         "target": NAMED,
         "stream": "target_kind == 'stream'",
+        "stream_group": "target_kind == 'stream-group'",
+        "number_class": "target_kind == 'number-class'",
+        **dict.fromkeys((*LIMITS, "overflow"), "limit_per != ''"),
     }
 
     def save_model(self, request, obj, form, change):
@@ -199,3 +243,33 @@ class CallPermissionAdmin(RuleAdmin):
             "target_kind": Rule.TargetKind.ANY,
             **super().get_changeform_initial_data(request),
         }
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(StaffAdmin):
+    list_display = ("name", "hours", "time_zone", "note")
+    search_fields = ("name", "note")
+    ordering = ("name",)
+    empty_hint = (
+        "A schedule is hours of the week that rules hold in, for example “Office hours”: Mon-Fri 08:00-18:00. "
+        "Say it once here, and choose it in as many rules as you like."
+    )
+
+    @display(description="Hours")
+    def hours(self, schedule: Schedule) -> str:
+        return ", ".join(schedule.windows)
+
+
+@admin.register(NumberClass)
+class NumberClassAdmin(StaffAdmin):
+    list_display = ("name", "numbers", "whole", "protected", "note")
+    search_fields = ("name", "note")
+    ordering = ("name",)
+    empty_hint = (
+        "A number class is a set of numbers that call permissions are about, for example “premium”: "
+        "whatever begins with +49900."
+    )
+
+    @display(description="Numbers")
+    def numbers(self, number_class: NumberClass) -> str:
+        return ", ".join(number_class.prefixes)

@@ -7,60 +7,85 @@ million rules as among ten.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from apps.access.rows import AppRow, NodeRow, RuleRow, TokenRow, UserRow
+from apps.access.question import Question
+from apps.access.rows import AppRow, NodeRow, RuleRow, StreamRow, TokenRow, UserRow
+from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
 Key = tuple[str, int | None, str]
 """Whom a rule is about (kind and id) and the action."""
 
 
-Place = dict[str, list[RuleRow]]
-"""Rules by a text."""
+NO_PLAN = NumberPlan()
+"""Numbers are dialled as they stand."""
+
+Place = tuple[str, str | int]
+"""Where a rule stands in its bucket: how its target is compared, and with what."""
+
+ANY: Place = ("any", "")
 
 
 class Bucket:
-    """The rules of one key: for exact targets, and by how the target begins (any target begins with nothing)."""
+    """The rules of one key, by their targets. Each rule stands in one place."""
 
-    __slots__ = ("exact", "head_lengths", "heads")
+    __slots__ = ("head_lengths", "number_lengths", "places")
 
     def __init__(self) -> None:
-        self.exact: Place = {}
-        self.heads: Place = {}
+        self.places: dict[Place, list[RuleRow]] = {}
         self.head_lengths: tuple[int, ...] = ()
+        self.number_lengths: tuple[int, ...] = ()
 
-    def candidates(self, target: str) -> list[RuleRow]:
-        """Rules that may match this target."""
-        found = [*self.exact.get(target, ())]
-        for length in self.head_lengths:
-            if length > len(target):  # what is left of the target would be looked up twice
-                break
-            found += self.heads.get(target[:length], ())
+    def candidates(self, question: Question) -> list[RuleRow]:
+        """Rules that may be about what is asked."""
+        found: list[RuleRow] = []
+        for place in self._places_of(question):
+            found += self.places.get(place, ())
         return found
 
     def put(self, rule: RuleRow) -> None:
         """Add a rule."""
-        place, text = self._place(rule)
-        if place is self.heads and len(text) not in self.head_lengths:
-            self.head_lengths = tuple(sorted({*self.head_lengths, len(text)}))
-        place.setdefault(text, []).append(rule)
+        place = kind, text = _place(rule)
+        if kind == "head" and len(str(text)) not in self.head_lengths:
+            self.head_lengths = tuple(sorted({*self.head_lengths, len(str(text))}))
+        if kind == "number" and len(str(text)) not in self.number_lengths:
+            self.number_lengths = tuple(sorted({*self.number_lengths, len(str(text))}))
+        self.places.setdefault(place, []).append(rule)
 
     def take(self, rule: RuleRow) -> bool:
         """Remove a rule; gives whether any is left. A length that no head has any more costs a look-up, no more."""
-        place, text = self._place(rule)
-        place[text].remove(rule)
-        if not place[text]:
-            del place[text]
-        return bool(self.exact or self.heads)
+        place = _place(rule)
+        self.places[place].remove(rule)
+        if not self.places[place]:
+            del self.places[place]
+        return bool(self.places)
 
-    def _place(self, rule: RuleRow) -> tuple[Place, str]:
-        """Where a rule stands: among which, under which text. One of an unknown kind is met by every target."""
-        match rule.target_kind:
-            case "exact" | "stream":
-                return self.exact, rule.target
-            case "prefix":
-                return self.heads, rule.target
-            case "glob":
-                return self.heads, rule.target.split("*", 1)[0].split("{user}", 1)[0]
-        return self.heads, ""
+    def _places_of(self, question: Question) -> list[Place]:
+        """Where to look, each place once: a thing known by several texts may begin alike in all of them."""
+        places: list[Place] = [ANY]
+        for target in question.targets:
+            places.append(("exact", target))
+            places += [("head", target[:length]) for length in self.head_lengths if length <= len(target)]
+        number = question.number
+        places += [("number", number[:length]) for length in self.number_lengths if length <= len(number)]
+        places += [("stream-group", group_id) for group_id in question.stream_groups]
+        if question.number_class is not None:
+            places.append(("number-class", question.number_class.id))
+        return places if len(question.targets) == 1 else list(dict.fromkeys(places))
+
+
+def _place(rule: RuleRow) -> Place:
+    """Where a rule stands. One of an unknown kind is met by every target."""
+    match rule.target_kind:
+        case "exact" | "stream":
+            return "exact", rule.target
+        case "prefix":
+            return "head", rule.target
+        case "glob":
+            return "head", rule.target.split("*", 1)[0].split("{user}", 1)[0]
+        case "number-prefix":
+            return "number", rule.target
+        case "stream-group" | "number-class":
+            return rule.target_kind, rule.target_id or 0
+    return ANY
 
 
 class RuleIndex:
@@ -94,13 +119,13 @@ class RuleIndex:
             if (rule.who, rule.user_id or rule.group_id) in about:
                 yield rule
 
-    def candidates(self, user: UserRow | None, action: str, target: str) -> list[RuleRow]:
-        """Rules about this user (None: a guest) and action that may match this target."""
+    def candidates(self, user: UserRow | None, question: Question) -> list[RuleRow]:
+        """Rules about this user (None: a guest) that may be about what is asked."""
         found: list[RuleRow] = []
-        for key in _keys_of(user, action):
+        for key in _keys_of(user, question.action):
             bucket = self._buckets.get(key)
             if bucket is not None:
-                found += bucket.candidates(target)
+                found += bucket.candidates(question)
         return found
 
 
@@ -134,6 +159,55 @@ class Rows(Generic[Row]):
             self.by_name[self._name_of(row)] = row
 
 
+class Streams(Rows[StreamRow]):
+    """Streams by their public names, and by the sources behind them."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda stream: stream.name)
+        self.by_source: dict[str, tuple[StreamRow, ...]] = {}
+
+    def replace(self, gone: Iterable[int], rows: Iterable[StreamRow]) -> None:
+        """As for any rows."""
+        rows = list(rows)
+        for old in [self.by_id[id_] for id_ in {*gone, *(row.id for row in rows)} if id_ in self.by_id]:
+            left = tuple(row for row in self.by_source.get(old.source, ()) if row.id != old.id)
+            self.by_source.pop(old.source, None)
+            if left:
+                self.by_source[old.source] = left
+        super().replace(gone, rows)
+        for row in rows:
+            if row.source:
+                self.by_source[row.source] = (*self.by_source.get(row.source, ()), row)
+
+    def known_as(self, name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Every name that rules may know this stream by, the one asked for first; and the groups it is in.
+
+        Once a stream plays, WCS calls it by its source; whoever asks for the source asks for the stream itself.
+        """
+        own = self.by_name.get(name)
+        behind = self.by_source.get(name, ())
+        if not behind:
+            return (name,), own.group_ids if own else ()
+        rows = (*((own,) if own else ()), *behind)
+        return (name, *(row.name for row in behind)), tuple({id_ for row in rows for id_ in row.group_ids})
+
+
+class Classes:
+    """The number classes, compiled anew when one changes: there are few."""
+
+    def __init__(self, plan: NumberPlan) -> None:
+        self.by_id: dict[int, NumberClassRow] = {}
+        self._plan = plan
+        self.of = NumberClasses((), plan).of
+
+    def replace(self, gone: Iterable[int], rows: Iterable[NumberClassRow]) -> None:
+        """Take out the rows with these ids, put in these rows (which replace rows of the same id)."""
+        for id_ in gone:
+            self.by_id.pop(id_, None)
+        self.by_id.update({row.id: row for row in rows})
+        self.of = NumberClasses(tuple(self.by_id.values()), self._plan).of
+
+
 class Snapshot:
     """Everything decisions depend on, at one revision.
 
@@ -141,12 +215,15 @@ class Snapshot:
     read first is still the database's when the answer is recorded: `revision` is therefore set last.
     """
 
-    def __init__(self, revision: int = 0) -> None:
+    def __init__(self, revision: int = 0, plan: NumberPlan = NO_PLAN) -> None:
         self.revision = revision
+        self.plan = plan
         self.users: Rows[UserRow] = Rows(lambda user: user.username)
         self.tokens: Rows[TokenRow] = Rows(lambda token: token.hash)
         self.apps: Rows[AppRow] = Rows(lambda app: app.key)
         self.nodes: Rows[NodeRow] = Rows(lambda node: node.node_id)
+        self.streams = Streams()
+        self.number_classes = Classes(plan)
         self.rules = RuleIndex()
 
 

@@ -5,11 +5,13 @@ Nobody is allowed because nothing was found: when no check has an opinion, the a
 
 from collections.abc import Callable
 
-from apps.access.facts import Decision, Facts
-from apps.access.matching import fits, in_period
+from apps.access.facts import Decision, Facts, question_of
+from apps.access.matching import applies
 from apps.access.reasons import Reason
+from apps.access.rewriting import strictest
 from apps.access.rows import RuleRow
 from apps.protocol.messages import HookCall
+from apps.protocol.numbers import canonical
 
 Check = Callable[[HookCall, Facts], Decision | None]
 
@@ -57,6 +59,15 @@ def user_inactive(call: HookCall, facts: Facts) -> Decision | None:
     return Decision(False, Reason.USER_INACTIVE) if user is not None and not user.active else None
 
 
+def protected_number(call: HookCall, facts: Facts) -> Decision | None:
+    """A call to a number that staff protect, such as emergency calls: no rule can refuse it."""
+    if call.action != "call":
+        return None
+    number_class = facts.snapshot.number_classes.of(canonical(call.target, facts.snapshot.plan))
+    protected = number_class is not None and number_class.protected
+    return Decision(True, Reason.PROTECTED_NUMBER) if protected else None
+
+
 def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     """Any deny in force refuses, else any allow in force allows, else nothing does; order never matters.
 
@@ -65,30 +76,34 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     user = facts.identity.user
     if user is None and not facts.identity.is_guest:
         return None
-    username = user.username if user else None
-    denies: list[int] = []
-    allows: list[int] = []
-    only_logged: list[int] = []
-    failed: list[int] = []
-    for rule in facts.rules.candidates(user, call.action, call.target):
+    question = question_of(call, facts)
+    denies: list[RuleRow] = []
+    allows: list[RuleRow] = []
+    only_logged: list[RuleRow] = []
+    failed: list[RuleRow] = []
+    for rule in facts.snapshot.rules.candidates(user, question):
         try:
-            in_force = in_period(rule, facts.now) and fits(rule, call.target, username)
+            in_force = applies(rule, question)
         except Exception:
             in_force = rule.effect != "allow"
-            failed.append(rule.id)
+            failed.append(rule)
         if in_force:
-            _list_for(rule, denies, allows, only_logged).append(rule.id)
-    settling = denies or allows
+            _list_for(rule, denies, allows, only_logged).append(rule)
     return Decision(
         allowed=bool(allows) and not denies,
         reason=Reason.DENIED_BY_RULE if denies else Reason.ALLOWED_BY_RULE if allows else Reason.NO_RULE,
-        rule_ids=tuple(sorted(settling)),
-        logged_rule_ids=tuple(sorted(only_logged)),
-        failed_rule_ids=tuple(sorted(failed)),
+        rule_ids=_ids(denies or allows),
+        logged_rule_ids=_ids(only_logged),
+        failed_rule_ids=_ids(failed),
+        rewrites=None if denies else strictest(allows),
     )
 
 
-def _list_for(rule: RuleRow, denies: list[int], allows: list[int], only_logged: list[int]) -> list[int]:
+def _ids(rules: list[RuleRow]) -> tuple[int, ...]:
+    return tuple(sorted(rule.id for rule in rules))
+
+
+def _list_for(rule: RuleRow, denies: list[RuleRow], allows: list[RuleRow], only_logged: list[RuleRow]) -> list[RuleRow]:
     if not rule.enforced:
         return only_logged
     return allows if rule.effect == "allow" else denies
@@ -101,5 +116,6 @@ CHECKS: tuple[Check, ...] = (
     app_unknown,
     identity_bad,
     user_inactive,
+    protected_number,
     settled_by_rules,
 )

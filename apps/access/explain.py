@@ -11,11 +11,12 @@ from django.utils import timezone
 
 from apps.access.compile import Snapshot
 from apps.access.engine import decide
-from apps.access.facts import Facts, Identity
+from apps.access.facts import Facts, Identity, question_of
 from apps.access.guesses import Guesses
 from apps.access.identity import guest, identify
 from apps.access.matching import fits
 from apps.access.models import AccessRevision, Rule
+from apps.access.question import Question
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.rows import AppRow, RuleRow, UserRow
 from apps.access.sentences import ACTION_WORDS, deed, moment_text
@@ -131,7 +132,7 @@ def explain(
     """
     app = snapshot.apps.by_name.get(call.app_key)
     identity = _identity(call, snapshot, session, app, now=now, as_user=as_user, as_guest=as_guest)
-    facts = Facts(now=now, app=app, identity=identity, rules=snapshot.rules)
+    facts = Facts(now=now, app=app, identity=identity, snapshot=snapshot, session=session)
     decision = decide(call, facts)
     near = _near(call, facts) if decision.reason is Reason.NO_RULE else {}
     sentences = _sentences([*decision.rule_ids, *decision.logged_rule_ids, *near])
@@ -205,9 +206,9 @@ def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
 def _near(call: HookCall, facts: Facts) -> dict[int, str]:
     """Allowing rules about this user that miss the hook by just one thing; not those for other actions on anything."""
     found: dict[int, str] = {}
-    user = facts.identity.user
-    for rule in facts.rules.about(user):
-        misses = _misses(rule, call, user, facts.now) if rule.effect == "allow" else []
+    user, question = facts.identity.user, question_of(call, facts)
+    for rule in facts.snapshot.rules.about(user):
+        misses = _misses(rule, call, user, question) if rule.effect == "allow" else []
         other_action = call.action not in rule.actions
         if len(misses) == 1 and not (other_action and rule.target_kind == "any"):
             found[rule.id] = misses[0]
@@ -216,12 +217,12 @@ def _near(call: HookCall, facts: Facts) -> dict[int, str]:
     return found
 
 
-def _misses(rule: RuleRow, call: HookCall, user: UserRow | None, now: datetime) -> list[str]:
-    misses = []
+def _misses(rule: RuleRow, call: HookCall, user: UserRow | None, question: Question) -> list[str]:
+    misses, now = [], question.now
     if call.action not in rule.actions:
         deeds = ", ".join(ACTION_WORDS.get(action, action) for action in rule.actions)
         misses.append(f"it is about: {deeds}; not: {ACTION_WORDS.get(call.action, call.action)}")
-    if wrong_target := _target_missed(rule, call.target, user):
+    if wrong_target := _target_missed(rule, call.target, user, question):
         misses.append(wrong_target)
     if rule.starts_at and now < rule.starts_at:
         misses.append(f"it begins at {_when(rule.starts_at)}; asked about {_when(now)}")
@@ -232,10 +233,10 @@ def _misses(rule: RuleRow, call: HookCall, user: UserRow | None, now: datetime) 
     return misses
 
 
-def _target_missed(rule: RuleRow, target: str, user: UserRow | None) -> str:
+def _target_missed(rule: RuleRow, target: str, user: UserRow | None, question: Question) -> str:
     """How the target differs from what the rule is about; "" where it does not."""
     try:
-        if fits(rule, target, user.username if user else None):
+        if fits(rule, question):
             return ""
     except ValueError as error:  # deciding passes over such a rule, too
         return str(error)
@@ -251,7 +252,7 @@ def _when(moment: datetime) -> str:
 
 def _sentences(rule_ids: Iterable[int]) -> dict[int, str]:
     rule_ids = list(rule_ids)
-    rules = Rule.objects.select_related("user", "group", "stream").in_bulk(rule_ids)
+    rules = Rule.objects.with_names().in_bulk(rule_ids)
     return {rule_id: str(rules.get(rule_id, f"rule {rule_id}, removed meanwhile")) for rule_id in rule_ids}
 
 

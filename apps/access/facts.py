@@ -4,9 +4,14 @@ from datetime import datetime
 
 import msgspec
 
-from apps.access.compile import RuleIndex
+from apps.access.compile import Snapshot
+from apps.access.question import Question
 from apps.access.reasons import Reason
-from apps.access.rows import AppRow, TokenRow, UserRow
+from apps.access.rows import AppRow, Rewrites, TokenRow, UserRow
+from apps.connections.rows import SessionRow
+from apps.protocol.messages import HookCall
+from apps.protocol.methods import NUMBER_ACTIONS, STREAM_ACTIONS
+from apps.protocol.numbers import canonical, spellings
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -27,12 +32,13 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """What is known about one hook at one revision."""
+    """What is known about one hook: the snapshot of one revision, and its session."""
 
     now: datetime
     app: AppRow | None
     identity: Identity
-    rules: RuleIndex
+    snapshot: Snapshot
+    session: SessionRow | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -46,3 +52,37 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     rule_ids: tuple[int, ...] = ()
     logged_rule_ids: tuple[int, ...] = ()
     failed_rule_ids: tuple[int, ...] = ()
+    rewrites: Rewrites | None = None
+
+
+def question_of(call: HookCall, facts: Facts) -> Question:
+    """What this hook asks, as rules look at it."""
+    user, snapshot = facts.identity.user, facts.snapshot
+    targets: tuple[str, ...] = (call.target,)
+    groups: tuple[int, ...] = ()
+    number = ""
+    if call.action in STREAM_ACTIONS:
+        targets, groups = snapshot.streams.known_as(call.target)
+    elif call.action in NUMBER_ACTIONS and call.target:
+        targets = spellings(call.target, snapshot.plan)
+        number = canonical(call.target, snapshot.plan)
+    return Question(
+        action=call.action,
+        targets=targets,
+        now=facts.now,
+        username=user.username if user else None,
+        number=number,
+        number_class=snapshot.number_classes.of(number) if number else None,
+        stream_groups=groups,
+        address=call.client_address,
+        origin=origin_of(call, facts.session),
+        media_providers=call.media_providers,
+        app_key=call.app_key,
+        node_id=call.node_id,
+        custom=call.wire.custom,
+    )
+
+
+def origin_of(call: HookCall, session: SessionRow | None) -> str:
+    """The web page of the client: that of its session where there is one, else what the hook says."""
+    return session.origin if session is not None else call.origin

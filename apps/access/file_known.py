@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from itertools import chain
+from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db.models import Q
+from django.db.models import Model, Q
 
 from apps.access.file_format import hash_of
 from apps.access.file_values import Entry
-from apps.access.models import Rule
+from apps.access.models import SAID, Rule
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
 from apps.streams.models import Stream
@@ -60,15 +61,20 @@ class Known:
         return [self.users[user["username"]].pk for user in users if user["username"] in self.users]
 
     def _load_rules(self) -> None:
-        for row in Rule.objects.select_related("user", "group", "stream").order_by("pk"):
+        for row in Rule.objects.with_names().order_by("pk"):
             self.rules[content_of(row)].append(row)
 
 
 def content_of(rule: Rule) -> tuple:
     """What makes a rule this rule and not another one."""
-    who = (rule.who, rule.user and rule.user.username, rule.group and rule.group.name)
-    target = (rule.target_kind, rule.target, rule.stream and rule.stream.name)
-    return rule.effect, who, frozenset(rule.actions), target, rule.starts_at, rule.ends_at
+    return tuple(_as_key(getattr(rule, name)) for name in SAID)
+
+
+def _as_key(value: Any) -> Any:
+    """A value that can be compared with that of a row not saved yet, whatever its order."""
+    if isinstance(value, list):
+        return frozenset(value)
+    return str(value) if isinstance(value, Model) else value
 
 
 def _named(rules: list[Entry], key: str, kind: str) -> set[str]:

@@ -53,7 +53,7 @@ def export_access() -> str:
         "apps": _sorted(_app(row) for row in App.objects.all()),
         "nodes": _sorted(_node(row) for row in Node.objects.all()),
         "streams": _sorted(_stream(row) for row in Stream.objects.select_related("owner")),
-        "rules": _sorted(_rule(row) for row in Rule.objects.select_related("user", "group", "stream")),
+        "rules": _sorted(_rule(row) for row in Rule.objects.with_names()),
     }
     return HEADING + file_yaml.write(file)
 

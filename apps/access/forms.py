@@ -2,7 +2,7 @@
 
 from django import forms
 
-from apps.access.models import CallPermission, Rule, StreamPermission
+from apps.access.models import SAID, CallPermission, Rule, StreamPermission
 from apps.accounts.pages import Checkboxes
 from apps.protocol.action_words import ACTION_WORDS
 from apps.protocol.methods import ACTIONS, STREAM_ACTIONS
@@ -18,10 +18,7 @@ class RuleForm(forms.ModelForm):
 
     class Meta:
         model = Rule
-        fields = (
-            "effect", "who", "user", "group", "actions", "target_kind", "target", "stream",
-            "starts_at", "ends_at", "enforced", "note",
-        )  # fmt: skip
+        fields = (*SAID, "enforced", "note")
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

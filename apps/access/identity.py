@@ -4,13 +4,12 @@ A wrong credential is never better than none, and none never better than a wrong
 place and is not good is a problem, also where guests are welcome.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from apps.access.compile import Snapshot
-from apps.access.facts import Identity
+from apps.access.facts import Identity, origin_of
+from apps.access.networks import in_networks
 from apps.access.reasons import Reason
 from apps.access.rows import AppRow, TokenRow, UserRow
 from apps.accounts.hashing import hash_token
@@ -70,36 +69,6 @@ def guest(app: AppRow) -> Identity:
     return Identity(entered_by="guest") if app.guests else Identity(problem=Reason.NO_CREDENTIALS)
 
 
-def in_networks(address: str, networks: Sequence[str]) -> bool:
-    """Whether an address lies in one of the networks. IPv4-mapped IPv6 is the IPv4 address; what is none, nowhere."""
-    parsed = parse_address(address)
-    return parsed is not None and any(parsed in network for network in map(_network, networks) if network is not None)
-
-
-@lru_cache(maxsize=4096)
-def _network(text: str) -> IPv4Network | IPv6Network | None:
-    """A network as a value; None, in which nothing lies, for text that is none (somebody wrote it by SQL)."""
-    try:
-        return ip_network(text, strict=False)
-    except ValueError:
-        return None
-
-
-@lru_cache(maxsize=4096)
-def parse_address(address: str) -> IPv4Address | IPv6Address | None:
-    """An address as a value; None for text that is none.
-
-    IPv4-mapped IPv6 is made IPv4, and the zone that Java adds to link-local addresses is dropped.
-    """
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        return parsed.ipv4_mapped
-    return parsed
-
-
 def _session_problem(session: SessionRow | None, app: AppRow) -> Reason | None:
     if session is None or session.app_key != app.key:
         return Reason.UNKNOWN_SESSION
@@ -117,7 +86,7 @@ def _by_credential(
 ) -> Identity:
     if credential.token is not None:
         token = snapshot.tokens.by_name.get(hash_token(credential.token))
-        return _by_token(token, call, _origin(call, session), snapshot, now=now)
+        return _by_token(token, call, origin_of(call, session), snapshot, now=now)
     if credential.login is None or credential.password is None:
         return Identity(problem=Reason.BAD_TOKEN)
     user = snapshot.users.by_name.get(credential.login)
@@ -134,7 +103,7 @@ def _by_session(session: SessionRow, call: HookCall, app: AppRow, snapshot: Snap
             token = snapshot.tokens.by_id.get(session.token_id or 0)
             if token is not None and token.user_id != session.user_id:
                 token = None
-            return _by_token(token, call, _origin(call, session), snapshot, now=now)
+            return _by_token(token, call, origin_of(call, session), snapshot, now=now)
         case "password":
             user = snapshot.users.by_id.get(session.user_id or 0)
             if user is None:
@@ -147,23 +116,25 @@ def _by_token(token: TokenRow | None, call: HookCall, origin: str, snapshot: Sna
     user = snapshot.users.by_id.get(token.user_id) if token is not None else None
     if token is None or user is None:
         return Identity(problem=Reason.BAD_TOKEN)
-    problem = _token_problem(token, call, origin, now)
+    problem = _token_problem(token, call, origin, snapshot, now)
     if problem is not None:
         return Identity(user=user, token=token, problem=problem)
     return Identity(user=user, token=token, entered_by="token")
 
 
-def _token_problem(token: TokenRow, call: HookCall, origin: str, now: datetime) -> Reason | None:
+def _token_problem(token: TokenRow, call: HookCall, origin: str, snapshot: Snapshot, now: datetime) -> Reason | None:
     if token.expires_at is not None and now >= token.expires_at:
         return Reason.EXPIRED_TOKEN
     fits = (
         (not token.networks or in_networks(call.client_address, token.networks))
         and (not token.origins or origin in token.origins)
-        and (not token.streams or call.action not in STREAM_ACTIONS or call.target in token.streams)
+        and (not token.streams or call.action not in STREAM_ACTIONS or _is_one_of(call.target, token.streams, snapshot))
         and (not token.actions or call.action == "connect" or call.action in token.actions)
     )
     return None if fits else Reason.TOKEN_NOT_FOR_THIS
 
 
-def _origin(call: HookCall, session: SessionRow | None) -> str:
-    return session.origin if session is not None else call.origin
+def _is_one_of(target: str, streams: tuple[str, ...], snapshot: Snapshot) -> bool:
+    """Whether a stream is one of these, by any of the names it is known by."""
+    names, _ = snapshot.streams.known_as(target)
+    return not set(names).isdisjoint(streams)

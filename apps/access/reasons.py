@@ -18,6 +18,7 @@ class Reason(StrEnum):
     TOKEN_NOT_FOR_THIS = "token-not-for-this"  # noqa: S105
     BAD_PASSWORD = "bad-password"  # noqa: S105
     USER_INACTIVE = "user-inactive"
+    PROTECTED_NUMBER = "protected-number"
     DENIED_BY_RULE = "denied-by-rule"
     ALLOWED_BY_RULE = "allowed-by-rule"
     NO_RULE = "no-rule"
@@ -36,6 +37,7 @@ REASON_TEXTS = {
     Reason.TOKEN_NOT_FOR_THIS: "The token is limited to other networks, pages, streams or actions.",
     Reason.BAD_PASSWORD: "The login or the password is wrong, or too many wrong ones came lately.",
     Reason.USER_INACTIVE: "The user is switched off.",
+    Reason.PROTECTED_NUMBER: "The number is protected, as emergency numbers are: no rule can refuse a call to it.",
     Reason.DENIED_BY_RULE: "A rule denies it.",
     Reason.ALLOWED_BY_RULE: "A rule allows it.",
     Reason.NO_RULE: "No rule allows it.",

@@ -4,6 +4,9 @@ from datetime import datetime
 
 import msgspec
 
+from apps.access.comparisons import Comparison
+from apps.access.schedules import Schedule
+
 
 class UserRow(msgspec.Struct, frozen=True, gc=False):
     """A user, as far as deciding needs to know. `password` is Django's encoded hash, "" for none."""
@@ -58,8 +61,55 @@ class NodeRow(msgspec.Struct, frozen=True, gc=False):
         return f"NodeRow({self.node_id})"
 
 
+class StreamRow(msgspec.Struct, frozen=True, gc=False):
+    """A stream: its public name, its real source ("" where it is published under its own name), its limits."""
+
+    id: int
+    name: str
+    source: str = ""
+    group_ids: tuple[int, ...] = ()
+    max_publishers: int | None = None
+    max_viewers: int | None = None
+
+
+class Conditions(msgspec.Struct, frozen=True, gc=False):
+    """Circumstances under which alone a rule applies. Empty ones ask for nothing."""
+
+    schedule: Schedule | None = None
+    networks: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    media_providers: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    custom: tuple[Comparison, ...] = ()
+
+
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """How much an allowing rule allows, counted for each user, group or target by itself, or for all together."""
+
+    per: str
+    at_once: int | None = None
+    per_day: int | None = None
+    per_month: int | None = None
+    minutes_per_day: int | None = None
+    minutes_per_month: int | None = None
+    overflow: str = "refuse"
+
+
+class Rewrites(msgspec.Struct, frozen=True, gc=False):
+    """What an allowing rule changes of what was asked for. Empty ones change nothing."""
+
+    record: str = ""
+    max_width: int | None = None
+    max_height: int | None = None
+    max_bitrate: int | None = None
+    callee: str = ""
+
+
 class RuleRow(msgspec.Struct, frozen=True, gc=False):
-    """A rule. Where its target is a stream, `target` is that stream's name."""
+    """A rule. Where its target is a stream, `target` is that stream's name; `target_id` is a stream group or a number
+    class. What few rules have stands apart, so that it costs the others one pointer.
+    """
 
     id: int
     effect: str
@@ -69,6 +119,10 @@ class RuleRow(msgspec.Struct, frozen=True, gc=False):
     group_id: int | None = None
     target_kind: str = ""
     target: str = ""
+    target_id: int | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     enforced: bool = True
+    conditions: Conditions | None = None
+    limits: Limits | None = None
+    rewrites: Rewrites | None = None

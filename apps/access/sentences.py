@@ -22,6 +22,15 @@ SAID_OF_ANYTHING = ("publish", "play", "call", "message")
 """Actions that are said with their target even where it is anything at all."""
 
 
+LIMIT_PER_WORDS = {
+    "user": "for each user",
+    "group": "for the whole group",
+    "target": "for each of them",
+    "rule": "for everyone together",
+}
+"""For whom a limit counts."""
+
+
 def deed(action: str, target: str) -> str:
     """What somebody does, for example: play “lobby”."""
     words = (ACTION_WORDS.get(action, action), *((BEFORE_TARGET.get(action, ""), f"“{target}”") if target else ()))
@@ -39,9 +48,10 @@ def sentence(rule: Any, zone: tzinfo = UTC) -> str:
         "to",
         _deeds(rule),
         _period(rule, zone),
-        "" if rule.enforced else "(only logged)",
+        *_circumstances(rule),
     ]
-    return " ".join(word for word in words if word)
+    said = ", ".join([" ".join(word for word in words if word), *_limits(rule), *_rewrites(rule)])
+    return said if rule.enforced else f"{said} (only logged)"
 
 
 def _who(rule: Any) -> str:
@@ -79,7 +89,52 @@ def _target(rule: Any) -> str:
             return f"whatever matches “{rule.target}”"
         case "stream":
             return f"stream “{rule.stream}”"
+        case "stream-group":
+            return f"streams of group “{rule.stream_group}”"
+        case "number-prefix":
+            return f"numbers that begin with “{rule.target}”"
+        case "number-class":
+            return f"{rule.number_class} numbers"
     return "anything"
+
+
+def _circumstances(rule: Any) -> list[str]:
+    """Under which circumstances alone, each as its own words."""
+    either = (("from", rule.networks), ("on pages of", rule.origins), ("by", rule.media_providers))
+    places = (("through app", rule.apps), ("on node", rule.nodes))
+    return [
+        f"during “{rule.schedule}”" if rule.schedule else "",
+        *(f"{before} {joined(list(texts), 'or')}" for before, texts in either if texts),
+        *(f"{before} {joined([f'“{text}”' for text in texts], 'or')}" for before, texts in places if texts),
+        f"if {joined(list(rule.custom))}" if rule.custom else "",
+    ]
+
+
+def _limits(rule: Any) -> list[str]:
+    """How much, for example: at most 2 at once and 10 a day for each user."""
+    if not rule.limit_per:
+        return []
+    measures = (
+        (rule.at_once, "at once"),
+        (rule.per_day, "a day"),
+        (rule.per_month, "a month"),
+        (rule.minutes_per_day, "minutes a day"),
+        (rule.minutes_per_month, "minutes a month"),
+    )
+    many = joined([f"{number} {words}" for number, words in measures if number])
+    ending = ", one more ends the oldest" if rule.overflow == "end-oldest" else ""
+    return [f"at most {many} {LIMIT_PER_WORDS[rule.limit_per]}{ending}"]
+
+
+def _rewrites(rule: Any) -> list[str]:
+    """What is changed of what was asked for."""
+    caps = ((rule.max_width, "pixels wide"), (rule.max_height, "pixels high"), (rule.max_bitrate, "kbps"))
+    capped = joined([f"{number} {words}" for number, words in caps if number], "and") if any(n for n, _ in caps) else ""
+    return [
+        *([f"calling “{rule.callee}” instead"] if rule.callee else []),
+        *([{"on": "always recorded", "off": "never recorded"}[rule.record]] if rule.record else []),
+        *([f"at most {capped}"] if capped else []),
+    ]
 
 
 def _period(rule: Any, zone: tzinfo) -> str:

@@ -26,11 +26,13 @@ from apps.access.compile import Snapshot
 from apps.access.facts import Facts, Identity
 from apps.access.guesses import Guesses
 from apps.access.identity import identify
-from apps.access.rows import AppRow, NodeRow, RuleRow, TokenRow, UserRow
+from apps.access.rows import AppRow, NodeRow, StreamRow, TokenRow, UserRow
+from apps.access.rule_rows import RULES, number_plan, rule_row
 from apps.connections.rows import SessionRow
 from apps.connections.sealing import CannotUnseal, unseal
 from apps.database.connection import AWAY_FOR, Unavailable, conninfo_of
 from apps.protocol.messages import HookCall
+from apps.protocol.numbers import NumberClassRow
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ def facts_for(
         if app is not None
         else Identity()
     )
-    return Facts(now=now, app=app, identity=identity, rules=snapshot.rules)
+    return Facts(now=now, app=app, identity=identity, snapshot=snapshot, session=session)
 
 
 PATIENCE_FOR_PASSWORD = 0.4
@@ -148,15 +150,30 @@ PARTS = {
         _node,
         ("connections_node",),
     ),
-    "rules": Part(
-        """SELECT r.id, r.effect, r.who, r.actions, r.user_id, r.group_id, r.target_kind,
-                  coalesce(s.name, r.target), r.starts_at, r.ends_at, r.enforced
-           FROM access_rule r LEFT JOIN streams_stream s ON s.id = r.stream_id {where}""",
-        "WHERE r.id = ANY(%(ids)s)",
-        lambda row: _tuple(row, RuleRow),
-        ("access_rule",),
+    "streams": Part(
+        """SELECT s.id, s.name, s.source,
+                  coalesce(array_agg(g.streamgroup_id) FILTER (WHERE g.streamgroup_id IS NOT NULL), ARRAY[]::bigint[]),
+                  s.max_publishers, s.max_viewers
+           FROM streams_stream s LEFT JOIN streams_stream_groups g ON g.stream_id = s.id {where} GROUP BY s.id""",
+        "WHERE s.id = ANY(%(ids)s)",
+        lambda row: _tuple(row, StreamRow),
+        ("streams_stream", "streams_stream_groups"),
     ),
+    "number_classes": Part(
+        "SELECT id, name, prefixes, whole, protected, short FROM access_numberclass {where}",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: _tuple(row, NumberClassRow),
+        ("access_numberclass",),
+    ),
+    "rules": Part(RULES, "WHERE r.id = ANY(%(ids)s)", rule_row, ("access_rule",)),
 }
+"""In the order in which they are put into a snapshot."""
+
+_RULES_ABOUT = {
+    "streams_stream": "SELECT id FROM access_rule WHERE stream_id = ANY(%s)",
+    "access_schedule": "SELECT id FROM access_rule WHERE schedule_id = ANY(%s)",
+}
+"""Rules whose rows hold something of a row of another table."""
 
 
 def load(connection: psycopg.Connection[Any]) -> Snapshot:
@@ -175,7 +192,7 @@ def load(connection: psycopg.Connection[Any]) -> Snapshot:
 def _load(connection: psycopg.Connection[Any]) -> Snapshot:
     with connection.transaction():
         _begin(connection)
-        snapshot = Snapshot()
+        snapshot = Snapshot(plan=number_plan())
         for name, part in PARTS.items():
             rows = connection.execute(part.query.format(where=""))
             getattr(snapshot, name).replace((), map(part.build, rows))
@@ -208,11 +225,12 @@ def refresh(snapshot: Snapshot, connection: psycopg.Connection[Any]) -> Snapshot
 
 
 def _ids(connection: psycopg.Connection[Any], name: str, changes: Iterable[tuple[str, int]]) -> list[int]:
-    """Ids of the rows of one part to read again. A stream's new name concerns the rules about it."""
+    """Ids of the rows of one part to read again. A stream's new name concerns the rules about it, and so on."""
+    changes = list(changes)
     ids = {row_id for table, row_id in changes if table in PARTS[name].tables}
-    if name == "rules" and (streams := [row_id for table, row_id in changes if table == "streams_stream"]):
-        found = connection.execute("SELECT id FROM access_rule WHERE stream_id = ANY(%s)", [streams])
-        ids |= {rule_id for (rule_id,) in found}
+    for table, rules_about in _RULES_ABOUT.items() if name == "rules" else ():
+        if changed := [row_id for changed_table, row_id in changes if changed_table == table]:
+            ids |= {rule_id for (rule_id,) in connection.execute(rules_about, [changed])}
     return sorted(ids)
 
 

@@ -7,6 +7,8 @@ SECTIONS = {
     "May they?": (
         ("Stream permissions", "videocam", "access.streampermission"),
         ("Call permissions", "call", "access.callpermission"),
+        ("Schedules", "schedule", "access.schedule"),
+        ("Number classes", "dialpad", "access.numberclass"),
         ("Try a hook", "quiz", "try_hook"),
     ),
     "What happened": (
@@ -18,6 +20,7 @@ SECTIONS = {
         ("Groups", "group", "auth.group"),
         ("Tokens", "key", "accounts.token"),
         ("Streams", "live_tv", "streams.stream"),
+        ("Stream groups", "video_library", "streams.streamgroup"),
     ),
     "WCS": (
         ("Apps", "apps", "connections.app"),

@@ -254,7 +254,7 @@ def link_to_add(request: HttpRequest, label: str, text: str, **initial) -> tuple
 
 def rules_section(request: HttpRequest, title: str, rules, **initial) -> Section:
     """The rules about a user, a group or a stream, as sentences. `initial` fills in the form for a new one."""
-    rules = rules.select_related("user", "group", "stream").order_by("-pk")[:LINES_SHOWN]
+    rules = rules.with_names().order_by("-pk")[:LINES_SHOWN]
     return Section(
         title,
         tuple(Line(str(rule), page_of(request, list_of(rule), rule.pk)) for rule in rules),

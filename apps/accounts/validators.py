@@ -12,7 +12,8 @@ SENSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 """Between what moments may lie. Postgres also knows infinity, which Python does not."""
 
 
-ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+ORIGIN_HOST = r"[a-z0-9._-]+"
+ORIGIN = r"[a-z][a-z0-9+.-]*://(" + ORIGIN_HOST + r"|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 

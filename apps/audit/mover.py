@@ -167,7 +167,7 @@ def _event(record: HookRecord, key: bytes, sentences: dict[int, str]) -> AuditEv
 
 def _sentences(records: Iterable[HookRecord]) -> dict[int, str]:
     ids = {rule_id for record in records for rule_id in [*record.rule_ids, *record.logged_rule_ids]}
-    rules = Rule.objects.filter(id__in=ids).select_related("user", "group", "stream")
+    rules = Rule.objects.filter(id__in=ids).with_names()
     return {rule.id: str(rule) for rule in rules}
 
 

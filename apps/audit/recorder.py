@@ -11,7 +11,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from apps.access.facts import Decision, Facts, Identity
-from apps.access.identity import parse_address
+from apps.access.networks import parse_address
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
 from apps.database.connection import (

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from django.conf import settings
 
 from apps.access.compile import Snapshot
-from apps.access.identity import in_networks
+from apps.access.networks import in_networks
 from apps.access.rows import AppRow, NodeRow
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
-from apps.access.identity import in_networks
+from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
 from apps.database.connection import Unavailable
 from apps.hooks.authentication import caller_address

@@ -46,6 +46,8 @@ class Wire(msgspec.Struct, frozen=True, gc=False):
     status: str | None = None
     info: str | None = None
     published: bool | None = None
+    mediaProvider: str | None = None
+    mediaProviders: msgspec.Raw = ABSENT
     # what may name the target
     name: str | None = None
     rtspUrl: str | None = None
@@ -124,6 +126,16 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
         match = _CLIENT_ADDRESS.match(self.session_id)
         return (match[1] or match[2]) if match else ""
 
+    @property
+    def media_providers(self) -> tuple[str, ...]:
+        """What the stream or call uses; at connect what the client could use. What is no list of texts is none."""
+        if self.wire.mediaProvider:
+            return (self.wire.mediaProvider,)
+        try:
+            return _decode_texts(self.wire.mediaProviders) if self.wire.mediaProviders is not ABSENT else ()
+        except msgspec.ValidationError:
+            return ()
+
     def credential(self, secret_name: str = "token") -> Credential | None:  # noqa: S107 - the name of a member
         """The credential in the body, where this method may carry one; None where there is none.
 
@@ -153,6 +165,7 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(Wire).decode
+_decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 

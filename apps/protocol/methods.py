@@ -61,6 +61,8 @@ ACTIONS = (
 """What staff grant."""
 
 STREAM_ACTIONS = ("publish", "play")
+NUMBER_ACTIONS = ("call", "answer", "transfer", "message", "receive-call", "receive-message", "receive-transfer")
+"""Actions whose target is a number, or an address of SIP with one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from apps.accounts.pages import Section, StaffAdmin, link_to_list, rules_section
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 
 
 @admin.register(Stream)
@@ -14,7 +14,8 @@ class StreamAdmin(StaffAdmin):
     search_help_text = "Search by name or note"
     ordering = ("name",)
     autocomplete_fields = ("owner",)
-    fields = ("name", "owner", "source", "note")
+    filter_horizontal = ("groups",)
+    fields = ("name", "owner", "source", "groups", "max_publishers", "max_viewers", "note")
     empty_hint = (
         "Streams need no entry here to be published or played. Add one to give it an owner, or to choose it in rules."
     )
@@ -24,4 +25,18 @@ class StreamAdmin(StaffAdmin):
         yield Section(
             "What happened",
             links=link_to_list(request, "audit.auditevent", "Hooks about this stream", target=obj.name),
+        )
+
+
+@admin.register(StreamGroup)
+class StreamGroupAdmin(StaffAdmin):
+    list_display = ("name", "note")
+    search_fields = ("name", "note")
+    search_help_text = "Search by name or note"
+    ordering = ("name",)
+    empty_hint = "A stream group lets one rule be about many streams, for example “doors”."
+
+    def sections(self, request, obj):
+        yield rules_section(
+            request, "Rules about this group", obj.rules, target_kind="stream-group", stream_group=obj.pk
         )

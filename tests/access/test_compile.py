@@ -10,7 +10,7 @@ from apps.access import matching
 from apps.access.compile import Rows, RuleIndex, Snapshot
 from apps.access.matching import matches_glob
 from apps.access.rows import RuleRow, UserRow
-from tests.access.worlds import ALICE, TEACHERS, rule
+from tests.access.worlds import ALICE, TEACHERS, asking, rule
 
 
 def fits(pattern, text, username="alice"):
@@ -124,7 +124,11 @@ def test_the_index_finds_a_pattern_by_how_it_begins(pattern, username, fillings,
     user = UserRow(1, username)
     index = RuleIndex([rule(1, "play", target=("glob", pattern))])
     for target in (filled(pattern, username, fillings), other):
-        found = [one for one in index.candidates(user, "play", target) if matching.fits(one, target, username)]
+        found = [
+            one
+            for one in index.candidates(user, asking(target, username=username))
+            if matching.fits(one, asking(target, username=username))
+        ]
         assert bool(found) is naive_fits(pattern, target, username)
 
 
@@ -168,7 +172,7 @@ PEOPLE = (None, UserRow(1, "a", group_ids=(TEACHERS,)), UserRow(2, "b", group_id
 
 def findings(index):
     return {
-        (user, action, target): sorted(repr(found) for found in index.candidates(user, action, target))
+        (user, action, target): sorted(repr(found) for found in index.candidates(user, asking(target, action=action)))
         for user in PEOPLE
         for action in ("play", "publish", "call")
         for target in ("", "a", "ab", "abc", "b")
@@ -192,23 +196,23 @@ def test_any_sequence_of_changes_gives_the_index_of_what_is_left(steps):
 
 def test_who_reads_while_the_index_changes_sees_the_old_rules_or_the_new():
     index = RuleIndex([rule(1, "play"), rule(2, "play", effect="deny")])
-    reading = index.candidates(ALICE, "play", "x")
+    reading = index.candidates(ALICE, asking("x"))
     index.replace([1, 2], [rule(3, "play")])
     assert [found.id for found in reading] == [1, 2]
-    assert [found.id for found in index.candidates(ALICE, "play", "x")] == [3]
+    assert [found.id for found in index.candidates(ALICE, asking("x"))] == [3]
 
 
 @pytest.mark.parametrize("target", ["", "l", "lob"])
 def test_a_rule_counts_once_though_others_begin_with_more_than_the_target_has(target):
     index = RuleIndex([rule(1, "play", target=("prefix", target)), rule(2, "play", target=("prefix", "lobby-1"))])
-    assert [found.id for found in index.candidates(ALICE, "play", target)] == [1]
+    assert [found.id for found in index.candidates(ALICE, asking(target))] == [1]
 
 
 def test_a_rule_counts_once_though_it_names_an_action_twice():
     index = RuleIndex([rule(1, "play", "play")])
-    assert [found.id for found in index.candidates(ALICE, "play", "x")] == [1]
+    assert [found.id for found in index.candidates(ALICE, asking("x"))] == [1]
     index.replace([1], ())
-    assert not list(index.candidates(ALICE, "play", "x"))
+    assert not list(index.candidates(ALICE, asking("x")))
 
 
 @settings(max_examples=300)

@@ -321,7 +321,7 @@ def is_target(rule, target, user):
 
 def test_the_dice_draw_every_reason():
     drawn = {expected(Dice(seed).hook(EVERY_METHOD), Dice(-seed - 1).world()).reason for seed in range(3000)}
-    assert drawn == set(Reason)
+    assert drawn == set(Reason) - {Reason.PROTECTED_NUMBER}  # these worlds have no number classes
 
 
 @settings(max_examples=4000)

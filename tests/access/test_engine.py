@@ -127,6 +127,7 @@ def test_the_order_of_the_checks_is_the_policy():
         "app_unknown",
         "identity_bad",
         "user_inactive",
+        "protected_number",
         "settled_by_rules",
     ]
 

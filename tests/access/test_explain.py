@@ -78,9 +78,9 @@ def test_as_somebody_else_it_agrees_too(without_rows):
         world, _, known, call, opened = drawn(seed)
         app = known.apps.by_name.get(call.app_key)
         for user in world.users:
-            facts = Facts(now=NOW, app=app, identity=Identity(user=user), rules=known.rules)
+            facts = Facts(now=NOW, app=app, identity=Identity(user=user), snapshot=known)
             assert said_in(explain(call, known, opened, now=NOW, as_user=user.username)) == said_by(decide(call, facts))
-        facts = Facts(now=NOW, app=app, identity=guest(app) if app else Identity(), rules=known.rules)
+        facts = Facts(now=NOW, app=app, identity=guest(app) if app else Identity(), snapshot=known)
         assert said_in(explain(call, known, opened, now=NOW, as_guest=True)) == said_by(decide(call, facts))
 
 

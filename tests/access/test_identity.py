@@ -3,7 +3,8 @@
 import pytest
 
 from apps.access.facts import Identity
-from apps.access.identity import identify, in_networks, parse_address
+from apps.access.identity import identify
+from apps.access.networks import in_networks, parse_address
 from apps.access.reasons import Reason
 from apps.access.rows import AppRow, UserRow
 from apps.protocol.methods import METHODS

@@ -11,15 +11,19 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from apps.access.models import AccessChange, AccessRevision, Rule
+from apps.access.models import AccessChange, AccessRevision, NumberClass, Rule, Schedule
 from apps.access.snapshot import PARTS
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node, Session
 from apps.database.connection import conninfo_of
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 from tests import factories
 
-WATCHED = import_module("apps.access.migrations.0002_revision_triggers").WATCHED
+WATCHED = {
+    table: columns
+    for migration in ("0002_revision_triggers", "0004_triggers_for_more_of_the_rule")
+    for table, columns in import_module(f"apps.access.migrations.{migration}").WATCHED.items()
+}
 
 Case = namedtuple("Case", "model make change")
 """A watched table: its model, how a row of it is made from a number, and a change that decides something."""
@@ -38,11 +42,21 @@ CASES = {
     "streams_stream": Case(Stream, lambda number: Stream(name=f"stream-{number}"), {"name": "renamed"}),
     "connections_app": Case(App, lambda number: App(key=f"app-{number}"), {"guests": True}),
     "connections_node": Case(Node, lambda number: Node(node_id=f"node-{number}"), {"secrets": ["sealed"]}),
+    "streams_streamgroup": Case(StreamGroup, lambda number: StreamGroup(name=f"group-{number}"), {"name": "renamed"}),
+    "access_schedule": Case(
+        Schedule,
+        lambda number: Schedule(name=f"schedule {number}", time_zone="UTC", windows=["daily 08:00-18:00"]),
+        {"time_zone": "Europe/Berlin"},
+    ),
+    "access_numberclass": Case(
+        NumberClass, lambda number: NumberClass(name=f"class {number}", prefixes=["+49900"]), {"prefixes": ["+49"]}
+    ),
     "access_rule": Case(Rule, lambda number: Rule(**ANYBODY, note=str(number)), {"effect": "deny"}),
 }
 by_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 MEMBERSHIPS = User.groups.through
+STREAM_GROUPS = Stream.groups.through
 
 
 class Changes:
@@ -239,6 +253,21 @@ DECIDING = {  # how each column is given another value; together with WATCHED's 
         "name": "name = 'renamed'",
         "owner_id": "owner_id = (SELECT min(id) FROM accounts_user)",
         "source": "source = 'rtsp://camera'",
+        "max_publishers": "max_publishers = 1",
+        "max_viewers": "max_viewers = 1",
+    },
+    "streams_streamgroup": {"name": "name = 'renamed'"},
+    "access_schedule": {
+        "time_zone": "time_zone = 'Europe/Berlin'",
+        "windows": "windows = '{Mon 08:00-09:00}'",
+        "holidays": "holidays = '{2026-12-25}'",
+    },
+    "access_numberclass": {
+        "name": "name = 'renamed'",
+        "prefixes": "prefixes = '{+1}'",
+        "whole": "whole = true",
+        "short": "short = 3",
+        "protected": "protected = true, whole = true",
     },
     "connections_app": {
         "key": "key = 'renamed'",
@@ -266,6 +295,27 @@ DECIDING = {  # how each column is given another value; together with WATCHED's 
         "starts_at": "starts_at = now()",
         "ends_at": "ends_at = now()",
         "enforced": "enforced = false",
+        "stream_group_id": "target_kind = 'stream-group', stream_group_id = (SELECT min(id) FROM streams_streamgroup)",
+        "number_class_id": "target_kind = 'number-class', number_class_id = (SELECT min(id) FROM access_numberclass)",
+        "schedule_id": "schedule_id = (SELECT min(id) FROM access_schedule)",
+        "networks": "networks = '{10.0.0.0/8}'",
+        "origins": "origins = '{https://a.example}'",
+        "media_providers": "media_providers = '{WebRTC}'",
+        "apps": "apps = '{defaultApp}'",
+        "nodes": "nodes = '{node}'",
+        "custom": "custom = '{role = teacher}'",
+        "limit_per": "limit_per = 'user', at_once = 1",
+        "at_once": "limit_per = 'rule', at_once = 1",
+        "per_day": "limit_per = 'rule', per_day = 1",
+        "per_month": "limit_per = 'rule', per_month = 1",
+        "minutes_per_day": "limit_per = 'rule', minutes_per_day = 1",
+        "minutes_per_month": "limit_per = 'rule', minutes_per_month = 1",
+        "overflow": "overflow = 'end-oldest'",
+        "record": "record = 'off'",
+        "max_width": "max_width = 640",
+        "max_height": "max_height = 480",
+        "max_bitrate": "max_bitrate = 500",
+        "callee": "callee = '+4930123'",
     },
 }
 DECIDING_NOTHING = {
@@ -278,6 +328,9 @@ def others(db):
     """Rows that a changed row may point to."""
     factories.make_user("somebody", groups=["some group"])
     factories.make_stream("some stream")
+    StreamGroup.objects.create(name="some streams")
+    NumberClass.objects.create(name="some numbers", prefixes=["+49900"])
+    Schedule.objects.create(name="some hours", time_zone="UTC", windows=["daily 08:00-18:00"])
 
 
 @pytest.mark.parametrize("table", CASES)
@@ -437,9 +490,9 @@ def test_two_who_change_something_at_once_raise_it_one_after_the_other(transacti
 def test_every_table_that_a_snapshot_reads_is_watched():
     read = {table for part in PARTS.values() for table in re.findall(r"(?:FROM|JOIN) (\w+)", part.query)}
     named = {table for part in PARTS.values() for table in part.tables}
-    assert read == named | {"streams_stream"}  # through which a rule gets its target
+    assert read == named | {"access_schedule"}  # whose hours a rule has
     assert read <= set(WATCHED)
-    assert set(WATCHED) == read | {"auth_group"}
+    assert set(WATCHED) == read | {"auth_group", "streams_streamgroup"}
 
 
 def test_every_watched_table_has_its_triggers_and_they_are_on(db):
@@ -454,4 +507,4 @@ def test_every_watched_table_has_its_triggers_and_they_are_on(db):
 
 
 def test_every_watched_table_is_tried_here():
-    assert set(WATCHED) == {*CASES, MEMBERSHIPS._meta.db_table}
+    assert set(WATCHED) == {*CASES, MEMBERSHIPS._meta.db_table, STREAM_GROUPS._meta.db_table}

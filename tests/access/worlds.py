@@ -3,9 +3,10 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from apps.access.compile import RuleIndex, Snapshot
+from apps.access.compile import Snapshot
 from apps.access.facts import Facts, Identity
 from apps.access.identity import identify
+from apps.access.question import Question
 from apps.access.rows import AppRow, RuleRow, TokenRow, UserRow
 from apps.accounts.hashing import hash_token
 from apps.connections.rows import SessionRow
@@ -25,6 +26,11 @@ COMMON = {"nodeId": "node", "appKey": APP.key, "sessionId": "/192.168.1.38:64604
 def call(method, **members):
     """A hook with the common members and these."""
     return HookCall.from_payload(method, find(method), json.dumps({**COMMON, **members}).encode())
+
+
+def asking(*targets, action="play", username="alice", **fields):
+    """A question about this target, or about one known by several texts."""
+    return Question(action, targets, fields.pop("now", NOW), username, **fields)
 
 
 def rule(rule_id, *actions, effect="allow", user=None, group=None, guests=False, target=("any", ""), **fields):
@@ -83,11 +89,12 @@ def facts_about(hook, known, opened=None, now=NOW):
         now=now,
         app=known.apps.by_name.get(hook.app_key),
         identity=identity_of(hook, known, opened, now),
-        rules=known.rules,
+        snapshot=known,
+        session=opened,
     )
 
 
 def facts(*rules, user=ALICE, app=APP, problem=None, guest=False, now=NOW):
     """Facts about a hook of this user, where that much is settled already."""
     identity = Identity(user=None if guest else user, problem=problem, entered_by="guest" if guest else "token")
-    return Facts(now=now, app=app, identity=identity, rules=RuleIndex(rules))
+    return Facts(now=now, app=app, identity=identity, snapshot=snapshot(rules=rules))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.access.compile import RuleIndex
+from apps.access.compile import Snapshot
 from apps.access.facts import Decision, Facts, Identity
 from apps.access.models import AccessRevision
 from apps.access.reasons import Reason
@@ -187,7 +187,7 @@ class Desk:
             id_,
             HookCall.from_payload(method, find(method), body),
             body,
-            Facts(now=NOW, app=None, identity=Identity(entered_by="guest"), rules=RuleIndex()),
+            Facts(now=NOW, app=None, identity=Identity(entered_by="guest"), snapshot=Snapshot()),
             Decision(allowed, Reason.ALLOWED_BY_RULE if allowed else Reason.NO_RULE),
             session,
             revision=revision() if at is None else at,

@@ -1,0 +1,34 @@
+"""What one hook asks, as rules look at it. Pure.
+
+A thing may be known by several texts: a number by each way of writing it, a stream's source by the stream's public
+names. Rules may use any of them, so a ban on one is a ban on the thing.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from apps.protocol.messages import ABSENT
+from apps.protocol.numbers import NumberClassRow
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """Who asks for what, and under which circumstances.
+
+    `targets` are the texts that rules may know the target by, the first as it came; `number` is the number in its one
+    canonical form, "" for what is none; `username` is None for a guest. `custom` is read only if a rule compares it.
+    """
+
+    action: str
+    targets: tuple[str, ...]
+    now: datetime
+    username: str | None = None
+    number: str = ""
+    number_class: NumberClassRow | None = None
+    stream_groups: tuple[int, ...] = ()
+    address: str = ""
+    origin: str = ""
+    media_providers: tuple[str, ...] = ()
+    app_key: str = ""
+    node_id: str = ""
+    custom: msgspec.Raw = ABSENT

@@ -1,0 +1,108 @@
+"""Rules out of Postgres: the query, and the row it makes. What few rules have comes as JSON, or not at all."""
+
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from apps.access.comparisons import parse_comparison, unreadable
+from apps.access.rows import Conditions, Limits, Rewrites, RuleRow
+from apps.access.schedules import Schedule, parse_window
+from apps.protocol.numbers import NumberPlan, prefix
+
+RULES = """
+    SELECT r.id, r.effect, r.who, r.actions, r.user_id, r.group_id, r.target_kind, coalesce(s.name, r.target),
+        coalesce(r.stream_group_id, r.number_class_id), r.starts_at, r.ends_at, r.enforced,
+        CASE WHEN r.schedule_id IS NOT NULL
+            OR r.networks || r.origins || r.media_providers || r.apps || r.nodes || r.custom <> ARRAY[]::varchar[]
+        THEN json_build_object('time_zone', w.time_zone, 'windows', w.windows, 'holidays', w.holidays,
+            'networks', r.networks, 'origins', r.origins, 'media_providers', r.media_providers,
+            'apps', r.apps, 'nodes', r.nodes, 'custom', r.custom)::text END,
+        CASE WHEN r.limit_per <> ''
+        THEN json_build_object('per', r.limit_per, 'at_once', r.at_once, 'per_day', r.per_day,
+            'per_month', r.per_month, 'minutes_per_day', r.minutes_per_day,
+            'minutes_per_month', r.minutes_per_month, 'overflow', r.overflow)::text END,
+        CASE WHEN r.record <> '' OR r.callee <> '' OR coalesce(r.max_width, r.max_height, r.max_bitrate) IS NOT NULL
+        THEN json_build_object('record', r.record, 'max_width', r.max_width, 'max_height', r.max_height,
+            'max_bitrate', r.max_bitrate, 'callee', r.callee)::text END
+    FROM access_rule r LEFT JOIN streams_stream s ON s.id = r.stream_id
+        LEFT JOIN access_schedule w ON w.id = r.schedule_id {where}"""
+
+
+class _Conditions(msgspec.Struct):
+    """Conditions as the query gives them."""
+
+    time_zone: str | None
+    windows: tuple[str, ...] | None
+    holidays: tuple[date, ...] | None
+    networks: tuple[str, ...]
+    origins: tuple[str, ...]
+    media_providers: tuple[str, ...]
+    apps: tuple[str, ...]
+    nodes: tuple[str, ...]
+    custom: tuple[str, ...]
+
+
+_decode_conditions = msgspec.json.Decoder(_Conditions).decode
+_decode_limits = msgspec.json.Decoder(Limits).decode
+_decode_rewrites = msgspec.json.Decoder(Rewrites).decode
+
+
+def rule_row(row: Any) -> RuleRow:
+    """One row of RULES."""
+    id_, effect, who, actions, user_id, group_id, kind, target, target_id, starts, ends, enforced, *more = row
+    conditions, limits, rewrites = more
+    return RuleRow(
+        id_,
+        effect,
+        who,
+        tuple(actions),
+        user_id,
+        group_id,
+        kind,
+        prefix(target, number_plan()) if kind == "number-prefix" else target,
+        target_id,
+        starts,
+        ends,
+        enforced,
+        _conditions(conditions) if conditions else None,
+        _decode_limits(limits) if limits else None,
+        _decode_rewrites(rewrites) if rewrites else None,
+    )
+
+
+@lru_cache(maxsize=1)
+def number_plan() -> NumberPlan:
+    """How numbers are dialled here, from the settings."""
+    return NumberPlan(
+        country=settings.COUNTRY_CODE,
+        international=settings.INTERNATIONAL_PREFIX,
+        national=settings.NATIONAL_PREFIX,
+        unprefixed=int(settings.UNPREFIXED_DIGITS),
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _conditions(text: str) -> Conditions:
+    """Rules with the same circumstances share them."""
+    read = _decode_conditions(text)
+    try:
+        schedule = _schedule(read.time_zone, read.windows or (), read.holidays or ()) if read.time_zone else None
+        custom = tuple(parse_comparison(text) for text in read.custom)
+    except ValueError as error:  # written by SQL; the form would have said so
+        return Conditions(custom=(unreadable(str(error)),))
+    return Conditions(
+        schedule=schedule,
+        networks=read.networks,
+        origins=read.origins,
+        media_providers=read.media_providers,
+        apps=read.apps,
+        nodes=read.nodes,
+        custom=custom,
+    )
+
+
+def _schedule(time_zone: str, windows: tuple[str, ...], holidays: tuple[date, ...]) -> Schedule:
+    return Schedule(time_zone, tuple(parse_window(window) for window in windows), holidays)

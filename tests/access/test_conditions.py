@@ -1,0 +1,224 @@
+"""The circumstances of a rule: each alone, and what cannot be compared."""
+
+import json
+from datetime import UTC, date, datetime
+
+import msgspec
+import pytest
+
+from apps.access.comparisons import holds, parse_comparison, unreadable
+from apps.access.engine import decide
+from apps.access.matching import applies, is_origin
+from apps.access.reasons import Reason
+from apps.access.rewriting import strictest
+from apps.access.rows import Conditions, Rewrites, StreamRow
+from apps.access.schedules import Schedule, parse_window
+from apps.protocol.numbers import NumberClassRow, NumberPlan
+from tests.access.worlds import ALICE, asking, call, facts_about, rule, session, snapshot
+
+OFFICE = Schedule("Europe/Berlin", (parse_window("Mon-Fri 08:00-18:00"),), (date(2026, 12, 25),))
+MONDAY_NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def raw(**members):
+    return msgspec.Raw(json.dumps(members).encode())
+
+
+@pytest.mark.parametrize(
+    ("conditions", "question", "applied"),
+    [
+        ({"schedule": OFFICE}, {"now": MONDAY_NOON}, True),
+        ({"schedule": OFFICE}, {"now": datetime(2026, 3, 1, 12, tzinfo=UTC)}, False),
+        ({"schedule": OFFICE}, {"now": datetime(2026, 12, 25, 12, tzinfo=UTC)}, False),
+        ({"networks": ("10.0.0.0/8",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("10.0.0.0/8",)}, {"address": "::ffff:10.1.2.3"}, True),
+        ({"networks": ("2001:db8::/32",)}, {"address": "2001:db8::7"}, True),
+        ({"networks": ("10.0.0.0/8",)}, {"address": "11.1.2.3"}, False),
+        ({"networks": ("0.0.0.0/0",)}, {"address": ""}, False),
+        ({"origins": ("https://a.example",)}, {"origin": "https://a.example"}, True),
+        ({"origins": ("https://a.example",)}, {"origin": "https://a.example.evil"}, False),
+        ({"origins": ("*.a.example",)}, {"origin": "https://www.a.example:8443"}, True),
+        ({"origins": ("*.a.example",)}, {"origin": ""}, False),
+        ({"media_providers": ("WebRTC", "MSE")}, {"media_providers": ("MSE",)}, True),
+        ({"media_providers": ("WebRTC",)}, {"media_providers": ("Flash",)}, False),
+        ({"media_providers": ("WebRTC",)}, {}, False),
+        ({"apps": ("school",)}, {"app_key": "school"}, True),
+        ({"apps": ("school",)}, {"app_key": "other"}, False),
+        ({"nodes": ("edge-1",)}, {"node_id": "edge-1"}, True),
+        ({"nodes": ("edge-1",)}, {"node_id": "edge-2"}, False),
+        ({"custom": (parse_comparison("role = teacher"),)}, {"custom": raw(role="teacher")}, True),
+        ({"custom": (parse_comparison("role = teacher"),)}, {"custom": raw(role="pupil")}, False),
+        ({"custom": (parse_comparison("role = teacher"),)}, {}, False),
+        ({"custom": (parse_comparison("role = teacher"),)}, {"custom": msgspec.Raw(b"null")}, False),
+    ],
+)
+def test_a_rule_applies_only_under_its_conditions(conditions, question, applied):
+    about_play = rule(1, "play", conditions=Conditions(**conditions))
+    assert applies(about_play, asking("lobby", **question)) is applied
+
+
+def test_all_conditions_must_hold():
+    both = rule(1, "play", conditions=Conditions(networks=("10.0.0.0/8",), apps=("school",)))
+    assert applies(both, asking("x", address="10.0.0.1", app_key="school"))
+    assert not applies(both, asking("x", address="10.0.0.1", app_key="other"))
+    assert not applies(both, asking("x", address="9.0.0.1", app_key="school"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "origin", "fits"),
+    [
+        ("*.example.org", "https://a.example.org", True),
+        ("*.example.org", "http://a.b.example.org:81", True),
+        ("*.example.org", "https://example.org", False),
+        ("*.example.org", "https://.example.org", False),
+        ("*.example.org", "https://evilexample.org", False),
+        ("*.example.org", "https://a.example.org.evil", False),
+        ("https://example.org", "https://example.org", True),
+        ("https://example.org", "http://example.org", False),
+    ],
+)
+def test_a_page_is_below_a_domain(wanted, origin, fits):
+    assert is_origin(wanted, origin) is fits
+
+
+@pytest.mark.parametrize(
+    ("text", "custom", "held"),
+    [
+        ("role = teacher", {"role": "teacher"}, True),
+        ("role = teacher", {"role": "Teacher"}, False),
+        ("age = 18", {"age": 18.0}, True),
+        ("age = 18", {"age": "18"}, True),
+        ("on = true", {"on": True}, True),
+        ("on = 1", {"on": True}, False),
+        ("role in teacher|tutor", {"role": "tutor"}, True),
+        ("role in teacher | tutor", {"role": "pupil"}, False),
+        ("device.kind begins with cam-", {"device": {"kind": "cam-7"}}, True),
+        ("device.kind begins with cam-", {"device": "cam-7"}, False),
+        ("age >= 18", {"age": 18}, True),
+        ("age > 18", {"age": 18}, False),
+        ("age < 18", {"age": "17.5"}, True),
+        ("age <= 18", {"age": "old"}, False),
+        ("age > 1", {"age": float("inf")}, False),
+        ("age > 1", {"age": "1e999999999"}, False),
+        ("role = teacher", {"role": ["teacher"]}, False),
+        ("role = null", {"role": None}, False),
+    ],
+)
+def test_a_comparison_holds(text, custom, held):
+    assert holds(parse_comparison(text), custom) is held
+
+
+@pytest.mark.parametrize(
+    "text", ["", "role", "role teacher", "= teacher", "role =", "role in a||b", "age > old", "r" * 300]
+)
+def test_what_is_no_comparison_says_how_to_write_one(text):
+    with pytest.raises(ValueError, match="Write it like"):
+        parse_comparison(text)
+
+
+def test_a_comparison_reads_as_it_is_written():
+    for text in ("role = teacher", "role in teacher|tutor", "device.kind begins with cam-", "age >= 18"):
+        assert str(parse_comparison(text)) == text
+
+
+@pytest.mark.parametrize(("effect", "reason"), [("allow", Reason.NO_RULE), ("deny", Reason.DENIED_BY_RULE)])
+@pytest.mark.parametrize("broken", [unreadable("a window"), parse_comparison("role = x")])
+def test_what_cannot_be_compared_counts_against(effect, reason, broken):
+    known = snapshot(rules=[rule(1, "play", effect=effect, conditions=Conditions(custom=(broken,)))])
+    hook = call("playStream", name="lobby", custom=[1])
+    if broken.operator:
+        hook = msgspec.structs.replace(hook, wire=msgspec.structs.replace(hook.wire, custom=msgspec.Raw(b"[1]")))
+    asked = facts_about(call("playStream", name="lobby"), known, session(ALICE))
+    decision = decide(hook, asked)
+    assert (decision.reason, decision.failed_rule_ids) == (reason, (1,))
+
+
+# Things known by several names
+
+
+CAMERA = "rtsp://10.0.0.5/live.sdp"
+
+
+def decided(method, known, **members):
+    hook = call(method, **members)
+    return decide(hook, facts_about(hook, known, session(ALICE)))
+
+
+def with_streams(*rules):
+    known = snapshot(rules=rules)
+    known.streams.replace((), [StreamRow(1, "lobby", CAMERA, (5,))])
+    return known
+
+
+@pytest.mark.parametrize(
+    "target", [("stream", "lobby"), ("exact", "lobby"), ("prefix", "lob"), ("glob", "l*y"), ("stream-group", "")]
+)
+@pytest.mark.parametrize(("effect", "reason"), [("allow", Reason.ALLOWED_BY_RULE), ("deny", Reason.DENIED_BY_RULE)])
+@pytest.mark.parametrize("name", ["lobby", CAMERA])
+def test_a_rule_about_a_stream_is_about_its_source(target, effect, reason, name):
+    about = rule(1, "play", effect=effect, target=target, target_id=5 if target[0] == "stream-group" else None)
+    for method in ("playStream", "StreamKeepAliveEvent"):
+        assert decided(method, with_streams(about), name=name, published=False).reason is reason
+
+
+def test_a_stream_that_got_another_source_is_not_behind_the_old_one():
+    known = with_streams(rule(1, "play", target=("stream", "lobby")))
+    known.streams.replace((), [StreamRow(1, "lobby", "rtsp://other")])
+    assert decided("playStream", known, name=CAMERA).reason is Reason.NO_RULE
+    assert decided("playStream", known, name="rtsp://other").reason is Reason.ALLOWED_BY_RULE
+    known.streams.replace([1], ())
+    assert decided("playStream", known, name="rtsp://other").reason is Reason.NO_RULE
+
+
+def with_numbers(*rules):
+    known = snapshot(rules=rules)
+    known.plan = NumberPlan("49")
+    known.number_classes._plan = known.plan
+    known.number_classes.replace(
+        (),
+        [
+            NumberClassRow(1, "emergency", ("112",), whole=True, protected=True),
+            NumberClassRow(2, "premium", ("0900",)),
+            NumberClassRow(3, "national", ("+49",)),
+        ],
+    )
+    return known
+
+
+@pytest.mark.parametrize(
+    "callee", ["0900 123456", "+49900123456", "0049-900-123456", "sip:+49900123456@pbx", "tel:0900123456"]
+)
+@pytest.mark.parametrize(
+    "target",
+    [("number-class", "", 2), ("number-prefix", "+49900", None), ("prefix", "0900", None), ("prefix", "00499", None)],
+)
+def test_a_deny_catches_a_number_however_it_is_written(callee, target):
+    kind, text, id_ = target
+    deny = rule(1, "call", effect="deny", target=(kind, text), target_id=id_)
+    assert decided("call", with_numbers(rule(2, "call"), deny), callee=callee).reason is Reason.DENIED_BY_RULE
+
+
+def test_the_longest_beginning_says_which_class_a_number_is_in():
+    national = rule(1, "call", target=("number-class", ""), target_id=3)
+    assert decided("call", with_numbers(national), callee="030123").reason is Reason.ALLOWED_BY_RULE
+    assert decided("call", with_numbers(national), callee="0900123").reason is Reason.NO_RULE
+
+
+@pytest.mark.parametrize("rules", [(), (rule(1, "call", effect="deny"),)])
+def test_no_rule_refuses_an_emergency_call(rules):
+    decision = decided("call", with_numbers(*rules), callee="sip:112@pbx")
+    assert (decision.allowed, decision.reason) == (True, Reason.PROTECTED_NUMBER)
+    assert decided("call", with_numbers(*rules), callee="112900123").allowed is False
+    assert decided("transfer", with_numbers(*rules), callId="c", target="112").allowed is False
+
+
+def test_rewrites_are_the_strictest_in_any_order():
+    rules = [
+        rule(1, "play", rewrites=Rewrites(record="on", max_width=640, callee="")),
+        rule(2, "play", rewrites=Rewrites(record="off", max_width=1280, max_bitrate=500, callee="100")),
+        rule(3, "play", rewrites=Rewrites(callee="200")),
+        rule(4, "play"),
+    ]
+    wanted = Rewrites(record="off", max_width=640, max_height=None, max_bitrate=500, callee="100")
+    assert strictest(rules) == strictest(reversed(rules)) == wanted
+    assert strictest([rule(4, "play")]) is None
