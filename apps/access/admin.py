@@ -10,6 +10,7 @@ from unfold.decorators import display
 from apps.access.forms import CallPermissionForm, StreamPermissionForm
 from apps.access.models import (
     CAPS,
+    CIRCUMSTANCES,
     LIMITS,
     NAMED_BY_RULES,
     SAID,
@@ -95,7 +96,7 @@ class RuleAdmin(StaffAdmin):
         (
             "Under which circumstances",
             {
-                "fields": ("networks", "origins", "media_providers", "apps", "nodes", "custom"),
+                "fields": CIRCUMSTANCES,
                 "description": "All that are given must hold; empty ones ask for nothing.",
             },
         ),

@@ -9,13 +9,24 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.db import models
 
-from apps.access.models import Rule
+from apps.access.models import NumberClass, Rule, Schedule
 from apps.access.sentences import sentence
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 
-MODELS = (Group, User, Token, App, Node, Stream, Rule)  # in the order of who refers to whom
+MODELS = (
+    Group,
+    User,
+    Token,
+    App,
+    Node,
+    StreamGroup,
+    Stream,
+    Schedule,
+    NumberClass,
+    Rule,
+)  # in the order of who refers to whom
 BATCH = 2000
 UNPRINTED = {"password", "token_hash", "hook_passwords", "secrets", "source"}
 WORDS = {
@@ -36,8 +47,8 @@ class Changes:
     new: dict[type[models.Model], list] = field(default_factory=lambda: defaultdict(list))
     changed: dict[type[models.Model], list] = field(default_factory=lambda: defaultdict(list))
     changed_fields: dict[type[models.Model], set[str]] = field(default_factory=lambda: defaultdict(set))
-    joined: list[tuple[User, Group]] = field(default_factory=list)
-    left: list[int] = field(default_factory=list)  # memberships
+    joined: list[models.Model] = field(default_factory=list)  # memberships of users and streams in groups
+    left: dict[type[models.Model], list[int]] = field(default_factory=lambda: defaultdict(list))
     removed: list[Rule] = field(default_factory=list)
 
     def put(
@@ -57,13 +68,15 @@ class Changes:
             self.changed[type(row)].append(row)
             self.changed_fields[type(row)].update(different)
 
-    def regroup(self, user: User, before: dict[str, int], after: Iterable[Group]) -> list[str]:
-        """Make these the groups of a user; `before` is memberships by name of group. Gives what to say about it."""
-        groups = {group.name: group for group in after}
+    def regroup(self, row: User | Stream, before: dict[str, int], after: Iterable[models.Model]) -> list[str]:
+        """Make these the groups of a row; `before` is memberships by name of group. Gives what to say about it."""
+        membership, groups = type(row).groups.through, {group.name: group for group in after}
         if groups.keys() == before.keys():
             return []
-        self.joined += [(user, groups[name]) for name in sorted(groups.keys() - before.keys())]
-        self.left += [pk for name, pk in before.items() if name not in groups]
+        names = {field.related_model: field.name for field in membership._meta.fields if field.related_model}
+        new = [groups[name] for name in sorted(groups.keys() - before.keys())]
+        self.joined += [membership(**{names[type(row)]: row, names[type(group)]: group}) for group in new]
+        self.left[membership] += [pk for name, pk in before.items() if name not in groups]
         return [f"groups {_shown(sorted(before))} → {_shown(sorted(groups))}"]
 
     def remove(self, rule: Rule) -> None:
@@ -76,9 +89,10 @@ class Changes:
             if self.changed[model]:  # before the new ones: a change may free the label that a new token takes
                 model.objects.bulk_update(self.changed[model], sorted(self.changed_fields[model]), BATCH)
             model.objects.bulk_create(self.new[model], BATCH)
-        membership = User.groups.through
-        membership.objects.filter(pk__in=self.left).delete()
-        membership.objects.bulk_create([membership(user=user, group=group) for user, group in self.joined], BATCH)
+        for membership, pks in self.left.items():
+            membership.objects.filter(pk__in=pks).delete()
+        for membership in {type(row) for row in self.joined}:
+            membership.objects.bulk_create([row for row in self.joined if type(row) is membership], BATCH)
         Rule.objects.filter(pk__in=[rule.pk for rule in self.removed]).delete()
 
     def summary(self) -> str:
@@ -102,5 +116,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, list):
-        return ", ".join(value) or "none"
+        return ", ".join(map(str, value)) or "none"
     return f"“{value}”" if value else "none"

@@ -6,18 +6,19 @@ from typing import Any
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 
 from apps.access.file_changes import Changes, differing
-from apps.access.file_format import hash_of
+from apps.access.file_format import NAMED_TARGETS, hash_of, plain_values
 from apps.access.file_known import Known, content_of
 from apps.access.file_problems import AccessFileError, Bad, Place
-from apps.access.file_values import NO_PASSWORD, Entry, in_order, kept_password
-from apps.access.models import Rule
+from apps.access.file_values import NO_PASSWORD, Entry, kept_password
+from apps.access.models import NumberClass, Rule, Schedule
 from apps.access.sentences import sentence
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
 from apps.connections.sealing import CannotUnseal, seal, unseal
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 
 
 def find_changes(file: Entry, *, replace: bool) -> Changes:
@@ -35,10 +36,18 @@ def find_changes(file: Entry, *, replace: bool) -> Changes:
         comparison.compare_app(entry)
     for entry in file.get("nodes", []):
         comparison.compare_node(entry)
+    for entry in file.get("stream_groups", []):
+        comparison.compare_named(entry, StreamGroup, "stream group", comparison.known.stream_groups)
+    for entry in file.get("schedules", []):
+        comparison.compare_named(entry, Schedule, "schedule", comparison.known.schedules)
+    for entry in file.get("number_classes", []):
+        comparison.compare_named(entry, NumberClass, "number class", comparison.known.number_classes)
     for entry in file.get("streams", []):
-        comparison.compare_stream(entry)
+        with suppress(Bad):
+            comparison.compare_stream(entry)
     for entry in file.get("rules") or []:
-        comparison.compare_rule(entry)
+        with suppress(Bad):
+            comparison.compare_rule(entry)
     if replace:
         comparison.remove_other_rules()
     if file.place.problems:
@@ -126,10 +135,24 @@ class _Comparison:
 
     def compare_stream(self, entry: Entry) -> None:
         stream = self.known.streams.setdefault(entry["name"], Stream(name=entry["name"]))
-        values = _given(entry, "source", "note")
+        values = _given(entry, "source", "max_publishers", "max_viewers", "note")
         if "owner" in entry:
             values["owner"] = entry["owner"] and self._user(entry["owner"], entry.place.key("owner"))
-        self.changes.put(stream, f"stream {stream.name}", values)
+        regrouped = []
+        if "groups" in entry:
+            place = entry.place.key("groups")
+            groups = [self._named("stream_groups", name, place) for name in entry["groups"]]
+            regrouped = self.changes.regroup(stream, self.known.stream_memberships[stream.name], groups)
+        self.changes.put(stream, f"stream {stream.name}", values, regrouped)
+
+    def compare_named(self, entry: Entry, model: type[Model], kind: str, known: dict[str, Any]) -> None:
+        """A stream group, a schedule or a number class: known by its name, with values that are fields."""
+        row = known.setdefault(entry["name"], model(name=entry["name"]))
+        self.changes.put(row, f"{kind} {row.name}", {key: value for key, value in entry.items() if key != "name"})
+        try:
+            row.validate_constraints()
+        except ValidationError as error:
+            entry.place.problem(" ".join(error.messages))
 
     def compare_rule(self, entry: Entry) -> None:
         """Rules are known by their whole content. Of several alike, one that needs no change is taken."""
@@ -150,20 +173,30 @@ class _Comparison:
     def _rule(self, entry: Entry, values: dict[str, Any]) -> Rule:
         """The rule as a row of its own, not saved yet."""
         (who, name), (target_kind, target) = entry["who"], entry.get("target", ("any", ""))
-        on_stream = target_kind == "stream"
-        return Rule(
-            effect=entry["effect"][0],
+        rule = Rule(
             who=who,
             user=self._user(name, entry.place.key("who.user")) if who == "user" else None,
             group=self.known.groups[name] if who == "group" else None,
-            actions=in_order(entry["actions"]),
-            target_kind=target_kind,
-            target="" if on_stream else target,
-            stream=self._stream(target, entry.place.key("target.stream")) if on_stream else None,
-            starts_at=entry.get("from"),
-            ends_at=entry.get("until"),
+            target_kind=target_kind.replace("_", "-"),
+            target="" if target_kind in NAMED_TARGETS else target,
+            **plain_values(entry),
             **values,
         )
+        if target_kind == "stream":
+            rule.stream = self._stream(target, entry.place.key("target.stream"))
+        elif target_kind in NAMED_TARGETS:
+            plural = {"stream_group": "stream_groups", "number_class": "number_classes"}[target_kind]
+            setattr(rule, target_kind, self._named(plural, target, entry.place.key(f"target.{target_kind}")))
+        if "during" in entry:
+            rule.schedule = self._named("schedules", entry["during"], entry.place.key("during"))
+        return rule
+
+    def _named(self, section: str, name: str, place: Place) -> Any:
+        """A stream group, schedule or number class that something names. Raises Bad: none is made up."""
+        row = getattr(self.known, section).get(name)
+        if row is None:
+            raise place.problem(f"“{name}” is not known; add it under {section}")
+        return row
 
     def _user(self, name: str, place: Place) -> User:
         """The user that a rule or a stream names."""

@@ -12,6 +12,8 @@ from apps.access.file_values import (
     Entry,
     accepted_by,
     choice,
+    count,
+    day,
     filled,
     flag,
     in_order,
@@ -29,15 +31,18 @@ from apps.access.file_values import (
     username,
 )
 from apps.access.file_yaml import parse
-from apps.access.models import Rule
+from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, Schedule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
 from apps.connections.models import MAX_SECRETS, App, Node
 from apps.protocol.methods import METHODS
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 
 ON_SOMETHING = {method.action for method in METHODS if method.target} - {"connect"}
 """Actions that need a target. Who may connect mostly may so through any app."""
+
+RECORD = {"always": "on", "never": "off"}
+"""How a file says whether something is recorded: on and off are no texts in YAML."""
 
 TOKEN = mapping(
     {
@@ -95,14 +100,54 @@ NODE = mapping(
     needed=("node_id",),
     either=("secrets", "secrets_sealed"),
 )
+STREAM_GROUP = mapping({"name": of(StreamGroup, "name"), "note": of(StreamGroup, "note")}, needed=("name",))
 STREAM = mapping(
     {
         "name": of(Stream, "name"),
         "owner": or_none(username),
         "source": of(Stream, "source"),
+        "groups": listing(of(StreamGroup, "name")),
+        "max_publishers": or_none(count(Stream, "max_publishers")),
+        "max_viewers": or_none(count(Stream, "max_viewers")),
         "note": of(Stream, "note"),
     },
     needed=("name",),
+)
+SCHEDULE = mapping(
+    {
+        "name": of(Schedule, "name"),
+        "time_zone": of(Schedule, "time_zone"),
+        "windows": filled(texts(Schedule, "windows")),
+        "holidays": listing(day),
+        "note": of(Schedule, "note"),
+    },
+    needed=("name", "time_zone", "windows"),
+)
+NUMBER_CLASS = mapping(
+    {
+        "name": of(NumberClass, "name"),
+        "prefixes": texts(NumberClass, "prefixes"),
+        "whole": flag,
+        "short": count(NumberClass, "short"),
+        "protected": flag,
+        "note": of(NumberClass, "note"),
+    },
+    needed=("name",),
+)
+RULE_LIMITS = mapping(
+    {
+        "per": choice(("user", "group", "target", "rule"), {}, "user, group, target or rule"),
+        **{name: count(Rule, name) for name in LIMITS},
+        "overflow": choice(("refuse", "end-oldest"), {}, "refuse or end-oldest"),
+    },
+    needed=("per",),
+)
+RULE_CHANGES = mapping(
+    {
+        "callee": of(Rule, "callee"),
+        "record": choice(tuple(RECORD), {}, "always or never"),
+        **{name: count(Rule, name) for name in CAPS},
+    }
 )
 _TARGET_TEXT = accepted_by(models.CharField(max_length=Rule._meta.get_field("target").max_length))
 RULE = mapping(
@@ -121,9 +166,17 @@ RULE = mapping(
                 "prefix": _TARGET_TEXT,
                 "glob": _TARGET_TEXT,
                 "stream": of(Stream, "name"),
+                "stream_group": of(StreamGroup, "name"),
+                "number_prefix": _TARGET_TEXT,
+                "number_class": of(NumberClass, "name"),
             },
-            "any, or one of {exact: …}, {prefix: …}, {glob: …} and {stream: …}",
+            "any, or one of {exact: …}, {prefix: …}, {glob: …}, {stream: …}, {stream_group: …}, {number_prefix: …} "
+            "and {number_class: …}",
         ),
+        "during": of(Schedule, "name"),
+        **{name: texts(Rule, name) for name in CIRCUMSTANCES},
+        "limits": RULE_LIMITS,
+        "changes": RULE_CHANGES,
         "from": or_none(moment),
         "until": or_none(moment),
         "enforced": flag,
@@ -137,7 +190,10 @@ FILE = mapping(
         "users": section(USER),
         "apps": section(APP),
         "nodes": section(NODE),
+        "stream_groups": section(STREAM_GROUP),
         "streams": section(STREAM),
+        "schedules": section(SCHEDULE),
+        "number_classes": section(NUMBER_CLASS),
         "rules": or_none(listing(RULE)),
     }
 )
@@ -173,27 +229,54 @@ def _check_target(rule: Entry) -> None:
 
 def _check_sense(rule: Entry) -> None:
     """What the model says about the rule as a whole. Whom and which stream it names is looked up later."""
-    (who, _), (kind, target) = rule.get("who", ("everyone", "")), rule.get("target", ("any", ""))
+    who, _ = rule.get("who", ("everyone", ""))
+    kind, target = rule.get("target", ("any", ""))
+    row = Rule(
+        who=who,
+        user=User() if who == "user" else None,
+        group=Group() if who == "group" else None,
+        target_kind=kind.replace("_", "-"),
+        target="" if kind in NAMED_TARGETS else target,
+        **plain_values(rule),
+    )
+    if kind in NAMED_TARGETS:
+        setattr(row, kind, NAMED_TARGETS[kind]())
     try:
-        Rule(
-            who=who,
-            user=User() if who == "user" else None,
-            group=Group() if who == "group" else None,
-            actions=in_order(rule.get("actions", [])),
-            target_kind=kind,
-            target="" if kind == "stream" else target,
-            stream=Stream() if kind == "stream" else None,
-            starts_at=rule.get("from"),
-            ends_at=rule.get("until"),
-        ).clean()
+        row.clean()
     except ValidationError as error:
-        of_target = f"target.{kind}"
-        rule.place.refused(error, starts_at="from", ends_at="until", target=of_target, stream=of_target)
+        limits = {"limit_per": "limits.per"} | {name: f"limits.{name}" for name in (*LIMITS, "overflow")}
+        of_target = dict.fromkeys(("target", *NAMED_TARGETS), f"target.{kind}")
+        rule.place.refused(error, starts_at="from", ends_at="until", **of_target, **limits)
+
+
+NAMED_TARGETS = {"stream": Stream, "stream_group": StreamGroup, "number_class": NumberClass}
+"""Kinds of target that name a row."""
+
+
+def plain_values(rule: Entry) -> dict[str, Any]:
+    """What a rule says about itself alone, by the model's names: all but who, on what and during which hours."""
+    limits, changes = rule.get("limits", {}), rule.get("changes", {})
+    words = {name: value[0] for name, value in limits.items() if name in ("per", "overflow")}
+    return {
+        "effect": rule.get("effect", ("allow", ""))[0],
+        "actions": in_order(rule.get("actions", [])),
+        "starts_at": rule.get("from"),
+        "ends_at": rule.get("until"),
+        **{name: rule.get(name, []) for name in CIRCUMSTANCES},
+        **{name: limits.get(name) for name in LIMITS},
+        "limit_per": words.get("per", ""),
+        "overflow": words.get("overflow", Rule.Overflow.REFUSE),
+        **{name: changes.get(name) for name in CAPS},
+        "callee": changes.get("callee", ""),
+        "record": RECORD[changes["record"][0]] if "record" in changes else "",
+    }
 
 
 def _check_said_once(file: Entry) -> None:
     """Two entries about the same thing would contradict each other, or hide a slip of the pen."""
-    for name, key in (("users", "username"), ("apps", "key"), ("nodes", "node_id"), ("streams", "name")):
+    keys = {"users": "username", "apps": "key", "nodes": "node_id"}
+    for name in ("users", "apps", "nodes", "stream_groups", "streams", "schedules", "number_classes"):
+        key = keys.get(name, "name")
         _each_once((entry.place.key(key), entry.get(key)) for entry in file.get(name, []))
     tokens = [(user, token) for user in file.get("users", []) for token in user.get("tokens", [])]
     _each_once((token.place, hash_of(token)) for _, token in tokens)

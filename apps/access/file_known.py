@@ -1,6 +1,7 @@
 """What the database has already of what an access file names, read in a few queries."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
@@ -9,10 +10,10 @@ from django.db.models import Model, Q
 
 from apps.access.file_format import hash_of
 from apps.access.file_values import Entry
-from apps.access.models import SAID, Rule
+from apps.access.models import SAID, NumberClass, Rule, Schedule
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 
 
 class Known:
@@ -21,7 +22,9 @@ class Known:
     def __init__(self, file: Entry, *, every_rule: bool) -> None:
         users, streams, rules = file.get("users", []), file.get("streams", []), file.get("rules") or []
         self._load_users(users, streams, rules)
-        self._load_memberships(users)
+        self.memberships = _memberships(
+            User.groups.through, "user__username", "group__name", [user["username"] for user in users]
+        )
         self._load_tokens(users)
         self.group_names = {
             *file.get("groups", []),
@@ -33,6 +36,13 @@ class Known:
         self.nodes = Node.objects.in_bulk([node["node_id"] for node in file.get("nodes", [])], field_name="node_id")
         names = {stream["name"] for stream in streams} | _named(rules, "target", "stream")
         self.streams = {row.name: row for row in Stream.objects.select_related("owner").filter(name__in=names)}
+        self.stream_memberships = _memberships(Stream.groups.through, "stream__name", "streamgroup__name", self.streams)
+        for model, attribute in (
+            (StreamGroup, "stream_groups"),
+            (Schedule, "schedules"),
+            (NumberClass, "number_classes"),
+        ):
+            setattr(self, attribute, {row.name: row for row in model.objects.all()})
         self.rules: dict[tuple, list[Rule]] = defaultdict(list)  # by content: any number may say the same
         if rules or every_rule:
             self._load_rules()
@@ -41,12 +51,6 @@ class Known:
         owners = {stream["owner"] for stream in streams if stream.get("owner")}
         names = {user["username"] for user in users} | owners | _named(rules, "who", "user")
         self.users = {row.username: row for row in User.objects.filter(username__in=names)}
-
-    def _load_memberships(self, users: list[Entry]) -> None:
-        rows = User.groups.through.objects.filter(user__in=self._ids(users))
-        self.memberships: dict[str, dict[str, int]] = defaultdict(dict)  # user -> group -> id of the membership
-        for username, group, pk in rows.values_list("user__username", "group__name", "pk"):
-            self.memberships[username][group] = pk
 
     def _load_tokens(self, users: list[Entry]) -> None:
         hashes = {hash_of(token) for user in users for token in user.get("tokens", [])} - {None}
@@ -63,6 +67,15 @@ class Known:
     def _load_rules(self) -> None:
         for row in Rule.objects.with_names().order_by("pk"):
             self.rules[content_of(row)].append(row)
+
+
+def _memberships(through: type[Model], owner: str, group: str, owners: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Ids of memberships, by the names of who is in the group and of the group."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    rows = through.objects.filter(**{f"{owner}__in": list(owners)})
+    for name, group_name, pk in rows.values_list(owner, group, "pk"):
+        found[name][group_name] = pk
+    return found
 
 
 def content_of(rule: Rule) -> tuple:

@@ -6,14 +6,14 @@ Small readers make bigger ones: `listing(text)` reads a list of texts.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import yaml
 from django.contrib.auth.hashers import identify_hasher
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils.dateparse import parse_datetime
+from django.utils.dateparse import parse_date, parse_datetime
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from apps.access.file_problems import Bad, Place
@@ -72,6 +72,16 @@ def moment(node: Node, place: Place) -> datetime:
     if not first <= at <= last:
         raise place.problem(f"expected a date from {first.year} on and before {last.year}, not “{raw}”")
     return at.astimezone(UTC)
+
+
+def day(node: Node, place: Place) -> date:
+    """A date, as 2026-12-25."""
+    found = None
+    with suppress(ValueError):
+        found = parse_date(node.value if _is_scalar(node) else "")
+    if found is None:
+        raise place.problem("expected a date, like 2026-12-25")
+    return found
 
 
 def token_hash(node: Node, place: Place) -> str:
@@ -135,6 +145,21 @@ def accepted_by(column: models.Field) -> Read:
             return column.clean(value, None)
         except ValidationError as error:
             raise place.problem(" ".join(error.messages)) from None
+
+    return read
+
+
+def count(model: type[models.Model], name: str) -> Read:
+    """A whole number that this field of the model accepts."""
+    column = model._meta.get_field(name)
+
+    def read(node: Node, place: Place) -> int:
+        if kind(node) != "int":
+            raise place.problem(f"expected a whole number, not {described(node)}")
+        try:
+            return column.clean(int(node.value), None)
+        except (ValueError, ValidationError) as error:
+            raise place.problem(" ".join(getattr(error, "messages", ["expected a whole number"]))) from None
 
     return read
 

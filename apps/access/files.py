@@ -6,15 +6,17 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
+from django.db.models import Model
 
 from apps.access import file_format, file_yaml
 from apps.access.file_difference import find_changes
+from apps.access.file_format import NAMED_TARGETS, RECORD
 from apps.access.file_problems import AccessFileError
 from apps.access.file_values import in_order, kept_password
-from apps.access.models import Rule
+from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, Schedule
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 
 HEADING = "# Written by export_access. It holds hashes and sealed secrets: keep it private.\n"
 
@@ -52,7 +54,14 @@ def export_access() -> str:
         "users": _sorted(_user(row) for row in User.objects.prefetch_related("groups", "tokens")),
         "apps": _sorted(_app(row) for row in App.objects.all()),
         "nodes": _sorted(_node(row) for row in Node.objects.all()),
-        "streams": _sorted(_stream(row) for row in Stream.objects.select_related("owner")),
+        "stream_groups": _sorted(_fields(row, "name", "note") for row in StreamGroup.objects.all()),
+        "streams": _sorted(_stream(row) for row in Stream.objects.select_related("owner").prefetch_related("groups")),
+        "schedules": _sorted(
+            _fields(row, "name", "time_zone", "windows", "holidays", "note") for row in Schedule.objects.all()
+        ),
+        "number_classes": _sorted(
+            _fields(row, "name", "prefixes", "whole", "short", "protected", "note") for row in NumberClass.objects.all()
+        ),
         "rules": _sorted(_rule(row) for row in Rule.objects.with_names()),
     }
     return HEADING + file_yaml.write(file)
@@ -61,6 +70,10 @@ def export_access() -> str:
 def _sorted(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """By their first value, which is their name; rules by effect, who, actions and so on."""
     return sorted(entries, key=lambda entry: [str(value) for value in entry.values()])
+
+
+def _fields(row: Model, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
 
 
 def _user(user: User) -> dict[str, Any]:
@@ -116,20 +129,40 @@ def _stream(stream: Stream) -> dict[str, Any]:
         "name": stream.name,
         "owner": stream.owner and stream.owner.username,
         "source": stream.source,
+        "groups": sorted(group.name for group in stream.groups.all()),
+        "max_publishers": stream.max_publishers,
+        "max_viewers": stream.max_viewers,
         "note": stream.note,
     }
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
+    """What few rules have is written only where it says something."""
     who = {"user": rule.user and rule.user.username, "group": rule.group and rule.group.name}
-    target = rule.stream.name if rule.stream else rule.target
-    period = {"from": rule.starts_at, "until": rule.ends_at}
+    kind = rule.target_kind.replace("-", "_")
+    target = getattr(rule, kind).name if kind in NAMED_TARGETS else rule.target
+    now_and_then = {"from": rule.starts_at, "until": rule.ends_at, "during": rule.schedule and rule.schedule.name}
     return {
         "effect": rule.effect,
         "who": {rule.who: who[rule.who]} if rule.who in who else rule.who,
         "actions": in_order(rule.actions),
-        "target": {rule.target_kind: target} if target else rule.target_kind,
-        **{key: at for key, at in period.items() if at},
+        "target": {kind: target} if target else kind,
+        **_said(now_and_then),
+        **_said(_fields(rule, *CIRCUMSTANCES)),
+        **_said({"limits": _limits(rule), "changes": _said(_changes(rule))}),
         "enforced": rule.enforced,
         "note": rule.note,
     }
+
+
+def _limits(rule: Rule) -> dict[str, Any]:
+    return _said({"per": rule.limit_per, **_fields(rule, *LIMITS), "overflow": rule.overflow}) if rule.limit_per else {}
+
+
+def _changes(rule: Rule) -> dict[str, Any]:
+    record = next((word for word, value in RECORD.items() if value == rule.record), None)
+    return {"callee": rule.callee, "record": record, **_fields(rule, *CAPS)}
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value}

@@ -31,12 +31,13 @@ from apps.streams.models import Stream, StreamGroup
 TEXT_KINDS = ("exact", "prefix", "glob", "number-prefix")
 """Kinds of target that are a text."""
 
+CIRCUMSTANCES = ("networks", "origins", "media_providers", "apps", "nodes", "custom")
 LIMITS = ("at_once", "per_day", "per_month", "minutes_per_day", "minutes_per_month")
 CAPS = ("max_width", "max_height", "max_bitrate")
 
 SAID = (
     *("effect", "who", "user", "group", "actions", "target_kind", "target", "stream", "stream_group", "number_class"),
-    *("starts_at", "ends_at", "schedule", "networks", "origins", "media_providers", "apps", "nodes", "custom"),
+    *("starts_at", "ends_at", "schedule", *CIRCUMSTANCES),
     *("limit_per", *LIMITS, "overflow", "record", *CAPS, "callee"),
 )
 """Fields that make a rule this rule and not another one."""
@@ -252,6 +253,7 @@ class Rule(models.Model):
         choices=Overflow.choices,
         default=Overflow.REFUSE,
         db_default=Overflow.REFUSE,
+        blank=True,
         help_text="What happens when so many run at once already.",
     )
     record = models.CharField(
@@ -422,6 +424,7 @@ class Rule(models.Model):
             self.number_class = None
         if self.target_kind not in TEXT_KINDS:
             self.target = ""
+        self.overflow = self.overflow or self.Overflow.REFUSE
         if self.effect == self.Effect.DENY:
             self.limit_per = self.record = self.callee = ""
             for name in (*LIMITS, *CAPS):

@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from django.contrib.auth.hashers import make_password
@@ -13,13 +13,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.access.files import export_access, import_access
-from apps.access.models import AccessRevision, Rule
+from apps.access.models import AccessRevision, NumberClass, Rule, Schedule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
 from apps.connections.sealing import seal, unseal
 from apps.protocol.methods import ACTIONS
-from apps.streams.models import Stream
+from apps.streams.models import Stream, StreamGroup
 from tests.factories import make_app, make_node, make_rule, make_stream, make_token, make_user
 
 pytestmark = pytest.mark.django_db
@@ -54,8 +54,20 @@ users:
   - {username: "12", active: false}
 apps: [{key: "0x1F", token_name: aclAuth, note: "yes", guests: true, rest_started: true, hook_user: "~"}]
 nodes: [{node_id: "n:1", secrets: [new, old], networks: ["2001:db8::/32"]}]
-streams: [{name: "a # b", note: "*"}, {name: "\\U0001F600"}]
+stream_groups: [{name: doors, note: "all of them"}, {name: "0"}]
+streams: [{name: "a # b", note: "*", groups: [doors, "0"], max_viewers: 7}, {name: "\\U0001F600", max_publishers: 1}]
+schedules:
+  - {name: office, time_zone: Europe/Berlin, windows: ["Mon-Fri 08:00-18:00"], holidays: [2026-12-25, 2026-01-01]}
+number_classes:
+  - {name: help, prefixes: ["113"], whole: true, protected: true}
+  - {name: inside, short: 4}
 rules:
+  - {effect: allow, who: everyone, actions: [call], target: {number_class: inside}, during: office,
+     limits: {per: user, at_once: 2, minutes_per_day: 60, overflow: end-oldest}, changes: {callee: "+4930"}}
+  - {effect: deny, who: guests, actions: [call], target: {number_prefix: "+49 900"}}
+  - {effect: allow, who: guests, actions: [publish], target: {stream_group: doors}, networks: [10.0.0.0/8],
+     origins: ["*.example.org"], media_providers: [WebRTC], apps: [a], nodes: ["n:1"], custom: ["age >= 18"],
+     changes: {record: never, max_width: 640}}
   - {effect: deny, who: {user: "12"}, actions: [call], target: {prefix: "0900"}, enforced: false}
   - {effect: deny, who: {user: "12"}, actions: [call], target: {prefix: "0900"}, note: "again, in earnest"}
   - {effect: allow, who: {group: a}, actions: [receive-call, call], target: {exact: "+4930"},
@@ -72,7 +84,7 @@ def lines(content, **options):
 
 
 def empty():
-    for model in (Rule, Stream, Node, App, Token, User, Group):
+    for model in (Rule, Schedule, NumberClass, Stream, StreamGroup, Node, App, Token, User, Group):
         model.objects.all().delete()
 
 
@@ -197,6 +209,52 @@ def test_keys_that_are_not_given_leave_the_value_alone():
         streams: [{name: "a # b"}]
     """) == []  # fmt: skip
     assert export_access() == before
+
+
+def test_what_a_rule_says_of_circumstances_limits_and_changes_is_taken_in():
+    import_access(EVERYTHING)
+    inside = Rule.objects.get(target_kind="number-class")
+    assert (inside.number_class.name, inside.schedule.name) == ("inside", "office")
+    assert (inside.limit_per, inside.at_once, inside.minutes_per_day, inside.overflow) == ("user", 2, 60, "end-oldest")
+    assert inside.callee == "+4930"
+    doors = Rule.objects.get(target_kind="stream-group")
+    assert (doors.stream_group.name, doors.networks, doors.record, doors.max_width) == (
+        "doors", ["10.0.0.0/8"], "off", 640,
+    )  # fmt: skip
+    assert [stream.name for stream in doors.stream_group.streams.all()] == ["a # b"]
+    assert Schedule.objects.get().holidays == [date(2026, 12, 25), date(2026, 1, 1)]
+
+
+def test_streams_leave_groups_that_the_file_does_not_give_them():
+    import_access(EVERYTHING)
+    assert lines('streams: [{name: "a # b", groups: [doors]}]') == ["~ stream a # b: groups 0, doors → doors"]
+    assert [group.name for group in Stream.objects.get(name="a # b").groups.all()] == ["doors"]
+    assert lines('streams: [{name: "a # b", groups: [doors]}]') == []
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("rules: [{effect: allow, who: guests, actions: [play], target: {stream_group: x}}]",
+         "rules[0].target.stream_group: “x” is not known; add it under stream_groups"),
+        ("rules: [{effect: allow, who: guests, actions: [play], target: any, during: x}]",
+         "rules[0].during: “x” is not known; add it under schedules"),
+        ("streams: [{name: a, groups: [x]}]", "streams[0].groups: “x” is not known; add it under stream_groups"),
+        ("number_classes: [{name: x, prefixes: ['1'], protected: true}]",
+         "number_classes[0]: Protected numbers must be whole numbers: else anything that begins like them could be "
+         "called."),
+        ("schedules: [{name: x, time_zone: Mars, windows: [daily 08:00-09:00]}]",
+         "schedules[0].time_zone: “Mars” is no time zone. Write it like Europe/Berlin or America/New_York."),
+        ("schedules: [{name: x, time_zone: UTC, windows: [daily 08:00-09:00], holidays: [tomorrow]}]",
+         "schedules[0].holidays[0]: expected a date, like 2026-12-25"),
+        ("rules: [{effect: allow, who: guests, actions: [play], target: any, limits: {per: user}}]",
+         "rules[0].limits.at_once: Say how many, or choose “no limit”."),
+        ("rules: [{effect: allow, who: guests, actions: [play], target: any, limits: {per: user, at_once: 1, per_day: 0}}]",
+         "rules[0].limits.per_day: Ensure this value is greater than or equal to 1."),
+    ],
+)  # fmt: skip
+def test_a_problem_of_the_larger_rule_is_a_sentence_with_its_place(problems, content, problem):
+    assert problems(content) == [problem]
 
 
 def test_differences_are_told_one_by_one():
@@ -427,7 +485,7 @@ TARGETED = (
         ("groups: [\x07]", "the file: contains control characters, so it is not YAML."),
         ("[" * 100_000, "the file: is nested too deeply."),
         ("[a]", "the file: expected keys with values, not a list"),
-        ("rule: []", "rule: unknown key; known here: groups, users, apps, nodes, streams, rules"),
+        ("rule: []", "rule: unknown key; known here: groups, users, apps, nodes, stream_groups, streams, schedules, number_classes, rules"),
         ("groups: teachers", "groups: expected a list, like [a, b], not text"),
         ("groups: [a]\ngroups: [b]", "groups: is given twice"),
         ("groups: [12]", "groups[0]: expected text, not a number; put it in quotes"),
@@ -486,7 +544,7 @@ TARGETED = (
          "rules[0].target.prefix: expected text, not a number; put it in quotes"),
         (f"rules: [{{{RULE}, target: {{glob: ''}}}}]", "rules[0].target.glob: This field cannot be blank."),
         (f"rules: [{{{RULE}, target: all}}]",
-         "rules[0].target: expected any, or one of {exact: …}, {prefix: …}, {glob: …} and {stream: …}"),
+         "rules[0].target: expected any, or one of {exact: …}, {prefix: …}, {glob: …}, {stream: …}, {stream_group: …}, {number_prefix: …} and {number_class: …}"),
         (f"rules: [{{{RULE}}}]", "rules[0].target: is needed with play; for anything at all, write any"),
         ("rules: [{effect: allow, who: guests, actions: [hold, call, connect, publish, call]}]",
          "rules[0].target: is needed with publish, call; for anything at all, write any"),

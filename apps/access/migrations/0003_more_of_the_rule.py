@@ -282,6 +282,7 @@ class Migration(migrations.Migration):
             model_name="rule",
             name="overflow",
             field=models.CharField(
+                blank=True,
                 choices=[("refuse", "refuse the newcomer"), ("end-oldest", "end the oldest")],
                 db_default="refuse",
                 default="refuse",
