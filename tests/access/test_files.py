@@ -249,7 +249,8 @@ def test_streams_leave_groups_that_the_file_does_not_give_them():
          "schedules[0].holidays[0]: expected a date, like 2026-12-25"),
         ("rules: [{effect: allow, who: guests, actions: [play], target: any, limits: {per: user}}]",
          "rules[0].limits.at_once: Say how many, or choose “no limit”."),
-        ("rules: [{effect: allow, who: guests, actions: [play], target: any, limits: {per: user, at_once: 1, per_day: 0}}]",
+        ("rules: [{effect: allow, who: guests, actions: [play], target: any, "
+         "limits: {per: user, at_once: 1, per_day: 0}}]",
          "rules[0].limits.per_day: Ensure this value is greater than or equal to 1."),
     ],
 )  # fmt: skip
@@ -485,7 +486,8 @@ TARGETED = (
         ("groups: [\x07]", "the file: contains control characters, so it is not YAML."),
         ("[" * 100_000, "the file: is nested too deeply."),
         ("[a]", "the file: expected keys with values, not a list"),
-        ("rule: []", "rule: unknown key; known here: groups, users, apps, nodes, stream_groups, streams, schedules, number_classes, rules"),
+        ("rule: []", "rule: unknown key; known here: groups, users, apps, nodes, stream_groups, "
+         "streams, schedules, number_classes, rules"),
         ("groups: teachers", "groups: expected a list, like [a, b], not text"),
         ("groups: [a]\ngroups: [b]", "groups: is given twice"),
         ("groups: [12]", "groups[0]: expected text, not a number; put it in quotes"),
@@ -544,7 +546,8 @@ TARGETED = (
          "rules[0].target.prefix: expected text, not a number; put it in quotes"),
         (f"rules: [{{{RULE}, target: {{glob: ''}}}}]", "rules[0].target.glob: This field cannot be blank."),
         (f"rules: [{{{RULE}, target: all}}]",
-         "rules[0].target: expected any, or one of {exact: …}, {prefix: …}, {glob: …}, {stream: …}, {stream_group: …}, {number_prefix: …} and {number_class: …}"),
+         "rules[0].target: expected any, or one of {exact: …}, {prefix: …}, {glob: …}, {stream: …}, "
+         "{stream_group: …}, {number_prefix: …} and {number_class: …}"),
         (f"rules: [{{{RULE}}}]", "rules[0].target: is needed with play; for anything at all, write any"),
         ("rules: [{effect: allow, who: guests, actions: [hold, call, connect, publish, call]}]",
          "rules[0].target: is needed with publish, call; for anything at all, write any"),
