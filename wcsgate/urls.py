@@ -5,12 +5,14 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from apps.access.file_page import access_file
 from apps.access.pages import try_hook
 from apps.hooks import health
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/access/try/", admin.site.admin_view(try_hook), name="try_hook"),
+    path("admin/access/file/", admin.site.admin_view(access_file), name="access_file"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from apps.access.file_problems import AccessFileError, Bad, Place
+from apps.access.file_sheets import SheetPlace, is_spreadsheet, read_sheets
 from apps.access.file_values import (
     Entry,
     accepted_by,
@@ -199,11 +200,18 @@ FILE = mapping(
 )
 
 
-def read(content: str) -> Entry:
-    """The checked values of a file. Raises AccessFileError with everything that is wrong with it."""
+def read(content: str | bytes) -> Entry:
+    """The checked values of a file: YAML, or the bytes of a spreadsheet.
+
+    Raises AccessFileError with everything that is wrong with it, and UnicodeDecodeError.
+    """
     problems: list[str] = []
     try:
-        file = FILE(parse(content), Place(problems=problems))
+        if isinstance(content, bytes) and is_spreadsheet(content):
+            file = FILE(read_sheets(content), SheetPlace(problems=problems))
+        else:
+            text = content if isinstance(content, str) else content.decode("utf-8-sig")
+            file = FILE(parse(text), Place(problems=problems))
     except Bad:
         raise AccessFileError(problems) from None
     for rule in file.get("rules") or []:

@@ -12,6 +12,7 @@ from apps.access import file_format, file_yaml
 from apps.access.file_difference import find_changes
 from apps.access.file_format import NAMED_TARGETS, RECORD
 from apps.access.file_problems import AccessFileError
+from apps.access.file_sheets import write_sheets
 from apps.access.file_values import in_order, kept_password
 from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, Schedule
 from apps.accounts.models import Token, User
@@ -29,7 +30,7 @@ class Imported:
     summary: str
 
 
-def import_access(content: str, *, replace: bool = False, dry_run: bool = False) -> Imported:
+def import_access(content: str | bytes, *, replace: bool = False, dry_run: bool = False) -> Imported:
     """Add and update what a file names, all of it or nothing.
 
     With `replace`, rules that the file does not have are removed; with `dry_run`, all is undone at the end.
@@ -49,7 +50,16 @@ def import_access(content: str, *, replace: bool = False, dry_run: bool = False)
 
 def export_access() -> str:
     """Everything as a file: no secret in clear, in an order that depends on the content alone."""
-    file = {
+    return HEADING + file_yaml.write(_everything())
+
+
+def export_sheets() -> bytes:
+    """The same as a spreadsheet."""
+    return write_sheets(_everything())
+
+
+def _everything() -> dict[str, Any]:
+    return {
         "groups": sorted(Group.objects.values_list("name", flat=True)),
         "users": _sorted(_user(row) for row in User.objects.prefetch_related("groups", "tokens")),
         "apps": _sorted(_app(row) for row in App.objects.all()),
@@ -64,7 +74,6 @@ def export_access() -> str:
         ),
         "rules": _sorted(_rule(row) for row in Rule.objects.with_names()),
     }
-    return HEADING + file_yaml.write(file)
 
 
 def _sorted(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

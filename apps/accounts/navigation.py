@@ -25,12 +25,13 @@ SECTIONS = {
     "WCS": (
         ("Apps", "apps", "connections.app"),
         ("Nodes", "dns", "connections.node"),
+        ("Import and export", "swap_vert", "access_file"),
     ),
 }
 """Title, icon, and model or name of each page."""
 
-OWN_PAGES = {"try_hook": ("access.streampermission", "access.callpermission")}
-"""Pages that are no list, each open to whoever may see one of these models."""
+OWN_PAGES = {"try_hook": ("access.streampermission", "access.callpermission"), "access_file": ()}
+"""Pages that are no list, each open to superusers and to whoever may see one of these models."""
 
 
 def may(user, verb: str, label: str) -> bool:
@@ -46,7 +47,7 @@ def may_see(user, label: str) -> bool:
 
 def may_open(user, page: str) -> bool:
     """Whether a user may open a page of the sidebar."""
-    return any(may_see(user, label) for label in OWN_PAGES.get(page, (page,)))
+    return user.is_superuser or any(may_see(user, label) for label in OWN_PAGES.get(page, (page,)))
 
 
 def sidebar(request: HttpRequest) -> list[dict]:

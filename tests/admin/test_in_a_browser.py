@@ -26,6 +26,7 @@ PAGES = (
     "/admin/accounts/token/add/",
     "/admin/audit/auditevent/",
     "/admin/connections/app/add/",
+    "/admin/access/file/",
 )
 
 

@@ -15,7 +15,7 @@ from apps.database.commands import database_needed
 
 
 class Command(BaseCommand):
-    help = "Adds and updates the users, groups, tokens, apps, nodes, streams and rules that a YAML file names."
+    help = "Adds and updates what a file names: users, tokens, apps, streams, rules and so on. YAML, JSON or .xlsx."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="the file, or - for standard input")
@@ -26,6 +26,8 @@ class Command(BaseCommand):
         try:
             with database_needed():
                 imported = import_access(_content(file), replace=replace, dry_run=dry_run)
+        except UnicodeDecodeError:
+            raise CommandError(f"Cannot read {file}: it is not text in UTF-8.") from None
         except AccessFileError as error:
             problems = "\n".join(f"  {_one_line(problem)}" for problem in error.problems)
             raise CommandError(f"Nothing was changed. What is wrong with the file:\n{problems}") from None
@@ -38,14 +40,11 @@ class Command(BaseCommand):
         self.stdout.write(imported.summary + " Dry run: nothing was changed." * dry_run)
 
 
-def _content(file: str) -> str:
+def _content(file: str) -> bytes:
     try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return raw.decode("utf-8-sig")
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise CommandError(f"Cannot read {file}: it is not text in UTF-8.") from None
 
 
 def _one_line(text: str) -> str:
