@@ -7,15 +7,16 @@ from unfold.decorators import display
 
 from apps.access.pages import try_url
 from apps.accounts.models import User
-from apps.accounts.pages import Line, ReadOnlyAdmin, Section, find_exactly, link_to_list, page_of
+from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, page_of
 from apps.audit import filters
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
+from apps.audit.query import parse, said
+from apps.audit.search import WHOLE, completions, find_events
 from apps.connections.admin import with_node_names
 from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default"}
-SEARCHED = ("username", "target", "session_id", "call_id")
 
 
 @admin.register(AuditEvent)
@@ -36,8 +37,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )
     list_filter_submit = True
     list_select_related = False
-    search_fields = SEARCHED
-    search_help_text = "A whole user name, stream, session or call id"
+    list_before_template = "admin/audit_search.html"
+    search_fields = WHOLE
+    search_help_text = "For example: user:teacher1 decision:refused after:7d"
     ordering = ("-received_at", "-id")
     sortable_by = ()
     fieldsets = (
@@ -54,12 +56,29 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "Nothing has come yet: open an app to see how to point WCS here."
     )
 
+    class Media:
+        js = ("wcsgate/search.js",)
+
     def get_queryset(self, request):
         """With the name of the node, as staff call it today; the body stays away from lists."""
         return with_node_names(super().get_queryset(request).defer("body", "digest"))
 
     def get_search_results(self, request, queryset, search_term):
-        return (find_exactly(queryset, search_term, SEARCHED) if search_term else queryset), False
+        """The words with qualifiers that were typed; nothing where one of them cannot be understood."""
+        query = parse(search_term)
+        if query.problems:
+            return queryset.none(), False
+        return find_events(queryset, query, timezone.get_current_timezone(), timezone.now()), False
+
+    def changelist_view(self, request, extra_context=None):
+        """With what was understood of the search, and what was not."""
+        query = parse(request.GET.get("q", ""))
+        context = {
+            "search_said": said(query, timezone.get_current_timezone(), timezone.now()),
+            "search_problems": query.problems,
+            "search_words": completions(),
+        }
+        return super().changelist_view(request, {**(extra_context or {}), **context})
 
     @display(description="Time")
     def at(self, event: AuditEvent) -> str:

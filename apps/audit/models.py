@@ -2,7 +2,9 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
+from django.db.models import F
 
 
 class Effect(models.TextChoices):
@@ -58,6 +60,7 @@ class AuditEvent(HookFields):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+"
     )
     rules = ArrayField(models.TextField(), default=list, help_text="The deciding rules as sentences, at the time.")
+    number = models.TextField(default="", db_default="", help_text="The number dialled, in the one form it has.")
     repeats = models.PositiveIntegerField(default=0, help_text="How many more times the same hook came.")
     last_received_at = models.DateTimeField()
     digest = models.BinaryField(help_text="Of what makes two hooks the same.")
@@ -66,8 +69,15 @@ class AuditEvent(HookFields):
         verbose_name = "audit event"
         indexes = [
             models.Index(fields=["-received_at", "-id"], name="audit_newest"),
-            models.Index(fields=["username", "-received_at"], name="audit_by_user"),
-            models.Index(fields=["target", "-received_at"], name="audit_by_target"),
+            models.Index(OpClass("username", "text_pattern_ops"), F("received_at").desc(), name="audit_by_name"),
+            models.Index(OpClass("target", "text_pattern_ops"), F("received_at").desc(), name="audit_by_what"),
+            models.Index(
+                OpClass("number", "text_pattern_ops"),
+                F("received_at").desc(),
+                name="audit_by_number",
+                condition=~models.Q(number=""),
+            ),
+            models.Index(fields=["client_address", "-received_at"], name="audit_by_address"),
             models.Index(fields=["node_id", "session_id", "-received_at"], name="audit_by_session"),
             models.Index(fields=["effect", "reason", "-received_at"], name="audit_by_reason"),
             models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~models.Q(call_id="")),

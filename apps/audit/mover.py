@@ -18,12 +18,18 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.access.models import Rule
+from apps.access.rule_rows import number_plan
 from apps.audit.models import AuditEvent, Effect, HookFields, HookRecord
 from apps.connections.models import Node
+from apps.protocol.methods import NUMBER_ACTIONS, find
+from apps.protocol.numbers import canonical
 
 BATCH = 500
 PAUSE = 60.0
 """Seconds for which a record that could not be moved is left alone."""
+
+NUMBER_MEMBERS = (("callee",), ("caller",), ("to",), ("from",), ("target",))
+"""Members of events that hold a number."""
 
 _ONE_MOVER = 0x5743_5347  # the advisory lock that only one mover at a time holds
 _COPIED = [field.name for field in HookFields._meta.get_fields()]
@@ -160,9 +166,17 @@ def _event(record: HookRecord, key: bytes, sentences: dict[int, str]) -> AuditEv
             sentences.get(rule_id, f"Rule {rule_id}, removed meanwhile")
             for rule_id in [*record.rule_ids, *record.logged_rule_ids]
         ],
+        number=_number(record),
         last_received_at=record.received_at,
         digest=key,
     )
+
+
+def _number(record: HookRecord) -> str:
+    """The number that a hook is about, in its one form; "" where it is about something else, or about a name."""
+    method = find(record.method)
+    is_number = record.action in NUMBER_ACTIONS or (method is not None and method.target in NUMBER_MEMBERS)
+    return canonical(record.target, number_plan()) if is_number else ""
 
 
 def _sentences(records: Iterable[HookRecord]) -> dict[int, str]:

@@ -55,7 +55,8 @@ def test_the_newest_are_first(audrey):
         ({"effect": "allow"}, {"effect": "allow"}),
         ({"reason": Reason.BAD_TOKEN}, {"reason": "bad-token"}),
         ({"username": "alice"}, {"q": "alice"}),
-        ({"target": "+43 1"}, {"q": " +43 1 "}),
+        ({"target": "+43 1"}, {"q": ' "+43 1" '}),
+        ({"username": "alice"}, {"q": "user:alice -decision:allowed"}),
         ({"session_id": "s-7"}, {"q": "s-7"}),
         ({"call_id": "c-7"}, {"q": "c-7"}),
         ({"call_id": "c-7"}, {"q": "c-7", "effect": "deny", "last": "24h"}),
@@ -65,6 +66,21 @@ def test_filters_and_search_find(audrey, field, query):
     event = make_event(**field)
     make_event()
     assert found(audrey, **query) == {event}
+
+
+def test_a_search_says_what_it_understood(audrey):
+    make_event()
+    text = audrey.get(LOG, {"q": "user:charlie decision:refused"}).content.decode()
+    assert "Hooks by user “charlie”, refused." in text
+
+
+def test_a_search_that_cannot_be_understood_says_where_and_finds_nothing(audrey):
+    make_event()
+    response = audrey.get(LOG, {"q": "charlie usr:x"})
+    assert list(response.context["cl"].result_list) == []
+    text = response.content.decode()
+    assert "“usr:” is not known." in text
+    assert "At “usr”, character 9 of what you typed." in text
 
 
 def test_time_is_filtered_from_and_until(audrey):

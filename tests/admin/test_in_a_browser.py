@@ -102,3 +102,19 @@ def test_nothing_is_wider_than_a_phone(desk, address):
     with suppress(TookTooLong):  # of what is loaded late
         desk.wait_for_load_state("networkidle", timeout=2000)
     assert desk.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_the_search_box_completes_what_is_typed(desk):
+    make_event()
+    desk.goto("/admin/audit/auditevent/")
+    box = desk.get_by_role("combobox", name="Search the audit log")
+    box.press_sequentially("dec")
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value("decision:")
+    box.press_sequentially("ref")
+    desk.get_by_role("option", name="decision:refused").click()
+    expect(box).to_have_value("decision:refused ")
+    box.press("Enter")
+    expect(desk.get_by_text("Hooks refused.")).to_be_visible()
+    expect(desk.locator("#result_list tbody tr")).to_have_count(1)

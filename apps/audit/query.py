@@ -1,0 +1,191 @@
+"""What staff type to find hooks: words with qualifiers, read into terms. Pure: no Django, no database.
+
+    user:teacher1 stream:lobby decision:refused after:2026-11-01
+    user:"Ann Lee" -method:StreamKeepAliveEvent ip:10.0.0.0/8 number:+49*
+
+A word without a qualifier is a whole user name, stream, number, session or call id. A minus takes hooks out; a star at
+the end stands for any text. Several values of one qualifier mean either; everything else must hold together.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from ipaddress import ip_network
+
+from apps.access.reasons import Reason
+from apps.protocol.action_words import joined
+
+WORD = re.compile(r'\s*(-?)(?:([A-Za-z]+):)?("[^"]*"?|\S+)')
+MOMENTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m")
+AGO = re.compile(r"(\d{1,4})(m|h|d|w)", re.ASCII)
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+DECISIONS = ("allowed", "refused", "noted")
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+FREE = ""
+"""The qualifier of a word that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One word: its qualifier, its value, and where in the text it stands."""
+
+    key: str
+    value: str
+    negated: bool = False
+    start: int = 0
+    end: int = 0
+
+    @property
+    def is_prefix(self) -> bool:
+        """True where the value is only the beginning of what is looked for."""
+        return self.value.endswith("*")
+
+    @property
+    def text(self) -> str:
+        """The value without the star."""
+        return self.value.removesuffix("*")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What cannot be understood, where it stands, and what was expected."""
+
+    word: str
+    start: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What was understood, and what was not."""
+
+    terms: tuple[Term, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def parse(text: str) -> Query:
+    """Read what somebody typed. Whatever it is, something is understood or a problem says what was expected."""
+    terms, problems = [], []
+    for match in WORD.finditer(text):
+        minus, key, value = match.groups()
+        value = value.strip('"')
+        key, start = (key or FREE).lower(), match.start(3) if not key else match.start(2)
+        if key and key not in QUALIFIERS:
+            expected = (
+                f"Qualifiers are {joined(sorted(QUALIFIERS), 'and')}; put a text with a colon in quotation marks."
+            )
+            problems.append(Problem(key, start, f"“{key}:” is not known. {expected}"))
+        elif problem := _problem(key, value):
+            problems.append(Problem(f"{key}:{value}" if key else value, start, problem))
+        else:
+            terms.append(Term(key, value, bool(minus), start, match.end()))
+    return Query(tuple(terms), tuple(problems))
+
+
+def said(query: Query, zone: tzinfo, now: datetime) -> str:
+    """What was understood in plain words, for example: hooks by user “teacher1”, refused, after 2026-11-01 00:00."""
+    parts = []
+    for key in dict.fromkeys(term.key for term in query.terms):
+        for negated in (False, True):
+            terms = [term for term in query.terms if term.key == key and term.negated is negated]
+            if terms:
+                values = joined([_value_said(term, zone, now) for term in terms], "or")
+                words = _WORDS[key]
+                parts.append(f"{'not ' if negated else ''}{words} {values}".replace("  ", " ").strip())
+    return f"Hooks {', '.join(parts)}." if parts else ""
+
+
+def moment(text: str, zone: tzinfo, now: datetime) -> datetime | None:
+    """A moment as staff write it: a date, a date with a time, `now`, `today`, or so long ago as 90m, 24h, 7d, 2w."""
+    text = text.strip()
+    if text == "now":
+        return now
+    if text in ("today", "yesterday"):
+        midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight if text == "today" else midnight - timedelta(days=1)
+    if ago := AGO.fullmatch(text):
+        found = now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        return found if found >= EARLIEST else None
+    for form in MOMENTS:
+        try:
+            found = datetime.strptime(text, form).replace(tzinfo=zone)
+        except ValueError:
+            continue
+        return found if found >= EARLIEST else None
+    return None
+
+
+def _any(value: str) -> str:
+    return "" if value.strip("*") else "Say what to look for."
+
+
+def _whole(value: str) -> str:
+    return "Write it whole: a star does not work here." if value.endswith("*") else _any(value)
+
+
+def _moment_problem(value: str) -> str:
+    if moment(value, UTC, datetime.now(UTC)):
+        return ""
+    return (
+        "Write a date and time like 2026-11-01 or 2026-11-01T18:30, or now, today, yesterday, 90m, 24h, 7d, 2w (ago)."
+    )
+
+
+def _network_problem(value: str) -> str:
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        return f"“{value}” is no address and no network. Write it like 192.168.1.7 or 10.0.0.0/8."
+    return ""
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[str], str]:
+    def problem(value: str) -> str:
+        return "" if value in words else f"“{value}” is not known here. Write one of {', '.join(words)}."
+
+    return problem
+
+
+def _rule_problem(value: str) -> str:
+    return "" if value.isdecimal() and len(value) < 19 else "A rule is looked for by its number."
+
+
+QUALIFIERS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "user": ("by user", _any),
+    "stream": ("about stream", _any),
+    "number": ("about number", _any),
+    "target": ("about", _any),
+    "method": ("of method", _any),
+    "action": ("to", _whole),
+    "decision": ("", _one_of(DECISIONS)),
+    "reason": ("because of", _one_of(tuple(map(str, Reason)))),
+    "ip": ("from", _network_problem),
+    "app": ("through app", _any),
+    "node": ("on node", _any),
+    "session": ("of session", _whole),
+    "call": ("of call", _whole),
+    "media": ("of media session", _whole),
+    "status": ("with status", _whole),
+    "rule": ("decided by rule", _rule_problem),
+    "after": ("after", _moment_problem),
+    "before": ("before", _moment_problem),
+}
+"""Each qualifier with its words, and with what finds the problem of a value."""
+
+_WORDS = {FREE: "about", **{key: words for key, (words, _) in QUALIFIERS.items()}}
+
+
+def _problem(key: str, value: str) -> str:
+    if "\0" in value:
+        return "No value has a NUL in it."
+    return _any(value) if key == FREE else QUALIFIERS[key][1](value)
+
+
+def _value_said(term: Term, zone: tzinfo, now: datetime) -> str:
+    if term.key in ("after", "before"):
+        found = moment(term.value, zone, now)
+        return f"{found.astimezone(zone):%Y-%m-%d %H:%M}" if found else term.value
+    if term.key in ("decision", "reason", "ip", "rule", "action"):
+        return term.value
+    return f"whatever begins with “{term.text}”" if term.is_prefix else f"“{term.value}”"

@@ -1,0 +1,115 @@
+"""What is understood of what staff type into the search box."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.audit.query import Term, moment, parse, said
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def read(text):
+    query = parse(text)
+    assert not query.problems, query.problems
+    return [(term.key, term.value, term.negated) for term in query.terms]
+
+
+def test_words_with_qualifiers_are_terms():
+    assert read("user:teacher1 stream:lobby  decision:refused") == [
+        ("user", "teacher1", False),
+        ("stream", "lobby", False),
+        ("decision", "refused", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [
+        ("lobby", ("", "lobby", False)),
+        ('"Ann Lee"', ("", "Ann Lee", False)),
+        ('user:"Ann Lee"', ("user", "Ann Lee", False)),
+        ('user:"Ann', ("user", "Ann", False)),
+        ("-user:bob", ("user", "bob", True)),
+        ("USER:bob", ("user", "bob", False)),
+        ("stream:rtsp://10.0.0.5/live", ("stream", "rtsp://10.0.0.5/live", False)),
+        ("session:/10.0.0.1:64604/10.0.0.2:8443", ("session", "/10.0.0.1:64604/10.0.0.2:8443", False)),
+        ("/10.0.0.1:64604/10.0.0.2:8443", ("", "/10.0.0.1:64604/10.0.0.2:8443", False)),
+        ("number:+49*", ("number", "+49*", False)),
+        ("ip:2001:db8::/32", ("ip", "2001:db8::/32", False)),
+    ],
+)
+def test_a_word_is_read(text, term):
+    assert read(text) == [term]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "words"),
+    [
+        ("usr:bob", 0, "“usr:” is not known"),
+        ("lobby decision:perhaps", 6, "“perhaps” is not known here. Write one of allowed, refused, noted."),
+        ("user:*", 0, "Say what to look for."),
+        ("ip:10.0.0.300", 0, "“10.0.0.300” is no address and no network."),
+        ("after:soon", 0, "Write a date and time like"),
+        ("reason:because", 0, "“because” is not known here."),
+        ("rule:x", 0, "A rule is looked for by its number."),
+        ("session:abc*", 0, "Write it whole"),
+        ("user:a\0b", 0, "No value has a NUL in it."),
+    ],
+)
+def test_a_problem_points_at_its_word(text, start, words):
+    (problem,) = parse(text).problems
+    assert problem.start == start
+    assert words in problem.sentence
+
+
+@given(st.text(max_size=60))
+def test_whatever_is_typed_is_understood_or_a_problem_and_can_be_said(text):
+    query = parse(text)
+    assert bool(text.strip()) <= bool(query.terms or query.problems)
+    said(query, UTC, NOW)
+
+
+@given(st.text(st.characters(exclude_characters='"\0', exclude_categories=["Cs", "Zs", "Cc", "Zl", "Zp"]), min_size=1))
+def test_a_quoted_value_is_found_as_it_is(value):
+    (term,) = parse(f'user:"{value}"').terms or (None,)
+    assert term is None or (term.key, term.value) == ("user", value)
+    assert term or not value.strip("*")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("now", NOW),
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=BERLIN)),
+        ("2026-11-01T18:30", datetime(2026, 11, 1, 18, 30, tzinfo=BERLIN)),
+        ("2026-11", datetime(2026, 11, 1, tzinfo=BERLIN)),
+        ("today", datetime(2026, 11, 26, tzinfo=BERLIN)),
+        ("yesterday", datetime(2026, 11, 25, tzinfo=BERLIN)),
+        ("24h", datetime(2026, 11, 25, 12, tzinfo=UTC)),
+        ("2w", datetime(2026, 11, 12, 12, tzinfo=UTC)),
+        ("1066-10-14", None),
+        ("never", None),
+        ("99999w", None),
+        ("2026-02-30", None),
+    ],
+)
+def test_a_moment_is_read(text, meant):
+    assert moment(text, BERLIN, NOW) == meant
+
+
+def test_what_was_understood_is_said():
+    query = parse("user:ann user:bob -method:publishStream decision:refused number:+49* after:2026-11-01")
+    assert said(query, BERLIN, NOW) == (
+        "Hooks by user “ann” or “bob”, not of method “publishStream”, refused, "
+        "about number whatever begins with “+49”, after 2026-11-01 00:00."
+    )
+    assert said(parse(""), BERLIN, NOW) == ""
+
+
+def test_a_term_knows_whether_it_is_only_a_beginning():
+    assert (Term("user", "a*").is_prefix, Term("user", "a*").text, Term("user", "a").is_prefix) == (True, "a", False)

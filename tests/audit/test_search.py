@@ -1,0 +1,118 @@
+"""Hooks found by what staff typed, on a real log; each way through an index."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from apps.audit.models import AuditEvent
+from apps.audit.query import QUALIFIERS, parse
+from apps.audit.search import _CONDITIONS, completions, find_events
+from tests import factories
+from tests.admin.conftest import make_event
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+def found(text):
+    query = parse(text)
+    assert not query.problems, query.problems
+    return sorted(find_events(AuditEvent.objects.all(), query, UTC, NOW).values_list("status", flat=True))
+
+
+@pytest.fixture(autouse=True)
+def log():
+    """Five hooks; their `status` names them."""
+    factories.make_node("Hw1@10.0.0.1", name="edge-1")
+    make_event(status="a", username="ann", target="lobby", received_at=NOW - timedelta(hours=1))
+    make_event(
+        status="b", username="bob", target="lobby-2", effect="allow", reason="allowed-by-rule", rule_ids=[7],
+        client_address="10.1.2.3", received_at=NOW - timedelta(days=2),
+    )  # fmt: skip
+    make_event(
+        "call", status="c", username="ann", action="call", target="0049 30 1234", number="+49301234", call_id="C1",
+        client_address="2001:db8::1", received_at=NOW - timedelta(days=9),
+    )  # fmt: skip
+    make_event(
+        "StreamStatusEvent", status="d", username="", effect="allow", reason="not-refusable", action="notify",
+        target="x", node_id="Hw1@10.0.0.1", received_at=NOW,
+    )  # fmt: skip
+    make_event("sendBugReport", status="e", username="bobby", target="", app_key="other", logged_rule_ids=[9])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("user:ann", "ac"),
+        ("user:bob", "b"),
+        ("user:bob*", "be"),
+        ("user:ann user:bob", "abc"),
+        ("user:ann stream:lobby", "a"),
+        ("stream:lobby*", "ab"),
+        ("stream:0049*", ""),
+        ("target:0049*", "c"),
+        ("-user:ann", "bde"),
+        ("user:bob* -user:bobby", "b"),
+        ("decision:refused", "ace"),
+        ("decision:allowed", "b"),
+        ("decision:noted", "d"),
+        ("reason:no-rule user:ann", "ac"),
+        ("number:+49301234", "c"),
+        ('number:"00 49 30 1234"', "c"),
+        ("number:+49*", "c"),
+        ("number:+43*", ""),
+        ("ip:10.0.0.0/8", "b"),
+        ("ip:10.1.2.3", "b"),
+        ("-ip:10.0.0.0/8 user:bob*", "e"),
+        ("ip:2001:db8::/32", "c"),
+        ("node:edge-1", "d"),
+        ("node:edge*", "d"),
+        ("node:Hw1@10.0.0.1", "d"),
+        ("app:other", "e"),
+        ("method:CALL", "c"),
+        ("method:submitBugReport", "e"),
+        ("method:Stream*", "d"),
+        ("call:C1", "c"),
+        ("status:a", "a"),
+        ("rule:7", "b"),
+        ("rule:9", "e"),
+        ("action:call", "c"),
+        ("after:24h before:now", "a"),
+        ("after:2026-11-20 before:2026-11-26T11:30", "ab"),
+        ("lobby", "a"),
+        ("C1", "c"),
+        ("ann lobby", "a"),
+        ("-lobby user:ann", "c"),
+        ("100%", ""),
+        ("user:an_*", ""),
+    ],
+)
+def test_a_search_finds_what_it_says(text, names):
+    if text.startswith(("after", "decision:refused")):  # the last one is of just now, whenever that is
+        AuditEvent.objects.filter(status="e").update(received_at=NOW - timedelta(days=30))
+    assert found(text) == list(names)
+
+
+def test_every_qualifier_has_its_condition_and_its_completions():
+    assert _CONDITIONS.keys() == QUALIFIERS.keys() == completions().keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("user:ann", "audit_by_name"),
+        ("user:ann*", "audit_by_name"),
+        ("target:lob*", "audit_by_what"),
+        ("number:+49*", "audit_by_number"),
+        ("ip:10.0.0.0/8", "audit_by_address"),
+        ("call:C1", "audit_by_call"),
+        ("reason:no-rule decision:refused", "audit_by_reason"),
+    ],
+)
+def test_a_search_goes_through_an_index(text, index):
+    events = find_events(AuditEvent.objects.order_by("-received_at"), parse(text), UTC, NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_sort = on")
+    assert index in events.explain()
