@@ -1,0 +1,106 @@
+"""Hooks as CSV or JSON Lines: any search, streamed in pieces of a bounded size, newest first.
+
+Pieces are found by the last row of the one before, so a million rows take no more memory than a hundred, and no
+transaction stays open. An export that broke off goes on after its last row: every row says how, in `resume`.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from apps.audit.models import AuditEvent
+
+CHUNK = 2_000
+COLUMNS = (
+    *("id", "received_at", "last_received_at", "repeats", "method", "status", "node_id", "app_key", "session_id"),
+    *("media_session_id", "call_id", "client_address", "username", "action", "target", "number", "effect", "reason"),
+    *("rule_ids", "rules", "logged_rule_ids", "revision"),
+)
+RESUME = "resume"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""How a cell begins that a spreadsheet would calculate."""
+
+
+class BadPlace(ValueError):
+    """Where to go on cannot be read. The message says what was expected."""
+
+
+def csv_lines(events: Iterable[AuditEvent]) -> Iterator[bytes]:
+    """A head line, then a line for each event. What a spreadsheet would calculate gets an apostrophe in front."""
+    yield _csv_line([*COLUMNS, RESUME])
+    for event in events:
+        yield _csv_line([_safe(_flat(value)) for value in (*_values(event).values(), place_of(event))])
+
+
+def json_lines(events: Iterable[AuditEvent]) -> Iterator[bytes]:
+    """A JSON object for each event, with the body as it is kept."""
+    for event in events:
+        body = bytes(event.body).decode(errors="replace")
+        row = {**_values(event), "body": body, RESUME: place_of(event)}
+        yield json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
+
+
+FORMATS: dict[str, tuple[str, Callable[[Iterable[AuditEvent]], Iterator[bytes]]]] = {
+    "csv": ("text/csv; charset=utf-8", csv_lines),
+    "jsonl": ("application/x-ndjson", json_lines),
+}
+
+
+def in_chunks(events: QuerySet, after: str = "", chunk: int = CHUNK) -> Iterator[AuditEvent]:
+    """The events from the newest on, or those that come after a place. Raises BadPlace, before the first one."""
+    place = _read_place(after) if after else None
+    return _in_chunks(events.order_by("-received_at", "-id"), place, chunk)
+
+
+def _in_chunks(events: QuerySet, place: tuple[datetime, UUID] | None, chunk: int) -> Iterator[AuditEvent]:
+    while True:
+        here = events
+        if place is not None:
+            received_at, id_ = place
+            here = events.filter(received_at__lte=received_at).exclude(Q(received_at=received_at) & Q(id__gte=id_))
+        rows = list(here[:chunk])
+        yield from rows
+        if len(rows) < chunk:
+            return
+        place = rows[-1].received_at, rows[-1].id
+
+
+def place_of(event: AuditEvent) -> str:
+    """Where to go on after this event."""
+    return f"{event.received_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}_{event.id}"
+
+
+def _read_place(text: str) -> tuple[datetime, UUID]:
+    moment, _, id_ = text.partition("_")
+    try:
+        return datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC), UUID(id_)
+    except ValueError:
+        raise BadPlace("To go on, give what stands under “resume” in the last row.") from None
+
+
+def _values(event: AuditEvent) -> dict[str, Any]:
+    values = {name: getattr(event, name) for name in COLUMNS}
+    moments = {name: value.astimezone(UTC).isoformat() for name, value in values.items() if isinstance(value, datetime)}
+    return {**values, **moments}
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _csv_line(cells: list[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode(errors="replace")

@@ -1,0 +1,68 @@
+"""Exports: everything once, in order, in bounded pieces, harmless to spreadsheets, and noted."""
+
+import csv
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.audit.export import COLUMNS, BadPlace, csv_lines, in_chunks, json_lines, place_of
+from apps.audit.models import AuditEvent
+from tests.admin.conftest import make_event
+
+pytestmark = pytest.mark.django_db
+NOW = timezone.now().replace(microsecond=5)
+
+
+@pytest.fixture
+def events():
+    """Seven, three of which came in the same microsecond; the newest first."""
+    for number in range(7):
+        make_event(status=str(number), received_at=NOW - timedelta(seconds=max(0, number - 2)))
+    return list(AuditEvent.objects.order_by("-received_at", "-id"))
+
+
+def taken(after="", chunk=2):
+    return list(in_chunks(AuditEvent.objects.all(), after, chunk))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 100])
+def test_every_event_comes_once_and_in_order(events, chunk):
+    assert taken(chunk=chunk) == events
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_an_export_goes_on_after_any_row(events, number):
+    assert taken(place_of(events[number])) == events[number + 1 :]
+
+
+def test_a_place_that_cannot_be_read_is_a_sentence(events):
+    for place in ("7", "2026-01-01_x", "_", "now_" + str(events[0].id)):
+        with pytest.raises(BadPlace, match="give what stands under"):
+            taken(place)
+
+
+def test_a_chunk_is_a_query_and_none_looks_at_more_rows_than_it_gives(events):
+    with CaptureQueriesContext(connection) as queries:
+        taken(chunk=3)
+    assert len(queries) == 3
+    assert all("OFFSET" not in query["sql"] and "LIMIT 3" in query["sql"] for query in queries)
+
+
+@pytest.mark.parametrize("begin", ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_nothing_is_calculated_by_a_spreadsheet(begin):
+    make_event(username=begin, target=f'{begin}, "quoted"')
+    _, row = csv.reader(b"".join(csv_lines(taken())).decode().splitlines(keepends=True))
+    assert row[COLUMNS.index("username")] == f"'{begin}"
+    assert row[COLUMNS.index("target")] == f'\'{begin}, "quoted"'
+
+
+def test_json_lines_have_everything_and_the_body(events):
+    make_event(body=b'{"name": "l\xc3\xa4rm"}', rule_ids=[3], rules=["Allow"], received_at=NOW + timedelta(1))
+    first = json.loads(next(json_lines(taken())))
+    assert first.keys() == {*COLUMNS, "body", "resume"}
+    assert (first["body"], first["rule_ids"], first["rules"]) == ('{"name": "lärm"}', [3], ["Allow"])
+    assert sum(1 for _ in json_lines(taken())) == 8
