@@ -76,12 +76,19 @@ class Wire:
             except OSError:
                 return
             self.connections += 1
-            far = socket.create_connection(self._server)
-            for end in (near, far):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            far = self._reach_server()
             self._sockets += [near, far]
             threading.Thread(target=self._carry, args=(near, far, self._count_there), daemon=True).start()
             threading.Thread(target=self._carry, args=(far, near, lambda: lambda data: None), daemon=True).start()
+
+    def _reach_server(self) -> socket.socket:
+        host, port = self._server
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(f"{host}/.s.PGSQL.{port}")
+        return far
 
     def _carry(self, source: socket.socket, sink: socket.socket, watcher) -> None:
         watch = watcher()
