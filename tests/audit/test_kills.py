@@ -68,7 +68,7 @@ def hook_path(wcs, school):
     login = f"{quote(database['USER'])}:{quote(database['PASSWORD'])}"
     return {
         **os.environ,
-        "DATABASE_URL": f"postgres://{login}@{database['HOST']}:{database['PORT']}/{quote(database['NAME'])}",
+        "DATABASE_URL": f"postgres://{login}@:{database['PORT']}/{quote(database['NAME'])}?host={quote(database['HOST'])}",
         "WCSGATE_HOOK_PASSWORD": factories.HOOK_PASSWORD,
         "WCSGATE_HOOK_TIME_LIMIT": "5",  # who was not answered proves nothing, and the computer may be busy
         "WCSGATE_NO_BOOTSTRAP": "1",
