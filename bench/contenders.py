@@ -2,9 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 from bench.load import request, send
@@ -67,6 +70,16 @@ def server(application, port, threads):
         *("--port", str(port), "--workers", "1", "--blocking-threads", str(threads)),
         *("--no-access-log", "--log-level", "warning", application),
     ]
+
+
+def wait_for(port):
+    """Wait until a server listens; in valgrind that takes a while."""
+    give_up = time.monotonic() + 120
+    while time.monotonic() < give_up:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.5)
+    raise TimeoutError("The web server does not start.")
 
 
 def connect(application, port):

@@ -8,12 +8,10 @@ nothing meanwhile: valgrind is slow.
 import argparse
 import os
 import re
-import socket
 import subprocess
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
-from bench.contenders import CONTENDERS, connect, environment, message_for, prepare, server
+from bench.contenders import CONTENDERS, connect, environment, message_for, prepare, server, wait_for
 from bench.load import send
 from bench.processes import tree
 from runner import ROOT
@@ -84,7 +82,7 @@ def _count(name, folder, postgres, hooks):
     )
     web.patience = 60.0
     with web:
-        _wait_for(port)
+        wait_for(port)
         connect(application, port)
         message = message_for(method, members)
         send(port, message, WARM_UP, 1)
@@ -95,15 +93,6 @@ def _count(name, folder, postgres, hooks):
         _tell(counted, "--instr=off", postgres.account)
         _tell(counted, "--dump", postgres.account)
         return {who: sum(_executed(folder / "counts", pid) for pid in pids) / hooks for who, pids in counted.items()}
-
-
-def _wait_for(port):
-    give_up = time.monotonic() + 120
-    while time.monotonic() < give_up:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.5)
-    raise TimeoutError("The web server does not start.")
 
 
 def _tell(counted, what, account):

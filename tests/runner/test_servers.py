@@ -143,3 +143,25 @@ def test_scratch_folder_is_closed_to_readers() -> None:
         assert not stat.S_IMODE(folder.stat().st_mode) & 0o066
     finally:
         folder.rmdir()
+
+
+def test_postgres_is_reached_by_a_socket_that_nobody_else_can_replace(postgres: Postgres) -> None:
+    with psycopg.connect(postgres.url) as connection:
+        assert connection.info.host == str(postgres.folder)
+    assert stat.S_IMODE(postgres.home.stat().st_mode) == 0o700
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(postgres.url, password="wrong")
+
+
+def test_path_that_is_too_long_for_a_socket(tmp_path: Path) -> None:
+    postgres = Postgres(tmp_path / ("long" * 25), password="tests")
+    assert postgres.url == postgres.tcp_url
+
+
+def test_cluster_from_before_there_was_a_socket(postgres: Postgres) -> None:
+    postgres.stop()
+    access = postgres.home / "pg_hba.conf"
+    access.write_text("host all wcsgate 127.0.0.1/32 scram-sha-256\n")
+    postgres.start()
+    postgres.wait_until_ready()
+    psycopg.connect(postgres.url).close()
