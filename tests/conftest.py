@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from io import BytesIO
 
 import pytest
 from django.core.management.commands import flush
@@ -65,7 +66,7 @@ class Wcs:
 
     def raw(self, method, body, *, environ=None):
         """Send these bytes."""
-        return answer(method, {**self.environ, **(environ or {})}, body, now=datetime.now(UTC))
+        return answer(method, {**self.environ, **(environ or {})}, BytesIO(body).read, now=datetime.now(UTC))
 
     def reason(self, method, **members):
         """Send a hook and give the reason of its refusal, or "" where it is allowed."""

@@ -145,6 +145,7 @@ INSTALLED_APPS = [
     "apps.simulator",
 ]
 MIDDLEWARE = [
+    "apps.hooks.middleware.hooks_first",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

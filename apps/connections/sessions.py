@@ -66,11 +66,6 @@ class Sessions:
         with self._lock:
             self._remembered.pop((node_id, session_id), None)
 
-    def forget_all(self) -> None:
-        """Look every session up again."""
-        with self._lock:
-            self._remembered.clear()
-
 
 def _str(value: bytes | None) -> str:
     return value.decode() if value is not None else ""

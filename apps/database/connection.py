@@ -23,6 +23,15 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 AWAY_FOR = 0.3
 """Seconds for which nobody asks again after Postgres did not answer."""
 
+# Plain numbers: looking up a member of an enumeration runs Python code before Python 3.12
+_BINARY = int(pq.Format.BINARY)
+_TUPLES_OK, _COMMAND_OK = int(pq.ExecStatus.TUPLES_OK), int(pq.ExecStatus.COMMAND_OK)
+_PIPELINE_SYNC, _PIPELINE_ABORTED = int(pq.ExecStatus.PIPELINE_SYNC), int(pq.ExecStatus.PIPELINE_ABORTED)
+_BAD = int(pq.ConnStatus.BAD)
+
+_pack_int8 = struct.Struct("!q").pack
+_unpack_int8 = struct.Struct("!q").unpack
+
 Param = bytes | None
 Row = tuple[bytes | None, ...]
 
@@ -55,18 +64,18 @@ def text(value: str) -> bytes:
     """A text parameter (format 0). Postgres has no NUL in text: it becomes U+FFFD."""
     if "\x00" in value:
         value = value.replace("\x00", "\ufffd")
-    return value.encode(errors="replace")
+    return value.encode("utf-8", "replace")
 
 
 def int8(value: int) -> bytes:
     """A bigint parameter (format 1)."""
-    return struct.pack("!q", value)
+    return _pack_int8(value)
 
 
 def timestamp(value: datetime) -> bytes:
     """A timestamptz parameter (format 1)."""
     since = value - EPOCH
-    return struct.pack("!q", (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    return _pack_int8((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 def uuid(value: UUID) -> bytes:
@@ -81,7 +90,7 @@ def int8_array(values: Sequence[int]) -> bytes:
 
 def as_int(value: bytes | None) -> int:
     """A bigint out of a row."""
-    return int(struct.unpack("!q", value)[0]) if value is not None else 0
+    return int(_unpack_int8(value)[0]) if value is not None else 0
 
 
 class Connection:
@@ -132,7 +141,7 @@ class Connection:
             is_new = statement.name not in self._prepared
             if is_new:
                 pgconn.send_prepare(name, statement.sql.encode())
-            pgconn.send_query_prepared(name, params, statement.formats, pq.Format.BINARY)
+            pgconn.send_query_prepared(name, params, statement.formats, _BINARY)
             pgconn.pipeline_sync()
             while pgconn.flush():
                 _wait(pgconn, deadline, writing=True)
@@ -231,10 +240,10 @@ def _outcomes(pgconn: pq.abc.PGconn, deadline: float) -> list[Outcome]:
             pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:  # the end of one statement's results
-            if pgconn.status == pq.ConnStatus.BAD:
+            if pgconn.status == _BAD:
                 raise Unavailable("Postgres closed the connection.")
             continue
-        if result.status == pq.ExecStatus.PIPELINE_SYNC:
+        if result.status == _PIPELINE_SYNC:
             return outcomes
         outcomes.append(_outcome(result))
 
@@ -257,12 +266,12 @@ a new connection helps), not that the statement is bad."""
 def _outcome(result: pq.abc.PGresult) -> Outcome:
     """Rows, or the error of a statement. Raises Unavailable where it is not the statement's fault."""
     status = result.status
-    if status == pq.ExecStatus.TUPLES_OK:
+    if status == _TUPLES_OK:
         columns = range(result.nfields)
         return [tuple(result.get_value(row, column) for column in columns) for row in range(result.ntuples)]
-    if status == pq.ExecStatus.COMMAND_OK:
+    if status == _COMMAND_OK:
         return []
-    if status == pq.ExecStatus.PIPELINE_ABORTED:
+    if status == _PIPELINE_ABORTED:
         return StatementFailed("25P02", "It could not even be prepared.")
     sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"no message").decode(errors="replace")

@@ -30,14 +30,19 @@ class AccessKeepsChanging(Exception):
     """Rules or sessions changed under every attempt to decide, until the time was up."""
 
 
-def answer(wire_name: str, environ: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
+Read = Callable[[int], bytes]
+"""Gives so many bytes of a request's body, or what there is."""
+
+
+def answer(wire_name: str, environ: Mapping[str, str], read: Read, *, now: datetime) -> Answer:
     """Answer one hook.
 
-    Takes the method as in the address, the request's headers as CGI variables, and the raw body. Whatever fails,
-    the answer is not 200: nobody is let in by a fault.
+    Takes the method as in the address, the request's headers as CGI variables, and what reads the raw body. Whatever
+    fails, the answer is not 200: nobody is let in by a fault.
     """
-    if early := answer_unread(wire_name, environ):
+    if early := _answer_unread(wire_name, environ):
         return early
+    body = _read_body(read, environ)
     try:
         return _gate().answer(wire_name, environ, body, now=now)
     except HookTooLarge as error:
@@ -57,7 +62,7 @@ def answer(wire_name: str, environ: Mapping[str, str], body: bytes, *, now: date
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "fault", "WCS Gate met a fault of its own.")
 
 
-def answer_unread(wire_name: str, environ: Mapping[str, str]) -> Answer | None:
+def _answer_unread(wire_name: str, environ: Mapping[str, str]) -> Answer | None:
     """The answer to what need not be read to be refused; None for what may be a hook."""
     if environ["REQUEST_METHOD"] != "POST":
         return problem(HTTPStatus.METHOD_NOT_ALLOWED, "not-post", "Hooks are sent with POST.", ("Allow", "POST"))
@@ -122,7 +127,7 @@ def _gate() -> Gate:
     return Gate(snapshot_keeper(), sessions, Recorder(hook_database(), sessions))
 
 
-def read_body(read: Callable[[int], bytes], environ: Mapping[str, str]) -> bytes:
+def _read_body(read: Read, environ: Mapping[str, str]) -> bytes:
     """The body of a request, or one byte more than is allowed where it is longer."""
     length = _declared_length(environ) if environ.get("CONTENT_LENGTH") else MAX_BYTES + 1
     return read(max(0, min(length, MAX_BYTES + 1)))

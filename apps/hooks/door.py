@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from django.utils.encoding import repercent_broken_unicode
 
-from apps.hooks.answer import answer, answer_unread, read_body
+from apps.hooks.answer import answer
 
 PREFIX = "/hooks/"
+STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -22,17 +24,13 @@ def with_fast_door(django: Application) -> Application:
         path: str = environ.get("PATH_INFO", "")
         if not path.startswith(PREFIX):
             return django(environ, start_response)
-        name = wire_name(_text(path))
-        result = answer_unread(name, environ)
-        if result is None:
-            body = read_body(environ["wsgi.input"].read, environ)
-            result = answer(name, environ, body, now=datetime.now(UTC))
+        result = answer(wire_name(_text(path)), environ, environ["wsgi.input"].read, now=datetime.now(UTC))
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(result.body))),
             *result.headers,
         ]
-        start_response(f"{result.status.value} {result.status.phrase}", headers)
+        start_response(STATUS_LINES[result.status], headers)
         return [result.body]
 
     return application

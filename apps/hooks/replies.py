@@ -1,8 +1,9 @@
 """What WCS gets back. Always a JSON object, never a stack trace."""
 
 import json
-from dataclasses import dataclass
 from http import HTTPStatus
+
+import msgspec
 
 from apps.access.facts import Decision
 from apps.access.reasons import REASON_TEXTS
@@ -11,9 +12,10 @@ from apps.protocol.methods import CONNECT
 from apps.protocol.mirror import splice
 from apps.protocol.policy import REST_CLIENT_CONFIG
 
+_OK = HTTPStatus.OK
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """An HTTP answer: its status, its JSON body, and headers besides the content type."""
 
     status: HTTPStatus
@@ -27,7 +29,7 @@ def reply(call: HookCall, body: bytes, decision: Decision) -> Answer:
         return problem(HTTPStatus.FORBIDDEN, decision.reason, REASON_TEXTS[decision.reason])
     if call.method is not None and call.method.kind is CONNECT:
         body = splice(body, {"restClientConfig": REST_CLIENT_CONFIG})
-    return Answer(HTTPStatus.OK, body)
+    return Answer(_OK, body)
 
 
 def problem(status: HTTPStatus, error: str, detail: str, *headers: tuple[str, str]) -> Answer:

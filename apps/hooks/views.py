@@ -11,7 +11,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from apps.hooks.answer import answer, answer_unread, read_body
+from apps.hooks.answer import answer
 from apps.hooks.door import wire_name
 
 _PROBLEM = {
@@ -27,7 +27,11 @@ class HookView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
     parser_classes = ()
+    throttle_classes = ()
     default_response_headers: ClassVar[dict[str, str]] = {}
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """Nothing: whom to let in, and what to read, is for the flow."""
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[JSONRenderer, str]:
         """JSON, whatever the caller would rather have: so does the fast door."""
@@ -65,12 +69,6 @@ class HookView(APIView):
 
 
 def _answered(request: HttpRequest) -> HttpResponse:
-    name = wire_name(request.path_info)
-    result = answer_unread(name, request.META)
-    if result is None:
-        body = read_body(request.read, request.META)
-        result = answer(name, request.META, body, now=datetime.now(UTC))
-    response = HttpResponse(result.body, status=result.status, content_type="application/json")
-    for name, value in result.headers:
-        response[name] = value
-    return response
+    result = answer(wire_name(request.path_info), request.META, request.read, now=datetime.now(UTC))
+    headers = {"Content-Length": str(len(result.body)), **dict(result.headers)}
+    return HttpResponse(result.body, status=result.status, content_type="application/json", headers=headers)

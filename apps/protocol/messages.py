@@ -4,6 +4,7 @@ What is read is listed in `Wire`; msgspec skips everything else without building
 """
 
 import re
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -123,8 +124,7 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
     @property
     def client_address(self) -> str:
         """The client's address, read from the session id where it has the form `/address:port/...`, else ""."""
-        match = _CLIENT_ADDRESS.match(self.session_id)
-        return (match[1] or match[2]) if match else ""
+        return _client_address(self.session_id)
 
     @property
     def media_providers(self) -> tuple[str, ...]:
@@ -185,6 +185,12 @@ def _read(body: bytes) -> Wire:
         raise MalformedHook(f"The body is not a hook: {error}.") from None
     except msgspec.DecodeError as error:
         raise MalformedHook(f"The body is not JSON: {error}.") from None
+
+
+@lru_cache(maxsize=4096)
+def _client_address(session_id: str) -> str:
+    match = _CLIENT_ADDRESS.match(session_id)
+    return (match[1] or match[2]) if match else ""
 
 
 def _target(wire: Wire, method: Method) -> str:

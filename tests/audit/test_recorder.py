@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_every_column(wcs, school):
             "sdp": "v=0",
         }
     ).encode()
-    assert answer("PUBLISHstream", wcs.environ, body, now=NOW).status == 200
+    assert answer("PUBLISHstream", wcs.environ, BytesIO(body).read, now=NOW).status == 200
     record = HookRecord.objects.values().get()
     assert record.pop("id").version == 7
     kept = bytes(record.pop("body"))

@@ -310,3 +310,12 @@ def test_a_body_without_a_length_is_read_to_its_end_but_no_further_than_allowed(
     answer = request(wsgi.application, path="/hooks/playHLS", CONTENT_LENGTH=None, **{"wsgi.input": unread})
     assert answer[0].startswith("413")
     assert len(unread.read()) == 4
+
+
+@pytest.mark.usefixtures("school_with_a_signing_node")
+def test_the_reference_door_does_not_ask_middleware_either():
+    """A host that nobody allowed is refused by Django's own middleware, and nothing to WCS."""
+    asked = {"body": hook(), "HTTP_HOST": "nobody.example"}
+    for door in (wsgi.django, wsgi.application):
+        assert json.loads(request(door, **asked)[2])["error"] == "unknown-session"
+    assert request(wsgi.django, path="/admin/", **asked)[0].startswith("400")
