@@ -26,13 +26,25 @@ from apps.access.compile import Snapshot
 from apps.access.facts import Facts, Identity
 from apps.access.guesses import Guesses
 from apps.access.identity import identify
-from apps.access.rows import AppRow, NodeRow, StreamRow, TokenRow, UserRow
+from apps.access.rows import (
+    AppRow,
+    GroupRow,
+    IssuerRow,
+    LinkRow,
+    NodeRow,
+    RevocationRow,
+    StreamRow,
+    TokenRow,
+    UserRow,
+)
 from apps.access.rule_rows import RULES, number_plan, rule_row
+from apps.connections.jwks import BadKeySet, VerifyingKey, read_key_set, secret_key
 from apps.connections.rows import SessionRow
 from apps.connections.sealing import CannotUnseal, unseal
 from apps.database.connection import AWAY_FOR, Unavailable, conninfo_of
 from apps.protocol.messages import HookCall
 from apps.protocol.numbers import NumberClassRow
+from apps.streams.links import sign
 
 logger = logging.getLogger(__name__)
 
@@ -120,22 +132,71 @@ def _secret(sealed: str) -> bytes:
         return b""
 
 
+def _issuer(row: Any) -> IssuerRow:
+    id_, issuer, audience, algorithms, secrets, jwks, *others = row
+    shared = [secret_key(secret) for sealed in secrets if (secret := _secret(sealed))]
+    return IssuerRow(id_, issuer, audience, tuple(algorithms), (*shared, *_public_keys(issuer, jwks)), *others)
+
+
+def _public_keys(issuer: str, jwks: str) -> tuple[VerifyingKey, ...]:
+    """The keys of a set, or none where it cannot be read: then nobody comes in by them."""
+    try:
+        return read_key_set(jwks) if jwks else ()
+    except BadKeySet as error:
+        logger.error("The keys of issuer %s cannot be used: %s", issuer, error)
+        return ()
+
+
+def _link(row: Any) -> LinkRow:
+    _id, code, stream, action, *_others = row
+    return LinkRow(*row, signatures=sign(code, stream, action))
+
+
 PARTS = {
     "users": Part(
         """SELECT u.id, u.username, u.is_active,
                   CASE WHEN u.is_staff OR u.is_superuser THEN '' ELSE u.password END,
-                  coalesce(array_agg(g.group_id) FILTER (WHERE g.group_id IS NOT NULL), ARRAY[]::integer[])
+                  coalesce(array_agg(g.group_id) FILTER (WHERE g.group_id IS NOT NULL), ARRAY[]::integer[]),
+                  u.revoked_before
            FROM accounts_user u LEFT JOIN accounts_user_groups g ON g.user_id = u.id {where} GROUP BY u.id""",
         "WHERE u.id = ANY(%(ids)s)",
         lambda row: _tuple(row, UserRow),
         ("accounts_user", "accounts_user_groups"),
     ),
+    "groups": Part(
+        "SELECT id, name FROM auth_group {where}",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: _tuple(row, GroupRow),
+        ("auth_group",),
+    ),
     "tokens": Part(
-        """SELECT id, user_id, token_hash, expires_at, networks, origins, streams, actions
+        """SELECT id, user_id, token_hash, expires_at, networks, origins, streams, actions, created_at, single_use,
+                  CASE WHEN used_at IS NOT NULL THEN ARRAY[used_node_id, used_session_id] END
            FROM accounts_token {where}""",
         "WHERE id = ANY(%(ids)s)",
         lambda row: _tuple(row, TokenRow),
         ("accounts_token",),
+    ),
+    "issuers": Part(
+        """SELECT id, issuer, audience, algorithms, secrets, jwks, leeway, user_claim, groups_claim, streams_claim,
+                  actions_claim, accepts_unknown, active
+           FROM connections_tokenissuer {where}""",
+        "WHERE id = ANY(%(ids)s)",
+        _issuer,
+        ("connections_tokenissuer",),
+    ),
+    "links": Part(
+        """SELECT id, code, stream, action, ends_at, active, created_at, made_by_id
+           FROM streams_streamlink {where}""",
+        "WHERE id = ANY(%(ids)s)",
+        _link,
+        ("streams_streamlink",),
+    ),
+    "revocations": Part(
+        "SELECT id, before FROM accounts_revocation {where}",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: _tuple(row, RevocationRow),
+        ("accounts_revocation",),
     ),
     "apps": Part(
         """SELECT id, key, guests, token_name, hook_user, hook_passwords, networks, rest_started
