@@ -16,6 +16,7 @@ from tests.access import signed
 NODE_ID = "Hw47@192.168.1.101"
 SESSION_ID = "/192.168.1.38:64604/192.168.1.101:8443"
 HOOK_PASSWORD = "hook-secret"
+SHARED_SECRET = signed.SECRET.decode()
 
 
 def make_user(username="alice", *, groups=(), **fields):
@@ -38,7 +39,7 @@ def make_link(stream="lobby", label="press", hours=1, **fields):
     )
 
 
-def make_issuer(issuer=signed.ISSUER, *, secret=signed.SECRET.decode(), **fields):
+def make_issuer(issuer=signed.ISSUER, *, secret=SHARED_SECRET, **fields):
     """An issuer who shares a secret with us; its tokens are those of `signed.web_token`."""
     row = TokenIssuer(**{"issuer": issuer, "audience": signed.AUDIENCE, "algorithms": ["HS256"], **fields})
     if secret:
