@@ -229,9 +229,9 @@ REFUSABLE_HOOKS = SEEDS.map(lambda seed: Dice(seed).hook(REFUSABLE))
 NEW_RULES = SEEDS.map(lambda seed: Dice(seed).rule(99))
 
 
-def decided(hook, world):
-    """What the code decides."""
-    known = snapshot(
+def in_memory(world):
+    """A world as a process holds it."""
+    return snapshot(
         users=world.users,
         tokens=world.tokens,
         apps=world.apps,
@@ -241,6 +241,11 @@ def decided(hook, world):
         links=world.links,
         revoked_before=only(world.revocations),
     )
+
+
+def decided(hook, world):
+    """What the code decides."""
+    known = in_memory(world)
     call = HookCall.from_payload(hook.method, find(hook.method), json.dumps(hook.members).encode())
     opened = hook.session if call.method and call.method.identity != "credentials" else None
     return decide(call, facts_about(call, known, opened))
