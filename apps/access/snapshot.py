@@ -26,11 +26,10 @@ from apps.access.compile import Snapshot
 from apps.access.facts import Facts, Identity
 from apps.access.guesses import Guesses
 from apps.access.identity import identify
+from apps.access.issuer_rows import ISSUERS, LINKS, issuer_row, link_row, open_secret
 from apps.access.rows import (
     AppRow,
     GroupRow,
-    IssuerRow,
-    LinkRow,
     NodeRow,
     RevocationRow,
     StreamRow,
@@ -38,13 +37,10 @@ from apps.access.rows import (
     UserRow,
 )
 from apps.access.rule_rows import RULES, number_plan, rule_row
-from apps.connections.jwks import BadKeySet, VerifyingKey, read_key_set, secret_key
 from apps.connections.rows import SessionRow
-from apps.connections.sealing import CannotUnseal, unseal
 from apps.database.connection import AWAY_FOR, Unavailable, conninfo_of
 from apps.protocol.messages import HookCall
 from apps.protocol.numbers import NumberClassRow
-from apps.streams.links import sign
 
 logger = logging.getLogger(__name__)
 
@@ -115,41 +111,12 @@ def _app(row: Any) -> AppRow:
 
 def _node(row: Any) -> NodeRow:
     id_, node_id, secrets, networks = row
-    return NodeRow(id_, node_id, tuple(_secret(sealed) for sealed in secrets), tuple(networks))
+    return NodeRow(id_, node_id, tuple(open_secret(sealed) for sealed in secrets), tuple(networks))
 
 
 def _basic(user: str, sealed: str) -> bytes:
-    password = _secret(sealed)
+    password = open_secret(sealed)
     return b"Basic " + b64encode(user.encode() + b":" + password) if password else b""
-
-
-def _secret(sealed: str) -> bytes:
-    """The secret, or b"" where it cannot be read: that matches nothing, yet counts as configured."""
-    try:
-        return unseal(sealed).encode()
-    except CannotUnseal as error:
-        logger.error("%s Hooks that need this secret are refused.", error)
-        return b""
-
-
-def _issuer(row: Any) -> IssuerRow:
-    id_, issuer, audience, algorithms, secrets, jwks, *others = row
-    shared = [secret_key(secret) for sealed in secrets if (secret := _secret(sealed))]
-    return IssuerRow(id_, issuer, audience, tuple(algorithms), (*shared, *_public_keys(issuer, jwks)), *others)
-
-
-def _public_keys(issuer: str, jwks: str) -> tuple[VerifyingKey, ...]:
-    """The keys of a set, or none where it cannot be read: then nobody comes in by them."""
-    try:
-        return read_key_set(jwks) if jwks else ()
-    except BadKeySet as error:
-        logger.error("The keys of issuer %s cannot be used: %s", issuer, error)
-        return ()
-
-
-def _link(row: Any) -> LinkRow:
-    _id, code, stream, action, *_others = row
-    return LinkRow(*row, signatures=sign(code, stream, action))
 
 
 PARTS = {
@@ -178,18 +145,15 @@ PARTS = {
         ("accounts_token",),
     ),
     "issuers": Part(
-        """SELECT id, issuer, audience, algorithms, secrets, jwks, leeway, user_claim, groups_claim, streams_claim,
-                  actions_claim, accepts_unknown, active
-           FROM connections_tokenissuer {where}""",
+        ISSUERS,
         "WHERE id = ANY(%(ids)s)",
-        _issuer,
+        issuer_row,
         ("connections_tokenissuer",),
     ),
     "links": Part(
-        """SELECT id, code, stream, action, ends_at, active, created_at, made_by_id
-           FROM streams_streamlink {where}""",
+        LINKS,
         "WHERE id = ANY(%(ids)s)",
-        _link,
+        link_row,
         ("streams_streamlink",),
     ),
     "revocations": Part(
