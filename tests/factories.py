@@ -1,18 +1,22 @@
 """Rows for tests, with defaults. Alice publishes, Bob watches, Charlie may do nothing."""
 
 from base64 import b64encode
+from datetime import timedelta
 
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from apps.access.models import Rule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
-from apps.connections.models import App, Node
-from apps.streams.models import Stream
+from apps.connections.models import App, Node, TokenIssuer
+from apps.streams.models import Stream, StreamLink
+from tests.access import signed
 
 NODE_ID = "Hw47@192.168.1.101"
 SESSION_ID = "/192.168.1.38:64604/192.168.1.101:8443"
 HOOK_PASSWORD = "hook-secret"
+SHARED_SECRET = signed.SECRET.decode()
 
 
 def make_user(username="alice", *, groups=(), **fields):
@@ -26,6 +30,22 @@ def make_token(user, token=None, label="laptop", **fields):
     return Token.objects.create(
         user=user, label=label, token_hash=hash_token(token or f"tok-{user.username}"), **fields
     )
+
+
+def make_link(stream="lobby", label="press", hours=1, **fields):
+    """A link to watch a stream for an hour from now."""
+    return StreamLink.objects.create(
+        label=label, stream=stream, ends_at=timezone.now() + timedelta(hours=hours), **fields
+    )
+
+
+def make_issuer(issuer=signed.ISSUER, *, secret=SHARED_SECRET, **fields):
+    """An issuer who shares a secret with us; its tokens are those of `signed.web_token`."""
+    row = TokenIssuer(**{"issuer": issuer, "audience": signed.AUDIENCE, "algorithms": ["HS256"], **fields})
+    if secret:
+        row.set_secret(secret)
+    row.save()
+    return row
 
 
 def make_app(key="defaultApp", *, hook_user="wcs", hook_password=HOOK_PASSWORD, **fields):

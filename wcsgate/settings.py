@@ -105,6 +105,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BEAT_SCHEDULE = {
     # Nudges expire quickly: one that waited is no better than the next one.
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
+    "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "forget changes": {"task": "access.forget_changes", "schedule": 3600.0, "options": {"expires": 600}},
 }
 

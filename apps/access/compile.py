@@ -5,10 +5,22 @@ million rules as among ten.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from apps.access.question import Question
-from apps.access.rows import AppRow, NodeRow, RuleRow, StreamRow, TokenRow, UserRow
+from apps.access.rows import (
+    AppRow,
+    GroupRow,
+    IssuerRow,
+    LinkRow,
+    NodeRow,
+    RevocationRow,
+    RuleRow,
+    StreamRow,
+    TokenRow,
+    UserRow,
+)
 from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
 Key = tuple[str, int | None, str]
@@ -22,6 +34,7 @@ Place = tuple[str, str | int]
 """Where a rule stands in its bucket: how its target is compared, and with what."""
 
 ANY: Place = ("any", "")
+MOST_USES_NOTED = 10_000
 
 
 class Bucket:
@@ -219,12 +232,33 @@ class Snapshot:
         self.revision = revision
         self.plan = plan
         self.users: Rows[UserRow] = Rows(lambda user: user.username)
+        self.groups: Rows[GroupRow] = Rows(lambda group: group.name)
         self.tokens: Rows[TokenRow] = Rows(lambda token: token.hash)
+        self.issuers: Rows[IssuerRow] = Rows(lambda issuer: issuer.issuer)
+        self.links: Rows[LinkRow] = Rows(lambda link: link.code)
+        self.revocations: Rows[RevocationRow] = Rows(lambda _: "everything")
         self.apps: Rows[AppRow] = Rows(lambda app: app.key)
         self.nodes: Rows[NodeRow] = Rows(lambda node: node.node_id)
         self.streams = Streams()
         self.number_classes = Classes(plan)
         self.rules = RuleIndex()
+        self._used: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def revoked_before(self) -> datetime | None:
+        """The moment before which everything that was issued or opened is worth nothing; None for no such moment."""
+        row = self.revocations.by_name.get("everything")
+        return row.before if row is not None else None
+
+    def used_by(self, token: TokenRow) -> tuple[str, ...] | None:
+        """The node id and session id that used a token for single use, as far as is known."""
+        return token.used_by or self._used.get(token.hash)
+
+    def note_use(self, token: TokenRow, used_by: tuple[str, ...]) -> None:
+        """Remember who used a token: the row is not read again for it. A token is used once, so that stays true."""
+        if len(self._used) >= MOST_USES_NOTED:
+            self._used.clear()  # whoever comes again finds out again
+        self._used[token.hash] = used_by
 
 
 def _keys(rule: RuleRow) -> list[Key]:

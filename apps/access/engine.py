@@ -5,7 +5,9 @@ Nobody is allowed because nothing was found: when no check has an opinion, the a
 
 from collections.abc import Callable
 
-from apps.access.facts import Decision, Facts, question_of
+from msgspec.structs import replace
+
+from apps.access.facts import Decision, Facts, Identity, question_of
 from apps.access.matching import applies
 from apps.access.reasons import Reason
 from apps.access.rewriting import strictest
@@ -68,6 +70,16 @@ def protected_number(call: HookCall, facts: Facts) -> Decision | None:
     return Decision(True, Reason.PROTECTED_NUMBER) if protected else None
 
 
+def settled_by_link(call: HookCall, facts: Facts) -> Decision | None:
+    """Who holds a good link may do what it is for, as long as no rule denies that to guests: they are nobody's user."""
+    if facts.identity.link is None:
+        return None
+    as_guest = settled_by_rules(call, replace(facts, identity=Identity(entered_by="guest")))
+    if as_guest is None or as_guest.reason is Reason.DENIED_BY_RULE:
+        return as_guest
+    return replace(as_guest, allowed=True, reason=Reason.ALLOWED_BY_LINK, rule_ids=())
+
+
 def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     """Any deny in force refuses, else any allow in force allows, else nothing does; order never matters.
 
@@ -117,5 +129,6 @@ CHECKS: tuple[Check, ...] = (
     identity_bad,
     user_inactive,
     protected_number,
+    settled_by_link,
     settled_by_rules,
 )

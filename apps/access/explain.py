@@ -69,7 +69,8 @@ class Explanation:
     @property
     def who(self) -> str:
         """Who asks, to begin a sentence with."""
-        return {"": "Somebody unknown", "a guest": "A guest"}.get(self.user, self.user)
+        nobodys = {"": "Somebody unknown", "a guest": "A guest", "a link's holder": "Whoever holds the link"}
+        return nobodys.get(self.user, self.user)
 
     @property
     def verdict(self) -> str:
@@ -140,7 +141,7 @@ def explain(
         method=call.wire_name,
         action=call.action,
         target=screen_text(call.target),
-        user=identity.user.username if identity.user else "a guest" if identity.is_guest else "",
+        user=identity.user.username if identity.user else _nobodys(identity),
         found=_found(call, identity, app),
         allowed=decision.allowed,
         reason=str(decision.reason),
@@ -190,6 +191,11 @@ def _check_password(user: UserRow | None, password: str) -> bool:
     return good
 
 
+def _nobodys(identity: Identity) -> str:
+    """What to call somebody who is no user."""
+    return "a guest" if identity.is_guest else "a link's holder" if identity.link else ""
+
+
 def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
     """How it was found who asks; "" where it was not."""
     match identity.entered_by:
@@ -197,9 +203,10 @@ def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
             return "taken as recognised"
         case "guest":
             return "as a guest"
-        case "token" | "password" as credential if app is not None:
+        case "token" | "password" | "jwt" | "link" as credential if app is not None:
             in_hook = call.credential(app.token_name) is not None
-            return f"by the {credential} {'in the hook' if in_hook else 'that opened its session'}"
+            word = "signed token (JWT)" if credential == "jwt" else credential
+            return f"by the {word} {'in the hook' if in_hook else 'that opened its session'}"
     return ""
 
 

@@ -7,7 +7,8 @@ import msgspec
 from apps.access.compile import Snapshot
 from apps.access.question import Question
 from apps.access.reasons import Reason
-from apps.access.rows import AppRow, Rewrites, TokenRow, UserRow
+from apps.access.rows import AppRow, LinkRow, Rewrites, TokenRow, UserRow
+from apps.access.web_tokens import Grant
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import NUMBER_ACTIONS, STREAM_ACTIONS
@@ -17,13 +18,16 @@ from apps.protocol.numbers import canonical, spellings
 class Identity(msgspec.Struct, frozen=True, gc=False):
     """Who is behind a hook and how that was found, or the problem with it; then `user` is only whom it was about.
 
-    `entered_by` is token, password, guest or rest; "" where there is a problem before that could be told.
+    `entered_by` is token, jwt, link, password, guest or rest; "" where there is a problem before that could be told.
+    A user may have no row here, and be known from what a signed token says alone: the `grant`. A link is nobody's.
     """
 
     user: UserRow | None = None
     token: TokenRow | None = None
     problem: Reason | None = None
     entered_by: str = ""
+    grant: Grant | None = None
+    link: LinkRow | None = None
 
     @property
     def is_guest(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.db import models
 
+from apps.access.file_values import Entry
 from apps.access.models import NumberClass, Rule, Schedule
 from apps.access.sentences import sentence
-from apps.accounts.models import Token, User
-from apps.connections.models import App, Node
-from apps.streams.models import Stream, StreamGroup
+from apps.accounts.models import Revocation, Token, User
+from apps.connections.models import App, Node, TokenIssuer
+from apps.connections.sealing import CannotUnseal, unseal
+from apps.streams.models import Stream, StreamGroup, StreamLink
 
 MODELS = (
     Group,
@@ -21,22 +24,33 @@ MODELS = (
     Token,
     App,
     Node,
+    TokenIssuer,
     StreamGroup,
     Stream,
+    StreamLink,
+    Revocation,
     Schedule,
     NumberClass,
     Rule,
 )  # in the order of who refers to whom
 BATCH = 2000
-UNPRINTED = {"password", "token_hash", "hook_passwords", "secrets", "source"}
+UNPRINTED = {"password", "token_hash", "hook_passwords", "secrets", "jwks", "source"}
 WORDS = {
     "is_active": "active",
     "is_staff": "staff",
     "expires_at": "expires",
     "token_hash": "token",
     "hook_passwords": "hook password",
+    "ends_at": "until",
+    "created_at": "issued",
+    "used_at": "used",
+    "before": "everything issued before",
 }
 """What the sentences call a field, where it is not its name."""
+
+
+GOES_WITHOUT_SAYING = {"created_at": "token_hash", "used_at": "token_hash"}
+"""What is not told of where another field changes, which brings it along."""
 
 
 @dataclass(slots=True)
@@ -56,15 +70,17 @@ class Changes:
     ) -> None:
         """Set what differs on a row, and say so; `others` are sentences about what is not on the row."""
         different = differing(row, values or {})
-        told = [*(_change(key, getattr(row, key), value) for key, value in different.items()), *others]
+        silent = {key for key, cause in GOES_WITHOUT_SAYING.items() if cause in different}
+        told = [_change(key, getattr(row, key), value) for key, value in different.items() if key not in silent]
+        told += others
         for key, value in different.items():
             setattr(row, key, value)
-        if row.pk is None:
+        if row._state.adding:
             self.new[type(row)].append(row)
             self.lines.append(f"+ {name}")
         elif told:
             self.lines.append(f"~ {name}: {', '.join(told)}")
-        if row.pk is not None and different:
+        if not row._state.adding and different:
             self.changed[type(row)].append(row)
             self.changed_fields[type(row)].update(different)
 
@@ -103,6 +119,20 @@ class Changes:
 def differing(row: models.Model, values: dict[str, Any]) -> dict[str, Any]:
     """Those of the values that a row does not have."""
     return {name: value for name, value in values.items() if getattr(row, name) != value}
+
+
+def given(entry: Entry, *names: str, **renamed: str) -> dict[str, Any]:
+    """The values of these keys that were given, by the model's names."""
+    fields = {**{name: name for name in names}, **renamed}
+    return {field: entry[key] for key, field in fields.items() if key in entry}
+
+
+def changed_secrets(before: list[str], after: list[str]) -> list[str]:
+    """The secrets after, or those before where they are the same in clear: sealing twice gives two texts."""
+    with suppress(CannotUnseal):
+        if [unseal(secret) for secret in before] == [unseal(secret) for secret in after]:
+            return before
+    return after
 
 
 def _change(name: str, before: Any, after: Any) -> str:

@@ -7,17 +7,19 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.utils import timezone
 
-from apps.access.file_changes import Changes, differing
+from apps.access.file_changes import Changes, changed_secrets, differing, given
 from apps.access.file_format import NAMED_TARGETS, hash_of, plain_values
 from apps.access.file_known import Known, content_of
 from apps.access.file_problems import AccessFileError, Bad, Place
 from apps.access.file_values import NO_PASSWORD, Entry, kept_password
+from apps.access.file_ways_in import compare_ways_in
 from apps.access.models import NumberClass, Rule, Schedule
 from apps.access.sentences import sentence
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
-from apps.connections.sealing import CannotUnseal, seal, unseal
+from apps.connections.sealing import CannotUnseal, seal
 from apps.streams.models import Stream, StreamGroup
 
 
@@ -26,7 +28,7 @@ def find_changes(file: Entry, *, replace: bool) -> Changes:
 
     With `replace`, rules that the file does not have are to be removed.
     """
-    comparison = _Comparison(Known(file, every_rule=replace))
+    comparison = Comparison(Known(file, every_rule=replace))
     comparison.add_groups()
     for entry in file.get("users", []):
         comparison.compare_user(entry)
@@ -45,6 +47,7 @@ def find_changes(file: Entry, *, replace: bool) -> Changes:
     for entry in file.get("streams", []):
         with suppress(Bad):
             comparison.compare_stream(entry)
+    compare_ways_in(file, comparison)
     for entry in file.get("rules") or []:
         with suppress(Bad):
             comparison.compare_rule(entry)
@@ -55,7 +58,7 @@ def find_changes(file: Entry, *, replace: bool) -> Changes:
     return comparison.changes
 
 
-class _Comparison:
+class Comparison:
     """What is known grows on the way: whatever only a rule or a stream names is added."""
 
     def __init__(self, known: Known) -> None:
@@ -70,7 +73,9 @@ class _Comparison:
     def compare_user(self, entry: Entry) -> None:
         name = entry["username"]
         user = self.known.users.setdefault(name, _without_way_in(name))
-        values = _given(entry, "first_name", "last_name", "email", active="is_active", staff="is_staff")
+        values = given(
+            entry, "first_name", "last_name", "email", "revoked_before", active="is_active", staff="is_staff"
+        )
         if "password" in entry and not _is_password(entry["password"], user):
             values["password"] = make_password(entry["password"])
         if entry.get("password_hash", kept_password(user.password)) != kept_password(user.password):
@@ -90,9 +95,7 @@ class _Comparison:
             with suppress(Bad):
                 row = self._token(user, token, claimed)
                 claimed.add(row.pk)
-                values = _given(token, "label", "networks", "origins", "streams", "actions", expires="expires_at")
-                if given_hash := hash_of(token):
-                    values["token_hash"] = given_hash
+                values = _token_values(row, token)
                 self.changes.put(row, f"token {token['label']} of {user.username}", values)
 
     def _token(self, user: User, token: Entry, claimed: set[int | None]) -> Token:
@@ -112,12 +115,12 @@ class _Comparison:
 
     def compare_app(self, entry: Entry) -> None:
         app = self.known.apps.get(entry["key"]) or App(key=entry["key"])
-        values = _given(entry, "guests", "token_name", "hook_user", "networks", "rest_started", "note")
+        values = given(entry, "guests", "token_name", "hook_user", "networks", "rest_started", "note")
         if "hook_password" in entry:
             with suppress(Bad):
                 values["hook_passwords"] = _with_hook_password(app, entry)
         if "hook_passwords_sealed" in entry:
-            values["hook_passwords"] = _changed_secrets(app.hook_passwords, entry["hook_passwords_sealed"])
+            values["hook_passwords"] = changed_secrets(app.hook_passwords, entry["hook_passwords_sealed"])
         self.changes.put(app, f"app {app.key}", values)
         try:
             app.clean()
@@ -126,18 +129,18 @@ class _Comparison:
 
     def compare_node(self, entry: Entry) -> None:
         node = self.known.nodes.get(entry["node_id"]) or Node(node_id=entry["node_id"])
-        values = _given(entry, "name", "networks")
+        values = given(entry, "name", "networks")
         if "secrets" in entry:
-            values["secrets"] = _changed_secrets(node.secrets, [seal(secret) for secret in entry["secrets"]])
+            values["secrets"] = changed_secrets(node.secrets, [seal(secret) for secret in entry["secrets"]])
         if "secrets_sealed" in entry:
-            values["secrets"] = _changed_secrets(node.secrets, entry["secrets_sealed"])
+            values["secrets"] = changed_secrets(node.secrets, entry["secrets_sealed"])
         self.changes.put(node, f"node {node.node_id}", values)
 
     def compare_stream(self, entry: Entry) -> None:
         stream = self.known.streams.setdefault(entry["name"], Stream(name=entry["name"]))
-        values = _given(entry, "source", "max_publishers", "max_viewers", "note")
+        values = given(entry, "source", "max_publishers", "max_viewers", "note")
         if "owner" in entry:
-            values["owner"] = entry["owner"] and self._user(entry["owner"], entry.place.key("owner"))
+            values["owner"] = entry["owner"] and self.user(entry["owner"], entry.place.key("owner"))
         regrouped = []
         if "groups" in entry:
             place = entry.place.key("groups")
@@ -156,7 +159,7 @@ class _Comparison:
 
     def compare_rule(self, entry: Entry) -> None:
         """Rules are known by their whole content. Of several alike, one that needs no change is taken."""
-        values = _given(entry, "enforced", "note")
+        values = given(entry, "enforced", "note")
         rule = self._rule(entry, values)
         alike = self.known.rules[content_of(rule)]
         row = next((row for row in alike if not differing(row, values)), alike[0] if alike else rule)
@@ -175,7 +178,7 @@ class _Comparison:
         (who, name), (target_kind, target) = entry["who"], entry.get("target", ("any", ""))
         rule = Rule(
             who=who,
-            user=self._user(name, entry.place.key("who.user")) if who == "user" else None,
+            user=self.user(name, entry.place.key("who.user")) if who == "user" else None,
             group=self.known.groups[name] if who == "group" else None,
             target_kind=target_kind.replace("_", "-"),
             target="" if target_kind in NAMED_TARGETS else target,
@@ -198,8 +201,8 @@ class _Comparison:
             raise place.problem(f"“{name}” is not known; add it under {section}")
         return row
 
-    def _user(self, name: str, place: Place) -> User:
-        """The user that a rule or a stream names."""
+    def user(self, name: str, place: Place) -> User:
+        """The user that a rule, a stream or a link names."""
         if name not in self.known.users:
             self.changes.lines.append(
                 f"! user {name} is not known; {place.name} names it, so it is added without any way in"
@@ -217,10 +220,15 @@ class _Comparison:
         return self.known.streams[name]
 
 
-def _given(entry: Entry, *names: str, **renamed: str) -> dict[str, Any]:
-    """The values of these keys that were given, by the model's names."""
-    fields = {**{name: name for name in names}, **renamed}
-    return {field: entry[key] for key, field in fields.items() if key in entry}
+def _token_values(row: Token, entry: Entry) -> dict[str, Any]:
+    """What a file says about a token. Another token under the label of one is issued now, and not used yet."""
+    names = ("label", "networks", "origins", "streams", "actions", "single_use")
+    values = given(entry, *names, expires="expires_at", issued="created_at", used="used_at")
+    given_hash = hash_of(entry)
+    if given_hash and given_hash != row.token_hash:
+        now = {"created_at": timezone.now(), "used_at": None}
+        values = {**(now if row.pk else {}), **values, "token_hash": given_hash}
+    return values
 
 
 def _is_password(password: str, user: User) -> bool:
@@ -239,11 +247,3 @@ def _with_hook_password(app: App, entry: Entry) -> list[str]:
     except CannotUnseal as error:
         raise entry.place.key("hook_password").problem(f"cannot be compared with the one before. {error}") from None
     return rotated.hook_passwords
-
-
-def _changed_secrets(before: list[str], after: list[str]) -> list[str]:
-    """The secrets after, or those before where they are the same in clear: sealing twice gives two texts."""
-    with suppress(CannotUnseal):
-        if [unseal(secret) for secret in before] == [unseal(secret) for secret in after]:
-            return before
-    return after

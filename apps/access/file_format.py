@@ -18,6 +18,7 @@ from apps.access.file_values import (
     filled,
     flag,
     in_order,
+    link_code,
     listing,
     mapping,
     moment,
@@ -26,6 +27,7 @@ from apps.access.file_values import (
     password_hash,
     sealed,
     section,
+    shared_secret,
     text,
     texts,
     token_hash,
@@ -35,9 +37,9 @@ from apps.access.file_yaml import parse
 from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, Schedule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
-from apps.connections.models import MAX_SECRETS, App, Node
+from apps.connections.models import MAX_SECRETS, App, Node, TokenIssuer
 from apps.protocol.methods import METHODS
-from apps.streams.models import Stream, StreamGroup
+from apps.streams.models import Stream, StreamGroup, StreamLink
 
 ON_SOMETHING = {method.action for method in METHODS if method.target} - {"connect"}
 """Actions that need a target. Who may connect mostly may so through any app."""
@@ -55,6 +57,9 @@ TOKEN = mapping(
         "origins": texts(Token, "origins"),
         "streams": texts(Token, "streams"),
         "actions": texts(Token, "actions"),
+        "single_use": flag,
+        "issued": moment,
+        "used": moment,
     },
     needed=("label",),
     either=("token", "token_hash"),
@@ -70,6 +75,7 @@ USER = mapping(
         "last_name": of(User, "last_name"),
         "email": of(User, "email"),
         "groups": listing(of(Group, "name")),
+        "revoked_before": or_none(moment),
         "tokens": listing(TOKEN),
     },
     needed=("username",),
@@ -150,6 +156,40 @@ RULE_CHANGES = mapping(
         **{name: count(Rule, name) for name in CAPS},
     }
 )
+LINK = mapping(
+    {
+        "code": link_code,
+        "label": of(StreamLink, "label"),
+        "stream": of(StreamLink, "stream"),
+        "action": choice(("play", "publish"), {}, "play or publish"),
+        "until": moment,
+        "active": flag,
+        "issued": moment,
+        "made_by": or_none(username),
+    },
+    needed=("code", "label", "stream", "action", "until"),
+)
+ISSUER = mapping(
+    {
+        "issuer": of(TokenIssuer, "issuer"),
+        "active": flag,
+        "audience": of(TokenIssuer, "audience"),
+        "algorithms": filled(texts(TokenIssuer, "algorithms")),
+        "secrets": listing(shared_secret, at_most=MAX_SECRETS),
+        "secrets_sealed": listing(sealed, at_most=MAX_SECRETS),
+        "jwks": of(TokenIssuer, "jwks"),
+        "jwks_url": of(TokenIssuer, "jwks_url"),
+        "leeway": count(TokenIssuer, "leeway"),
+        "user_claim": of(TokenIssuer, "user_claim"),
+        "groups_claim": of(TokenIssuer, "groups_claim"),
+        "streams_claim": of(TokenIssuer, "streams_claim"),
+        "actions_claim": of(TokenIssuer, "actions_claim"),
+        "accepts_unknown": flag,
+        "note": of(TokenIssuer, "note"),
+    },
+    needed=("issuer", "algorithms"),
+    either=("secrets", "secrets_sealed"),
+)
 _TARGET_TEXT = accepted_by(models.CharField(max_length=Rule._meta.get_field("target").max_length))
 RULE = mapping(
     {
@@ -195,6 +235,9 @@ FILE = mapping(
         "streams": section(STREAM),
         "schedules": section(SCHEDULE),
         "number_classes": section(NUMBER_CLASS),
+        "issuers": section(ISSUER),
+        "links": section(LINK),
+        "revoked_before": or_none(moment),
         "rules": or_none(listing(RULE)),
     }
 )
@@ -282,8 +325,8 @@ def plain_values(rule: Entry) -> dict[str, Any]:
 
 def _check_said_once(file: Entry) -> None:
     """Two entries about the same thing would contradict each other, or hide a slip of the pen."""
-    keys = {"users": "username", "apps": "key", "nodes": "node_id"}
-    for name in ("users", "apps", "nodes", "stream_groups", "streams", "schedules", "number_classes"):
+    keys = {"users": "username", "apps": "key", "nodes": "node_id", "issuers": "issuer", "links": "code"}
+    for name in (*keys, "stream_groups", "streams", "schedules", "number_classes"):
         key = keys.get(name, "name")
         _each_once((entry.place.key(key), entry.get(key)) for entry in file.get(name, []))
     tokens = [(user, token) for user in file.get("users", []) for token in user.get("tokens", [])]

@@ -11,9 +11,9 @@ from django.db.models import Model, Q
 from apps.access.file_format import hash_of
 from apps.access.file_values import Entry
 from apps.access.models import SAID, NumberClass, Rule, Schedule
-from apps.accounts.models import Token, User
-from apps.connections.models import App, Node
-from apps.streams.models import Stream, StreamGroup
+from apps.accounts.models import Revocation, Token, User
+from apps.connections.models import App, Node, TokenIssuer
+from apps.streams.models import Stream, StreamGroup, StreamLink
 
 
 class Known:
@@ -21,7 +21,7 @@ class Known:
 
     def __init__(self, file: Entry, *, every_rule: bool) -> None:
         users, streams, rules = file.get("users", []), file.get("streams", []), file.get("rules") or []
-        self._load_users(users, streams, rules)
+        self._load_users(users, streams, file.get("links", []), rules)
         self.memberships = _memberships(
             User.groups.through, "user__username", "group__name", [user["username"] for user in users]
         )
@@ -34,6 +34,11 @@ class Known:
         self.groups = {row.name: row for row in Group.objects.filter(name__in=self.group_names)}
         self.apps = App.objects.in_bulk([app["key"] for app in file.get("apps", [])], field_name="key")
         self.nodes = Node.objects.in_bulk([node["node_id"] for node in file.get("nodes", [])], field_name="node_id")
+        issuers, codes = file.get("issuers", []), [link["code"] for link in file.get("links", [])]
+        self.issuers = TokenIssuer.objects.in_bulk([issuer["issuer"] for issuer in issuers], field_name="issuer")
+        self.links = {row.code: row for row in StreamLink.objects.select_related("made_by").filter(code__in=codes)}
+        known = Revocation.objects.filter(pk=1).first() if "revoked_before" in file else None
+        self.revocation = known or Revocation()
         names = {stream["name"] for stream in streams} | _named(rules, "target", "stream")
         self.streams = {row.name: row for row in Stream.objects.select_related("owner").filter(name__in=names)}
         self.stream_memberships = _memberships(Stream.groups.through, "stream__name", "streamgroup__name", self.streams)
@@ -47,9 +52,10 @@ class Known:
         if rules or every_rule:
             self._load_rules()
 
-    def _load_users(self, users: list[Entry], streams: list[Entry], rules: list[Entry]) -> None:
+    def _load_users(self, users: list[Entry], streams: list[Entry], links: list[Entry], rules: list[Entry]) -> None:
         owners = {stream["owner"] for stream in streams if stream.get("owner")}
-        names = {user["username"] for user in users} | owners | _named(rules, "who", "user")
+        makers = {link["made_by"] for link in links if link.get("made_by")}
+        names = {user["username"] for user in users} | owners | makers | _named(rules, "who", "user")
         self.users = {row.username: row for row in User.objects.filter(username__in=names)}
 
     def _load_tokens(self, users: list[Entry]) -> None:

@@ -7,7 +7,7 @@ limits and changes have a column for each key. An empty cell means: leave it as 
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -26,25 +26,44 @@ MAX_UNPACKED = 100 * 1024 * 1024
 LIST_SEPARATOR = ";"
 LISTS = frozenset(
     "groups networks origins streams actions media_providers apps nodes custom windows holidays prefixes secrets "
-    "secrets_sealed hook_passwords_sealed".split()
+    "secrets_sealed hook_passwords_sealed algorithms".split()
 )
 PAIRS = frozenset({"who", "target"})
-FLAGS = frozenset("active staff guests rest_started whole protected enforced".split())
+FLAGS = frozenset("active staff guests rest_started whole protected enforced single_use accepts_unknown".split())
 NUMBERS = frozenset(
     "max_publishers max_viewers short limits.at_once limits.per_day limits.per_month limits.minutes_per_day "
-    "limits.minutes_per_month changes.max_width changes.max_height changes.max_bitrate".split()
+    "limits.minutes_per_month changes.max_width changes.max_height changes.max_bitrate leeway".split()
 )
 TAG = "tag:yaml.org,2002:"
 COLUMNS = {
     "groups": ("name",),
-    "users": ("username", "password_hash", "active", "staff", "first_name", "last_name", "email", "groups"),
-    "tokens": ("username", "label", "token_hash", "expires", "networks", "origins", "streams", "actions"),
+    "users": (
+        "username",
+        "password_hash",
+        "active",
+        "staff",
+        "first_name",
+        "last_name",
+        "email",
+        "groups",
+        "revoked_before",
+    ),
+    "tokens": (
+        *("username", "label", "token_hash", "expires", "networks", "origins", "streams", "actions"),
+        *("single_use", "issued", "used"),
+    ),
     "apps": ("key", "guests", "token_name", "hook_user", "hook_passwords_sealed", "networks", "rest_started", "note"),
     "nodes": ("node_id", "name", "secrets_sealed", "networks"),
     "stream_groups": ("name", "note"),
     "streams": ("name", "owner", "source", "groups", "max_publishers", "max_viewers", "note"),
     "schedules": ("name", "time_zone", "windows", "holidays", "note"),
     "number_classes": ("name", "prefixes", "whole", "short", "protected", "note"),
+    "issuers": (
+        *("issuer", "active", "audience", "algorithms", "secrets_sealed", "jwks", "jwks_url", "leeway", "user_claim"),
+        *("groups_claim", "streams_claim", "actions_claim", "accepts_unknown", "note"),
+    ),
+    "links": ("code", "label", "stream", "action", "until", "active", "issued", "made_by"),
+    "revoked_before": ("moment",),
     "rules": (
         *("effect", "who", "actions", "target", "from", "until", "during", "networks", "origins", "media_providers"),
         *("apps", "nodes", "custom", "limits.per", "limits.at_once", "limits.per_day", "limits.per_month"),
@@ -89,6 +108,8 @@ def read_sheets(content: bytes) -> MappingNode:
     if tokens:
         users = sheets.setdefault("users", _Sheet(("username",), []))
         _put_tokens(users, tokens)
+    if "revoked_before" in sheets and not any(sheets["revoked_before"].rows):
+        del sheets["revoked_before"]
     return MappingNode(f"{TAG}map", [(_text(name), _section(name, sheet)) for name, sheet in sheets.items()])
 
 
@@ -116,10 +137,12 @@ def _put_tokens(users: _Sheet, tokens: _Sheet) -> None:
             by_name[name].setdefault("tokens", []).append(token)
 
 
-def _section(name: str, sheet: _Sheet) -> SequenceNode:
+def _section(name: str, sheet: _Sheet) -> Node:
     """The entries of a sheet. A row without any value is none, and yet counts, so that problems name the right row."""
     last = max((number for number, row in enumerate(sheet.rows) if row), default=-1)
     rows = sheet.rows[: last + 1]
+    if name == "revoked_before":
+        return _text(_as_text(rows[0].get("moment", "")))
     if name == "groups":
         return SequenceNode(f"{TAG}seq", [_text(row.get("name", "")) for row in rows])
     return SequenceNode(f"{TAG}seq", [_entry(row) for row in rows])
@@ -172,7 +195,7 @@ def _text(value: Any) -> ScalarNode:
 # Writing
 
 
-def write_sheets(file: Mapping[str, Iterable[Any]]) -> bytes:
+def write_sheets(file: Mapping[str, Any]) -> bytes:
     """The content of an access file as a spreadsheet."""
     book = Workbook(write_only=True)
     for name, columns in COLUMNS.items():
@@ -186,10 +209,12 @@ def write_sheets(file: Mapping[str, Iterable[Any]]) -> bytes:
     return stream.getvalue()
 
 
-def _entries(file: Mapping[str, Iterable[Any]], name: str) -> Iterator[Mapping[str, Any]]:
+def _entries(file: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
     if name == "tokens":
         for user in file["users"]:
             yield from ({"username": user["username"], **token} for token in user["tokens"])
+    elif name == "revoked_before":
+        yield from ({"moment": moment} for moment in [file[name]] if moment)
     else:
         for entry in file[name]:
             yield {"name": entry} if name == "groups" else entry

@@ -20,6 +20,7 @@ from apps.access.file_problems import Bad, Place
 from apps.access.file_yaml import described, kind
 from apps.accounts.models import User
 from apps.accounts.validators import SENSIBLE
+from apps.connections.jwks import MIN_SECRET_LENGTH
 from apps.connections.sealing import is_sealed
 from apps.protocol.methods import ACTIONS
 
@@ -112,6 +113,21 @@ def sealed(node: Node, place: Place) -> str:
     value = text(node, place)
     if not is_sealed(value):
         raise place.problem("cannot be read with the keys in WCSGATE_ENCRYPTION_KEYS")
+    return value
+
+
+def shared_secret(node: Node, place: Place) -> str:
+    value = text(node, place)
+    if len(value.encode()) < MIN_SECRET_LENGTH:
+        raise place.problem(f"expected a secret of at least {MIN_SECRET_LENGTH} characters")
+    return value
+
+
+def link_code(node: Node, place: Place) -> str:
+    """The code of a link, as export_access writes it."""
+    value = text(node, place)
+    if not re.fullmatch("[A-Za-z0-9_-]{1,32}", value):
+        raise place.problem("expected the code of a link, of at most 32 letters, digits, - and _")
     return value
 
 

@@ -15,9 +15,9 @@ from apps.access.file_problems import AccessFileError
 from apps.access.file_sheets import write_sheets
 from apps.access.file_values import in_order, kept_password
 from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, Schedule
-from apps.accounts.models import Token, User
-from apps.connections.models import App, Node
-from apps.streams.models import Stream, StreamGroup
+from apps.accounts.models import Revocation, Token, User
+from apps.connections.models import App, Node, TokenIssuer
+from apps.streams.models import Stream, StreamGroup, StreamLink
 
 HEADING = "# Written by export_access. It holds hashes and sealed secrets: keep it private.\n"
 
@@ -72,6 +72,9 @@ def _everything() -> dict[str, Any]:
         "number_classes": _sorted(
             _fields(row, "name", "prefixes", "whole", "short", "protected", "note") for row in NumberClass.objects.all()
         ),
+        "issuers": _sorted(_issuer(row) for row in TokenIssuer.objects.all()),
+        "links": _sorted(_link(row) for row in StreamLink.objects.select_related("made_by")),
+        "revoked_before": Revocation.objects.values_list("before", flat=True).first(),
         "rules": _sorted(_rule(row) for row in Rule.objects.with_names()),
     }
 
@@ -95,6 +98,7 @@ def _user(user: User) -> dict[str, Any]:
         "last_name": user.last_name,
         "email": user.email,
         "groups": sorted(group.name for group in user.groups.all()),
+        "revoked_before": user.revoked_before,
         "tokens": _sorted(_token(token) for token in user.tokens.all()),
     }
 
@@ -108,6 +112,9 @@ def _token(token: Token) -> dict[str, Any]:
         "origins": token.origins,
         "streams": token.streams,
         "actions": token.actions,
+        "single_use": token.single_use,
+        "issued": token.created_at,
+        **({"used": token.used_at} if token.used_at else {}),
     }
 
 
@@ -130,6 +137,38 @@ def _node(node: Node) -> dict[str, Any]:
         "name": node.name,
         "secrets_sealed": node.secrets,
         "networks": node.networks,
+    }
+
+
+def _issuer(issuer: TokenIssuer) -> dict[str, Any]:
+    return {
+        "issuer": issuer.issuer,
+        "active": issuer.active,
+        "audience": issuer.audience,
+        "algorithms": issuer.algorithms,
+        "secrets_sealed": issuer.secrets,
+        "jwks": issuer.jwks,
+        "jwks_url": issuer.jwks_url,
+        "leeway": issuer.leeway,
+        "user_claim": issuer.user_claim,
+        "groups_claim": issuer.groups_claim,
+        "streams_claim": issuer.streams_claim,
+        "actions_claim": issuer.actions_claim,
+        "accepts_unknown": issuer.accepts_unknown,
+        "note": issuer.note,
+    }
+
+
+def _link(link: StreamLink) -> dict[str, Any]:
+    return {
+        "code": link.code,
+        "label": link.label,
+        "stream": link.stream,
+        "action": link.action,
+        "until": link.ends_at,
+        "active": link.active,
+        "issued": link.created_at,
+        "made_by": link.made_by and link.made_by.username,
     }
 
 

@@ -7,12 +7,17 @@ place and is not good is a problem, also where guests are welcome.
 from collections.abc import Callable
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from apps.access.compile import Snapshot
 from apps.access.facts import Identity, origin_of
 from apps.access.networks import in_networks
+from apps.access.other_ways_in import by_link, by_session_of_link, by_session_of_web_token, by_web_token, is_named
 from apps.access.reasons import Reason
+from apps.access.revoking import is_revoked
 from apps.access.rows import AppRow, TokenRow, UserRow
-from apps.accounts.hashing import hash_token
+from apps.access.web_tokens import may_be_web_token
+from apps.accounts.hashing import LINK_PREFIX, hash_token
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import Credential, HookCall
 from apps.protocol.methods import CREDENTIALS, STREAM_ACTIONS
@@ -85,8 +90,7 @@ def _by_credential(
     check_password: CheckPassword,
 ) -> Identity:
     if credential.token is not None:
-        token = snapshot.tokens.by_name.get(hash_token(credential.token))
-        return _by_token(token, call, origin_of(call, session), snapshot, now=now)
+        return _by_token_text(credential.token, call, origin_of(call, session), snapshot, now=now)
     if credential.login is None or credential.password is None:
         return Identity(problem=Reason.BAD_TOKEN)
     user = snapshot.users.by_name.get(credential.login)
@@ -95,17 +99,33 @@ def _by_credential(
     return Identity(user=user, entered_by="password")
 
 
+def _by_token_text(text: str, call: HookCall, origin: str, snapshot: Snapshot, *, now: datetime) -> Identity:
+    """Ours come first: what was issued here may look like anything."""
+    token = snapshot.tokens.by_name.get(hash_token(text))
+    if token is None and text.startswith(LINK_PREFIX):
+        return by_link(text, call, snapshot, now=now)
+    if token is None and may_be_web_token(text):
+        return by_web_token(text, call, snapshot, now=now)
+    return _by_token(token, call, origin, snapshot, now=now)
+
+
 def _by_session(session: SessionRow, call: HookCall, app: AppRow, snapshot: Snapshot, *, now: datetime) -> Identity:
+    user = snapshot.users.by_id.get(session.user_id or 0)
+    if is_revoked(session.opened_at, user, snapshot):
+        return Identity(user=user, problem=Reason.REVOKED)
     match session.entered_by:
         case "guest":
             return guest(app)
+        case "link":
+            return by_session_of_link(session, call, snapshot, now=now)
+        case "jwt":
+            return by_session_of_web_token(session, call, snapshot, now=now)
         case "token":
             token = snapshot.tokens.by_id.get(session.token_id or 0)
             if token is not None and token.user_id != session.user_id:
                 token = None
             return _by_token(token, call, origin_of(call, session), snapshot, now=now)
         case "password":
-            user = snapshot.users.by_id.get(session.user_id or 0)
             if user is None:
                 return Identity(problem=Reason.USER_INACTIVE)
             return Identity(user=user, entered_by="password")
@@ -116,25 +136,28 @@ def _by_token(token: TokenRow | None, call: HookCall, origin: str, snapshot: Sna
     user = snapshot.users.by_id.get(token.user_id) if token is not None else None
     if token is None or user is None:
         return Identity(problem=Reason.BAD_TOKEN)
-    problem = _token_problem(token, call, origin, snapshot, now)
+    if token.single_use:
+        token = replace(token, used_by=snapshot.used_by(token))
+    problem = _token_problem(token, user, call, origin, snapshot, now)
     if problem is not None:
         return Identity(user=user, token=token, problem=problem)
     return Identity(user=user, token=token, entered_by="token")
 
 
-def _token_problem(token: TokenRow, call: HookCall, origin: str, snapshot: Snapshot, now: datetime) -> Reason | None:
+def _token_problem(
+    token: TokenRow, user: UserRow, call: HookCall, origin: str, snapshot: Snapshot, now: datetime
+) -> Reason | None:
+    if is_revoked(token.issued_at, user, snapshot):
+        return Reason.REVOKED
+    if token.single_use and token.used_by not in (None, (call.node_id, call.session_id)):
+        return Reason.TOKEN_USED
     if token.expires_at is not None and now >= token.expires_at:
         return Reason.EXPIRED_TOKEN
     fits = (
         (not token.networks or in_networks(call.client_address, token.networks))
         and (not token.origins or origin in token.origins)
-        and (not token.streams or call.action not in STREAM_ACTIONS or _is_one_of(call.target, token.streams, snapshot))
+        and (not token.streams or call.action not in STREAM_ACTIONS or is_named(call.target, token.streams, snapshot))
         and (not token.actions or call.action == "connect" or call.action in token.actions)
     )
-    return None if fits else Reason.TOKEN_NOT_FOR_THIS
-
-
-def _is_one_of(target: str, streams: tuple[str, ...], snapshot: Snapshot) -> bool:
-    """Whether a stream is one of these, by any of the names it is known by."""
-    names, _ = snapshot.streams.known_as(target)
-    return not set(names).isdisjoint(streams)
+    countable = not token.single_use or (call.node_id and call.session_id)  # else nobody could tell who has used it
+    return None if fits and countable else Reason.TOKEN_NOT_FOR_THIS

@@ -16,11 +16,20 @@ class Reason(StrEnum):
     BAD_TOKEN = "bad-token"  # noqa: S105 - a code, not a secret
     EXPIRED_TOKEN = "expired-token"  # noqa: S105
     TOKEN_NOT_FOR_THIS = "token-not-for-this"  # noqa: S105
+    TOKEN_USED = "token-used"  # noqa: S105
+    REVOKED = "revoked"
+    TOKEN_MALFORMED = "token-malformed"  # noqa: S105
+    UNKNOWN_ISSUER = "unknown-issuer"
+    BAD_SIGNATURE = "bad-signature"
+    WRONG_AUDIENCE = "wrong-audience"
+    TOKEN_NOT_YET_VALID = "token-not-yet-valid"  # noqa: S105
+    UNKNOWN_SUBJECT = "unknown-subject"
     BAD_PASSWORD = "bad-password"  # noqa: S105
     USER_INACTIVE = "user-inactive"
     PROTECTED_NUMBER = "protected-number"
     DENIED_BY_RULE = "denied-by-rule"
     ALLOWED_BY_RULE = "allowed-by-rule"
+    ALLOWED_BY_LINK = "allowed-by-link"
     NO_RULE = "no-rule"
 
 
@@ -32,14 +41,23 @@ REASON_TEXTS = {
     Reason.UNKNOWN_SESSION: "No session with this id was opened on this node through this app.",
     Reason.SESSION_ENDED: "The session has ended.",
     Reason.NO_CREDENTIALS: "Neither a token nor a password came, and the app does not welcome guests.",
-    Reason.BAD_TOKEN: "The token is not known, or was removed.",
-    Reason.EXPIRED_TOKEN: "The token has expired.",
-    Reason.TOKEN_NOT_FOR_THIS: "The token is limited to other networks, pages, streams or actions.",
+    Reason.BAD_TOKEN: "The token or link is not known, or was removed.",
+    Reason.EXPIRED_TOKEN: "The token or link has expired.",
+    Reason.TOKEN_NOT_FOR_THIS: "The token or link is limited to other networks, pages, streams or actions.",
+    Reason.TOKEN_USED: "The token is for single use, and another session has used it.",
+    Reason.REVOKED: "Staff revoked what was issued or opened before a certain moment, or switched the link off.",
+    Reason.TOKEN_MALFORMED: "The signed token (JWT) cannot be read, is too long, or says not until when it is good.",
+    Reason.UNKNOWN_ISSUER: "The signed token (JWT) is from an issuer who is not known here, or is switched off.",
+    Reason.BAD_SIGNATURE: "The signed token (JWT) is signed with no key and algorithm that its issuer has here.",
+    Reason.WRONG_AUDIENCE: "The signed token (JWT) is meant for somebody else.",
+    Reason.TOKEN_NOT_YET_VALID: "The signed token (JWT) is not good yet.",
+    Reason.UNKNOWN_SUBJECT: "The signed token (JWT) is about nobody who is known here.",
     Reason.BAD_PASSWORD: "The login or the password is wrong, or too many wrong ones came lately.",
     Reason.USER_INACTIVE: "The user is switched off.",
     Reason.PROTECTED_NUMBER: "The number is protected, as emergency numbers are: no rule can refuse a call to it.",
     Reason.DENIED_BY_RULE: "A rule denies it.",
     Reason.ALLOWED_BY_RULE: "A rule allows it.",
+    Reason.ALLOWED_BY_LINK: "A link to this stream allows it.",
     Reason.NO_RULE: "No rule allows it.",
 }
 """What each code tells staff."""

@@ -6,23 +6,42 @@ import msgspec
 
 from apps.access.comparisons import Comparison
 from apps.access.schedules import Schedule
+from apps.connections.jwks import VerifyingKey
+
+FROM_CLAIMS = 0
+"""The id of a user who has no row here, and is known from what a token says alone."""
 
 
 class UserRow(msgspec.Struct, frozen=True, gc=False):
-    """A user, as far as deciding needs to know. `password` is Django's encoded hash, "" for none."""
+    """A user, as far as deciding needs to know. `password` is Django's encoded hash, "" for none.
+
+    What was issued to them, or opened by them, before `revoked_before` is worth nothing.
+    """
 
     id: int
     username: str
     active: bool = True
     password: str = ""
     group_ids: tuple[int, ...] = ()
+    revoked_before: datetime | None = None
 
     def __repr__(self) -> str:
         return f"UserRow({self.username})"
 
 
+class GroupRow(msgspec.Struct, frozen=True, gc=False):
+    """A group, which tokens of others may name."""
+
+    id: int
+    name: str
+
+
 class TokenRow(msgspec.Struct, frozen=True, gc=False):
-    """A token, by its hash. Empty tuples mean: not limited."""
+    """A token, by its hash. Empty tuples mean: not limited.
+
+    `used_by` are the node id and session id that a token for single use was used by. That it is None proves nothing:
+    using a token raises no revision, so whoever uses it asks again while recording.
+    """
 
     id: int
     user_id: int
@@ -32,6 +51,53 @@ class TokenRow(msgspec.Struct, frozen=True, gc=False):
     origins: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    issued_at: datetime | None = None
+    single_use: bool = False
+    used_by: tuple[str, ...] | None = None
+
+
+class IssuerRow(msgspec.Struct, frozen=True, gc=False):
+    """Who signs tokens (JWT) that are accepted here; with what, and which of its claims say what. "" for none."""
+
+    id: int
+    issuer: str
+    audience: str = ""
+    algorithms: tuple[str, ...] = ()
+    keys: tuple[VerifyingKey, ...] = ()
+    leeway: int = 0
+    user_claim: str = "sub"
+    groups_claim: str = ""
+    streams_claim: str = ""
+    actions_claim: str = ""
+    accepts_unknown: bool = False
+    active: bool = True
+
+    def __repr__(self) -> str:
+        return f"IssuerRow({self.issuer})"
+
+
+class LinkRow(msgspec.Struct, frozen=True, gc=False):
+    """A link to one stream, by its code. `signatures` are those that a token of it may end with."""
+
+    id: int
+    code: str
+    stream: str
+    action: str
+    ends_at: datetime
+    active: bool = True
+    issued_at: datetime | None = None
+    made_by_id: int | None = None
+    signatures: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"LinkRow({self.id})"
+
+
+class RevocationRow(msgspec.Struct, frozen=True, gc=False):
+    """Everything that was issued or opened before this moment is worth nothing."""
+
+    id: int
+    before: datetime | None
 
 
 class AppRow(msgspec.Struct, frozen=True, gc=False):

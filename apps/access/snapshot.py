@@ -26,10 +26,18 @@ from apps.access.compile import Snapshot
 from apps.access.facts import Facts, Identity
 from apps.access.guesses import Guesses
 from apps.access.identity import identify
-from apps.access.rows import AppRow, NodeRow, StreamRow, TokenRow, UserRow
+from apps.access.issuer_rows import ISSUERS, LINKS, issuer_row, link_row, open_secret
+from apps.access.rows import (
+    AppRow,
+    GroupRow,
+    NodeRow,
+    RevocationRow,
+    StreamRow,
+    TokenRow,
+    UserRow,
+)
 from apps.access.rule_rows import RULES, number_plan, rule_row
 from apps.connections.rows import SessionRow
-from apps.connections.sealing import CannotUnseal, unseal
 from apps.database.connection import AWAY_FOR, Unavailable, conninfo_of
 from apps.protocol.messages import HookCall
 from apps.protocol.numbers import NumberClassRow
@@ -103,39 +111,56 @@ def _app(row: Any) -> AppRow:
 
 def _node(row: Any) -> NodeRow:
     id_, node_id, secrets, networks = row
-    return NodeRow(id_, node_id, tuple(_secret(sealed) for sealed in secrets), tuple(networks))
+    return NodeRow(id_, node_id, tuple(open_secret(sealed) for sealed in secrets), tuple(networks))
 
 
 def _basic(user: str, sealed: str) -> bytes:
-    password = _secret(sealed)
+    password = open_secret(sealed)
     return b"Basic " + b64encode(user.encode() + b":" + password) if password else b""
-
-
-def _secret(sealed: str) -> bytes:
-    """The secret, or b"" where it cannot be read: that matches nothing, yet counts as configured."""
-    try:
-        return unseal(sealed).encode()
-    except CannotUnseal as error:
-        logger.error("%s Hooks that need this secret are refused.", error)
-        return b""
 
 
 PARTS = {
     "users": Part(
         """SELECT u.id, u.username, u.is_active,
                   CASE WHEN u.is_staff OR u.is_superuser THEN '' ELSE u.password END,
-                  coalesce(array_agg(g.group_id) FILTER (WHERE g.group_id IS NOT NULL), ARRAY[]::integer[])
+                  coalesce(array_agg(g.group_id) FILTER (WHERE g.group_id IS NOT NULL), ARRAY[]::integer[]),
+                  u.revoked_before
            FROM accounts_user u LEFT JOIN accounts_user_groups g ON g.user_id = u.id {where} GROUP BY u.id""",
         "WHERE u.id = ANY(%(ids)s)",
         lambda row: _tuple(row, UserRow),
         ("accounts_user", "accounts_user_groups"),
     ),
+    "groups": Part(
+        "SELECT id, name FROM auth_group {where}",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: _tuple(row, GroupRow),
+        ("auth_group",),
+    ),
     "tokens": Part(
-        """SELECT id, user_id, token_hash, expires_at, networks, origins, streams, actions
+        """SELECT id, user_id, token_hash, expires_at, networks, origins, streams, actions, created_at, single_use,
+                  CASE WHEN used_at IS NOT NULL THEN ARRAY[used_node_id, used_session_id] END
            FROM accounts_token {where}""",
         "WHERE id = ANY(%(ids)s)",
         lambda row: _tuple(row, TokenRow),
         ("accounts_token",),
+    ),
+    "issuers": Part(
+        ISSUERS,
+        "WHERE id = ANY(%(ids)s)",
+        issuer_row,
+        ("connections_tokenissuer",),
+    ),
+    "links": Part(
+        LINKS,
+        "WHERE id = ANY(%(ids)s)",
+        link_row,
+        ("streams_streamlink",),
+    ),
+    "revocations": Part(
+        "SELECT id, before FROM accounts_revocation {where}",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: _tuple(row, RevocationRow),
+        ("accounts_revocation",),
     ),
     "apps": Part(
         """SELECT id, key, guests, token_name, hook_user, hook_passwords, networks, rest_started

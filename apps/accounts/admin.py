@@ -19,7 +19,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from apps.accounts import group_admin  # noqa: F401 - registers the groups
+from apps.accounts import group_admin, revocation_admin  # noqa: F401 - each registers its pages
 from apps.accounts.forms import NewUserForm, TokenForm, UserForm, may_issue, may_manage
 from apps.accounts.models import Token, User
 from apps.accounts.pages import (
@@ -47,9 +47,16 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
     search_fields = ("username", "first_name", "last_name", "email")
     search_help_text = "Search by name or e-mail"
     ordering = ("username",)
-    actions = ("deactivate", "activate")
+    actions = ("deactivate", "activate", "log_out")
     filter_horizontal = ()
-    readonly_fields = ("password_set", "password_to_change", "own_password", "last_login", "date_joined")
+    readonly_fields = (
+        "password_set",
+        "password_to_change",
+        "own_password",
+        "last_login",
+        "date_joined",
+        "revoked_before",
+    )
     add_fieldsets = (
         (
             None,
@@ -61,7 +68,7 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
         ),
     )
     fieldsets = (
-        (None, {"fields": ("username", "password_set", "is_active")}),
+        (None, {"fields": ("username", "password_set", "is_active", "revoked_before")}),
         ("Person", {"fields": ("first_name", "last_name", "email", "groups")}),
         (
             "Staff",
@@ -176,6 +183,17 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
     def activate(self, request, queryset):
         self._switch(request, queryset, True)
 
+    @admin.action(description="Log out everywhere: revoke all that was issued so far", permissions=["change"])
+    def log_out(self, request, queryset):
+        """Tokens, signed tokens, links made and sessions opened so far are worth nothing, also in the admin."""
+        users = [user for user in queryset if may_issue(request.user, user)]
+        User.objects.filter(pk__in=[user.pk for user in users]).update(revoked_before=timezone.now())
+        note_changes(request, users, "Logged out everywhere.")
+        self.message_user(request, f"Logged out everywhere: {len(users)}. They need new tokens.", messages.SUCCESS)
+        if left := queryset.count() - len(users):
+            text = f"Left as they are: {left}. Only superusers log staff out."
+            self.message_user(request, text, messages.WARNING)
+
     def _switch(self, request: HttpRequest, users, on: bool) -> None:
         chosen = users.count()
         users = users.exclude(pk=request.user.pk)
@@ -203,7 +221,10 @@ def state(token: Token) -> str:
     expires, used = moment_text(token.expires_at), moment_text(token.last_used_at)
     if token.expires_at and token.expires_at <= timezone.now():
         return f"expired on {expires}"
+    if token.used_at:
+        return f"used up on {moment_text(token.used_at)}"
     used = f"last used {used}" if used else "never used"
+    used = f"for single use, {used}" if token.single_use else used
     until = f"until {expires}" if expires else "does not expire"
     return f"{used}, {until}"
 
@@ -227,9 +248,9 @@ class TokenAdmin(StaffAdmin):
     search_help_text = "Search by label or user"
     ordering = ("user__username", "label")
     autocomplete_fields = ("user",)
-    readonly_fields = ("created_at", "last_used_at")
+    readonly_fields = ("created_at", "last_used_at", "used_at", "used_session_id")
     fieldsets = (
-        (None, {"fields": ("user", "label", "expires_at", "created_at", "last_used_at")}),
+        (None, {"fields": ("user", "label", "expires_at", "single_use", "created_at", "last_used_at")}),
         (
             "Limits",
             {
@@ -244,10 +265,23 @@ class TokenAdmin(StaffAdmin):
         "it is shown once, and the client sends it when it connects."
     )
 
-    @display(description="State", label={"works": "success", "expired": "warning", "user is off": "danger"})
+    @display(
+        description="State",
+        label={
+            "works": "success",
+            "expired": "warning",
+            "used up": "warning",
+            "user is off": "danger",
+            "revoked": "danger",
+        },
+    )
     def works(self, token: Token) -> str:
         if not token.user.is_active:
             return "user is off"
+        if token.user.revoked_before and token.created_at < token.user.revoked_before:
+            return "revoked"
+        if token.used_at:
+            return "used up"
         return "expired" if token.expires_at and token.expires_at <= timezone.now() else "works"
 
     @display(description="Limited to")
@@ -256,9 +290,11 @@ class TokenAdmin(StaffAdmin):
         return "; ".join(", ".join(part) for part in parts if part) or "no limits"
 
     def get_fieldsets(self, request, obj=None):
+        first = ("user", "label", "expires_at", "single_use")
         if obj:
-            return self.fieldsets
-        return ((None, {"fields": ("user", "label", "expires_at")}), *self.fieldsets[1:])
+            use = ("used_at", "used_session_id") if obj.single_use else ()
+            first = (*first, "created_at", "last_used_at", *use)
+        return ((None, {"fields": first}), *self.fieldsets[1:])
 
     def get_readonly_fields(self, request, obj=None):
         return ("user", *self.readonly_fields) if obj else self.readonly_fields

@@ -60,7 +60,7 @@ class TokenForm(forms.ModelForm):
 
     class Meta:
         model = Token
-        fields = ("user", "label", "expires_at", "networks", "origins", "streams", "actions")
+        fields = ("user", "label", "expires_at", "single_use", "networks", "origins", "streams", "actions")
         help_texts = {
             "origins": "Web pages it works on, separated by commas, for example https://example.org, without a path. "
             "Empty: on any.",

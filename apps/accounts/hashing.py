@@ -1,6 +1,9 @@
-"""What is kept of a token. Pure."""
+"""What is kept of a token, and how those of links begin. Pure."""
 
 import hashlib
+
+LINK_PREFIX = "link."
+"""With what the token of a stream link begins."""
 
 
 def hash_token(token: str) -> str:

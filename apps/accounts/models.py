@@ -14,8 +14,28 @@ from apps.accounts.validators import SENSIBLE, validate_action, validate_moment,
 class User(AbstractUser):
     """A person or device that connects through WCS, or a member of staff."""
 
+    revoked_before = models.DateTimeField(
+        "logged out everywhere",
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Tokens issued to this user, links made and sessions opened by them before this moment are worth "
+        "nothing.",
+    )
+
     class Meta:
         verbose_name = "user"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(revoked_before=None) | models.Q(revoked_before__range=SENSIBLE),
+                name="user_revocation_sensible",
+            ),
+        ]
+
+    def get_session_auth_hash(self) -> str:
+        """Who is logged out everywhere is logged out of the admin, too."""
+        known = super().get_session_auth_hash()
+        return f"{known} {self.revoked_before.isoformat()}" if self.revoked_before else known
 
 
 class TokenQuerySet(models.QuerySet):
@@ -63,6 +83,13 @@ class Token(models.Model):
         blank=True,
         help_text="The only actions it may be used for, besides connecting, separated by commas. Empty: no such limit.",
     )
+    single_use = models.BooleanField(
+        default=False,
+        help_text="It works for one session only: that of the first client who comes in with it.",
+    )
+    used_at = models.DateTimeField("used up", null=True, blank=True, editable=False)
+    used_node_id = models.TextField(blank=True, default="", db_default="", editable=False)
+    used_session_id = models.TextField("used by session", blank=True, default="", db_default="", editable=False)
 
     objects = TokenQuerySet.as_manager()
 
@@ -72,7 +99,37 @@ class Token(models.Model):
             models.CheckConstraint(
                 condition=models.Q(expires_at=None) | models.Q(expires_at__range=SENSIBLE), name="token_expiry_sensible"
             ),
+            models.CheckConstraint(condition=models.Q(created_at__range=SENSIBLE), name="token_issue_sensible"),
         ]
 
     def __str__(self) -> str:
         return f"{self.label} of {self.user}"
+
+
+class Revocation(models.Model):
+    """The one row that says from when on everything counts: what was issued or opened before is worth nothing."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    before = models.DateTimeField(
+        "revoked, if issued before",
+        null=True,
+        blank=True,
+        validators=[validate_moment],
+        help_text="All tokens, signed tokens (JWT) and links that were issued before this moment, and all sessions "
+        "that were opened before it, are refused with the next hook. Empty: nothing is revoked.",
+    )
+
+    class Meta:
+        verbose_name = "revocation"
+        verbose_name_plural = "revocation"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="revocation_single"),
+            models.CheckConstraint(
+                condition=models.Q(before=None) | models.Q(before__range=SENSIBLE), name="revocation_sensible"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return "Nothing is revoked"
+        return f"Revoked: everything issued before {timezone.localtime(self.before):%Y-%m-%d %H:%M:%S}"

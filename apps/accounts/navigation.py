@@ -19,12 +19,15 @@ SECTIONS = {
         ("Users", "person", "accounts.user"),
         ("Groups", "group", "auth.group"),
         ("Tokens", "key", "accounts.token"),
+        ("Stream links", "link", "streams.streamlink"),
         ("Streams", "live_tv", "streams.stream"),
         ("Stream groups", "video_library", "streams.streamgroup"),
     ),
     "WCS": (
         ("Apps", "apps", "connections.app"),
         ("Nodes", "dns", "connections.node"),
+        ("Token issuers", "verified_user", "connections.tokenissuer"),
+        ("Revocation", "block", "accounts.revocation"),
         ("Import and export", "swap_vert", "access_file"),
     ),
 }

@@ -17,7 +17,7 @@ BODY_SHOWN = 100_000  # characters
 
 def headline(event: AuditEvent) -> str:
     """Who did what, for example: alice asked to play “lobby”."""
-    who = event.username or "A guest"
+    who = event.username or ("Whoever holds the link" if event.reason == Reason.ALLOWED_BY_LINK else "A guest")
     method = find(event.method)
     on_what = f" “{event.target}”" if event.target else ""
     if method is None:

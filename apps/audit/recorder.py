@@ -12,6 +12,9 @@ from uuid import UUID
 
 from apps.access.facts import Decision, Facts, Identity
 from apps.access.networks import parse_address
+from apps.access.other_ways_in import granted
+from apps.access.rows import TokenRow
+from apps.audit.token_uses import uses_token, using_token
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
 from apps.database.connection import (
@@ -52,14 +55,14 @@ _OPENING = Statement(
     "record_opening_session",
     f"""WITH record AS ({_INSERT} WHERE r.revision = $21::bigint RETURNING revision)
         INSERT INTO connections_session AS s (node_id, session_id, opening, app_key, user_id, username, token_id,
-            entered_by, client_address, origin, opened_at, ended_at, end_reason)
-        SELECT $4, $6, 1, $5, $19, $13, $20, $22, $12::inet, $23, $2, NULL, '' FROM record
+            entered_by, client_address, origin, opened_at, ended_at, end_reason, granted)
+        SELECT $4, $6, 1, $5, $19, $13, $20, $22, $12::inet, $23, $2, NULL, '', $24 FROM record
         ON CONFLICT (node_id, session_id) DO UPDATE SET opening = s.opening + 1, app_key = excluded.app_key,
             user_id = excluded.user_id, username = excluded.username, token_id = excluded.token_id,
             entered_by = excluded.entered_by, client_address = excluded.client_address, origin = excluded.origin,
-            opened_at = excluded.opened_at, ended_at = NULL, end_reason = ''
+            opened_at = excluded.opened_at, ended_at = NULL, end_reason = '', granted = excluded.granted
         RETURNING id, opening""",  # noqa: S608 - constants
-    (*_FORMATS, 0, 0),
+    (*_FORMATS, 0, 0, 0),
 )
 _ENDING = Statement(
     "record_ending_session",
@@ -69,6 +72,10 @@ _ENDING = Statement(
                 AND EXISTS (SELECT FROM record))
         SELECT revision FROM record""",  # noqa: S608 - constants
     (*_FORMATS, 0),
+)
+_USING_TOKEN = {statement: using_token(statement) for statement in (_PLAIN, _IN_SESSION, _OPENING)}
+_TOKEN_USE = Statement(
+    "token_use", "SELECT used_node_id, used_session_id FROM accounts_token WHERE id = $1 AND used_at IS NOT NULL", (1,)
 )
 _REVISION = Statement("revision", "SELECT revision FROM access_revision", ())
 
@@ -105,7 +112,8 @@ class Recorder:
 
         `deadline` is a moment of `time.monotonic`. Raises Unavailable or StatementFailed.
         """
-        statement, more = _statement(call, decision, facts.identity, session)
+        plain, more = _statement(call, decision, facts.identity, session)
+        statement = _USING_TOKEN[plain] if uses_token(facts, decision) else plain
         params = _params(record_id, call, body, facts, decision, session, revision) + more
         try:
             rows = self._database.run(statement, params, deadline)
@@ -113,11 +121,16 @@ class Recorder:
             if error.sqlstate != "23505":
                 raise
             rows = [()]  # the record is there already: a connection broke after it was written, and we came again
-        if not rows or statement in (_OPENING, _ENDING):
+        if not rows or plain in (_OPENING, _ENDING):
             self._sessions.forget(call.node_id, call.session_id)
-        if rows and rows[0] and statement is _OPENING:
-            self._sessions.remember(call.node_id, call.session_id, _opened(call, facts.identity, rows[0]))
+        if rows and rows[0] and plain is _OPENING:
+            self._sessions.remember(call.node_id, call.session_id, _opened(call, facts, rows[0]))
         return bool(rows)
+
+    def use_of(self, token: TokenRow, deadline: float) -> tuple[str, str] | None:
+        """The node id and session id that used a token for single use; None while nobody has."""
+        rows = self._database.run(_TOKEN_USE, [int8(token.id)], deadline)
+        return ((rows[0][0] or b"").decode(), (rows[0][1] or b"").decode()) if rows else None
 
     def revision(self, deadline: float) -> int:
         """The database's revision now."""
@@ -138,7 +151,7 @@ def _params(
     user, token = facts.identity.user, facts.identity.token
     by_session = session if session is not None and session.app_key == call.app_key and not user else None
     username = user.username if user else by_session.username if by_session else ""
-    user_id = user.id if user else by_session.user_id if by_session else None
+    user_id = user.id or None if user else by_session.user_id if by_session else None
     return [
         uuid(record_id),
         timestamp(facts.now),
@@ -169,7 +182,8 @@ def _statement(
 ) -> tuple[Statement, list[Param]]:
     """The statement that records this hook, and its values beyond those of _VALUES."""
     if call.method is not None and call.method.kind is CONNECT and decision.allowed:
-        return _OPENING, [text(identity.entered_by or "rest"), text(screen_text(call.origin)[:255])]
+        entered_by, origin = identity.entered_by or "rest", screen_text(call.origin)[:255]
+        return _OPENING, [text(entered_by), text(origin), text(granted(identity))]
     if call.method is not None and call.status in call.method.ends_session:
         return _ENDING, [text(screen_text(f"{call.status} {call.info}".strip())[:255])]
     if session is not None and not session.ended:
@@ -177,17 +191,20 @@ def _statement(
     return _PLAIN, []
 
 
-def _opened(call: HookCall, identity: Identity, row: tuple[bytes | None, ...]) -> SessionRow:
+def _opened(call: HookCall, facts: Facts, row: tuple[bytes | None, ...]) -> SessionRow:
+    identity = facts.identity
     user = identity.user
     return SessionRow(
         id=as_int(row[0]),
         opening=as_int(row[1]),
         app_key=call.app_key,
-        user_id=user.id if user else None,
+        user_id=user.id or None if user else None,
         username=user.username if user else "",
         token_id=identity.token.id if identity.token else None,
         entered_by=identity.entered_by or "rest",
         origin=call.origin[:255],
+        opened_at=facts.now,
+        granted=granted(identity),
     )
 
 

@@ -1,4 +1,4 @@
-"""Through what: WCS apps and nodes, and the sessions of connected clients."""
+"""Through what: WCS apps and nodes, and the sessions of connected clients. Links and issuers are in modules beside."""
 
 import shlex
 
@@ -18,6 +18,7 @@ from apps.accounts.pages import (
     find_exactly,
     link_to_list,
 )
+from apps.connections import issuer_admin, link_admin  # noqa: F401 - each registers its pages
 from apps.connections.forms import AppForm, NodeForm
 from apps.connections.models import App, Node, Session
 
@@ -190,7 +191,7 @@ class SessionAdmin(ReadOnlyAdmin):
     ordering = ("-opened_at",)
     sortable_by = ()
     fields = (
-        "client", "state", "user", "entered_by", "token", "app_key", "node_id", "session_id",
+        "client", "state", "user", "entered_by", "token", "granted", "app_key", "node_id", "session_id",
         "client_address", "origin", "opened_at", "ended_at", "end_reason",
     )  # fmt: skip
     empty_hint = "A session is opened when a client connects and is let in. Point WCS here, and let somebody connect."

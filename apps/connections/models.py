@@ -1,13 +1,15 @@
-"""Through what: WCS applications, WCS nodes, and the sessions of connected clients."""
+"""Through what: WCS applications, WCS nodes, issuers of signed tokens, and the sessions of connected clients."""
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils import timezone
 
 from apps.accounts.models import Token
 from apps.accounts.validators import validate_network
+from apps.connections.jwks import ALGORITHMS, BadKeySet, read_key_set
 from apps.connections.sealing import seal, unseal
 
 MAX_SECRETS = 2  # the new one and the one before, so that WCS can be changed over without a gap
@@ -87,11 +89,116 @@ class Node(models.Model):
         self.secrets = _rotated(self.secrets, secret)
 
 
+def validate_algorithm(value: str) -> None:
+    """One of the ways to sign a token that are accepted."""
+    if value not in ALGORITHMS:
+        raise ValidationError(
+            "“%(value)s” is not an algorithm that is accepted here. Use one of: %(known)s.",
+            params={"value": value, "known": ", ".join(ALGORITHMS)},
+        )
+
+
+def validate_key_set(value: str) -> None:
+    """A JSON Web Key Set with a key in it that can be used."""
+    try:
+        read_key_set(value)
+    except BadKeySet as error:
+        raise ValidationError(str(error)) from None
+
+
+def _claim_field(name: str, help_text: str, default: str = "") -> models.CharField:
+    return models.CharField(name, max_length=100, default=default, blank=not default, help_text=help_text)
+
+
+class TokenIssuer(models.Model):
+    """Who signs tokens (JWT) that let their bearers in, with what keys, and what the claims of those tokens mean."""
+
+    issuer = models.CharField(
+        max_length=255, unique=True, help_text="The claim “iss” of its tokens, whole: https://login.example.org/"
+    )
+    active = models.BooleanField(default=True, help_text="Off: its tokens are refused, and sessions they opened.")
+    audience = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="What the claim “aud” must be or contain. Empty: only tokens without that claim are accepted.",
+    )
+    algorithms = ArrayField(
+        models.CharField(max_length=5, validators=[validate_algorithm]),
+        help_text="How its tokens may be signed. HS256 needs a shared secret; RS256 and ES256 need its public keys.",
+    )
+    secrets = ArrayField(models.TextField(), default=list, blank=True, editable=False)
+    jwks = models.TextField(
+        "public keys",
+        blank=True,
+        validators=[validate_key_set],
+        help_text="Its JSON Web Key Set (JWKS), with public keys for RS256 or ES256.",
+    )
+    jwks_url = models.CharField(
+        "address of its public keys",
+        max_length=500,
+        blank=True,
+        help_text="From here the keys are fetched every five minutes; the last good answer stays valid. An https "
+        "address, or http on this computer. Empty: the keys are those given above.",
+    )
+    fetched_at = models.DateTimeField("keys fetched", null=True, blank=True, editable=False)
+    fetch_problem = models.CharField("problem when fetching", max_length=255, blank=True, editable=False)
+    leeway = models.PositiveSmallIntegerField(
+        default=30,
+        validators=[MaxValueValidator(300)],
+        help_text="Seconds that its clock may differ from ours, at most 300.",
+    )
+    user_claim = _claim_field(
+        "user", "The claim that holds the user's name. A dot leads deeper: profile.name.", default="sub"
+    )
+    groups_claim = _claim_field(
+        "groups",
+        "The claim that names groups the user is in besides their own. Empty: the user's own groups are all.",
+    )
+    streams_claim = _claim_field(
+        "streams",
+        "The claim that names the only streams to publish or play. Empty: no such limit. "
+        "Where it is set, a token without it may publish and play nothing.",
+    )
+    actions_claim = _claim_field(
+        "actions",
+        "The claim that names the only actions, besides connecting. Empty: no such limit. "
+        "Where it is set, a token without it may only connect.",
+    )
+    accepts_unknown = models.BooleanField(
+        "accepts users who are not known here",
+        default=False,
+        help_text="On: a token about somebody without an entry under Users is accepted too, as a user of that name "
+        "in the groups that the token names. Rules for everyone with an account hold for them.",
+    )
+    note = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(leeway__lte=300), name="issuer_leeway_bounded"),
+            models.CheckConstraint(condition=~models.Q(issuer=""), name="issuer_named"),
+        ]
+
+    def __str__(self) -> str:
+        return self.issuer
+
+    def clean(self) -> None:
+        """Say in a sentence what is missing to check a signature with. Raises ValidationError."""
+        public = {"RS256", "ES256"} & set(self.algorithms or ())
+        if public and not (self.jwks or self.jwks_url):
+            raise ValidationError({"jwks": f"{' and '.join(sorted(public))} needs its public keys, or their address."})
+
+    def set_secret(self, secret: str) -> None:
+        """Make this the secret it shares with us; the one before stays valid until the next change. Not saved."""
+        self.secrets = _rotated(self.secrets, secret)
+
+
 class Session(models.Model):
     """One connected client, opened by an allowed `connect`; known by node id and session id together."""
 
     class EnteredBy(models.TextChoices):
         TOKEN = "token", "a token"
+        JWT = "jwt", "a signed token (JWT)"
+        LINK = "link", "a stream link"
         PASSWORD = "password", "login and password"
         GUEST = "guest", "as a guest"
         REST = "rest", "the WCS REST API"
@@ -110,6 +217,9 @@ class Session(models.Model):
     entered_by = models.CharField(max_length=10, choices=EnteredBy.choices)
     client_address = models.GenericIPAddressField(null=True)
     origin = models.CharField(max_length=255, blank=True)
+    granted = models.TextField(
+        blank=True, db_default="", editable=False, help_text="What a signed token said, as JSON, or the code of a link."
+    )
     opened_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
     end_reason = models.CharField(max_length=255, blank=True)

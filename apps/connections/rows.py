@@ -1,10 +1,15 @@
 """A session as a plain value. Pure: no Django, no database."""
 
+from datetime import datetime
+
 import msgspec
 
 
 class SessionRow(msgspec.Struct, frozen=True, gc=False):
-    """A client's session; `opening` tells two sessions with the same ids apart."""
+    """A client's session; `opening` tells two sessions with the same ids apart.
+
+    `granted` is what a signed token said that opened it, as JSON, or the code of the link that did.
+    """
 
     id: int
     opening: int
@@ -15,3 +20,5 @@ class SessionRow(msgspec.Struct, frozen=True, gc=False):
     entered_by: str
     origin: str = ""
     ended: bool = False
+    opened_at: datetime | None = None
+    granted: str = ""

@@ -7,14 +7,15 @@ is still the one that was remembered (see apps/audit/recorder.py).
 from threading import Lock
 
 from apps.connections.rows import SessionRow
-from apps.database.connection import Database, Statement, as_int, text
+from apps.database.connection import Database, Statement, as_int, as_moment, text
 
 REMEMBERED = 50_000
 """Sessions a process keeps in memory."""
 
 _FIND = Statement(
     "find_session",
-    """SELECT id, opening, app_key, user_id, username, token_id, entered_by, origin, ended_at IS NOT NULL
+    """SELECT id, opening, app_key, user_id, username, token_id, entered_by, origin, ended_at IS NOT NULL,
+              opened_at, granted
        FROM connections_session WHERE node_id = $1 AND session_id = $2""",
     (0, 0),
 )
@@ -38,7 +39,7 @@ class Sessions:
         rows = self._database.run(_FIND, [text(node_id), text(session_id)], deadline)
         if not rows:
             return None
-        id_, opening, app_key, user_id, username, token_id, entered_by, origin, ended = rows[0]
+        id_, opening, app_key, user_id, username, token_id, entered_by, origin, ended, opened_at, granted = rows[0]
         session = SessionRow(
             id=as_int(id_),
             opening=as_int(opening),
@@ -49,6 +50,8 @@ class Sessions:
             entered_by=_str(entered_by),
             origin=_str(origin),
             ended=ended == b"\x01",
+            opened_at=as_moment(opened_at),
+            granted=_str(granted),
         )
         if not session.ended:
             self.remember(node_id, session_id, session)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from weakref import WeakSet
@@ -91,6 +91,11 @@ def int8_array(values: Sequence[int]) -> bytes:
 def as_int(value: bytes | None) -> int:
     """A bigint out of a row."""
     return int(_unpack_int8(value)[0]) if value is not None else 0
+
+
+def as_moment(value: bytes | None) -> datetime | None:
+    """A timestamptz out of a row; None for null."""
+    return EPOCH + timedelta(microseconds=as_int(value)) if value is not None else None
 
 
 class Connection:

@@ -10,9 +10,12 @@ from http import HTTPStatus
 
 from django.conf import settings
 
+from apps.access.compile import Snapshot
 from apps.access.engine import decide
+from apps.access.facts import Facts
 from apps.access.snapshot import SnapshotKeeper, facts_for, snapshot_keeper
 from apps.audit.recorder import Recorder, new_id
+from apps.audit.token_uses import uses_token
 from apps.connections.sessions import Sessions
 from apps.database.connection import StatementFailed, Unavailable
 from apps.database.hook_path import hook_database
@@ -105,15 +108,25 @@ class Gate:
             session = self._session(call, deadline)
             facts = facts_for(call, snapshot, session, app, now)
             decision = decide(call, facts)
-            if self._recorder.commit(
+            recorded = self._recorder.commit(
                 new_id(now), call, body, facts, decision, session, revision=revision, deadline=time.monotonic() + limit
-            ):
+            )
+            if uses_token(facts, decision):
+                self._note_use(call, facts, snapshot, deadline, recorded=recorded)
+            if recorded:
                 if decision.failed_rule_ids:
                     logger.error("Rules %s raised an error while deciding", decision.failed_rule_ids)
                 return reply(call, body, decision)
             if self._recorder.revision(deadline) != revision:
                 snapshot = self._keeper.other_than(revision, deadline)
         raise AccessKeepsChanging("Access kept changing.")
+
+    def _note_use(self, call: HookCall, facts: Facts, snapshot: Snapshot, deadline: float, *, recorded: bool) -> None:
+        """Keep in memory who has used a token for single use, which only recording finds out for sure."""
+        token = facts.identity.token
+        used_by = (call.node_id, call.session_id) if recorded else self._recorder.use_of(token, deadline)
+        if used_by is not None:
+            snapshot.note_use(token, used_by)
 
     def _session(self, call: HookCall, deadline: float):
         if call.method is not None and call.method.identity in (SESSION, EITHER):

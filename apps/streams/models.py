@@ -1,8 +1,14 @@
-"""What: streams that staff know by name."""
+"""What: streams that staff know by name, and links to streams."""
+
+import secrets
 
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.utils import timezone
+
+from apps.accounts.validators import SENSIBLE, validate_moment
+from apps.streams.links import token_of
 
 
 class StreamGroup(models.Model):
@@ -47,3 +53,47 @@ class Stream(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def new_code() -> str:
+    """The code of a new link, by which its token names it."""
+    return secrets.token_urlsafe(12)
+
+
+class StreamLink(models.Model):
+    """A way to one stream until a moment, for whoever holds its token. It is nobody's user and grants nothing else."""
+
+    class Action(models.TextChoices):
+        PLAY = "play", "watch"
+        PUBLISH = "publish", "publish"
+
+    label = models.CharField(max_length=100, help_text="Whom or what it is for, for example “press, opening night”.")
+    code = models.CharField(max_length=32, unique=True, default=new_code, editable=False)
+    stream = models.CharField(
+        "stream", max_length=255, help_text="The stream's name, whole. Letter case counts, and * means nothing special."
+    )
+    action = models.CharField("may", max_length=7, choices=Action.choices, default=Action.PLAY)
+    ends_at = models.DateTimeField(
+        "until", validators=[validate_moment], help_text="From this moment on the link no longer works."
+    )
+    active = models.BooleanField(default=True, help_text="Off: it does not work, and can be switched on again.")
+    created_at = models.DateTimeField("made", default=timezone.now, editable=False)
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="links"
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(action__in=["play", "publish"]), name="link_action_known"),
+            models.CheckConstraint(
+                condition=models.Q(ends_at__range=SENSIBLE, created_at__range=SENSIBLE), name="link_period_sensible"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.get_action_display()} {self.stream})"
+
+    @property
+    def token(self) -> str:
+        """The token that its holder needs. It is shown once."""
+        return token_of(self.code, self.stream, self.action)

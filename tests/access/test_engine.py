@@ -2,13 +2,12 @@
 
 import pytest
 
-from apps.access.compile import RuleIndex
 from apps.access.engine import CHECKS, decide
 from apps.access.facts import Decision, Facts, Identity
 from apps.access.reasons import REASON_TEXTS, Reason
-from apps.access.rows import AppRow, UserRow
+from apps.access.rows import AppRow, LinkRow, UserRow
 from apps.protocol.methods import METHODS, find
-from tests.access.worlds import ALICE, APP, BOB, NOW, SECOND, TEACHERS, call, facts, rule
+from tests.access.worlds import ALICE, APP, BOB, NOW, SECOND, TEACHERS, call, facts, rule, snapshot
 
 LOBBY = rule(1, "publish", target=("exact", "lobby"))
 ANYTHING = rule(2, "publish")
@@ -16,7 +15,15 @@ MUTED = rule(3, "publish", effect="deny", user=ALICE)
 SWITCHED_OFF = UserRow(3, "charlie", active=False)
 REST_APP = AppRow(2, "restApp", rest_started=True)
 REFUSABLE = [method.name for method in METHODS if method.refusable]
+GUESTS_OUT = rule(4, "play", effect="deny", guests=True)
+NOTED = rule(5, "play", effect="deny", guests=True, enforced=False)
 OTHERS = [method.name for method in METHODS if not method.refusable]
+
+
+def by_link(*rules):
+    """Facts about a hook of somebody who holds a good link to what they ask for."""
+    identity = Identity(entered_by="link", link=LinkRow(1, "code", "lobby", "play", NOW + SECOND))
+    return Facts(now=NOW, app=APP, identity=identity, snapshot=snapshot(rules=rules))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +120,11 @@ def test_a_period_includes_its_first_moment_and_not_its_last(effect, starts_at, 
         (call("publishStream"), facts(ANYTHING), Decision(True, Reason.ALLOWED_BY_RULE, rule_ids=(2,))),
         (call("publishStream"), facts(ANYTHING, MUTED), Decision(False, Reason.DENIED_BY_RULE, rule_ids=(3,))),
         (call("publishStream"), facts(), Decision(False, Reason.NO_RULE)),
+        (call("playStream"), by_link(), Decision(True, Reason.ALLOWED_BY_LINK)),
+        (call("playStream"), by_link(ANYTHING), Decision(True, Reason.ALLOWED_BY_LINK)),
+        (call("playStream"), by_link(rule(6, "play", effect="deny")), Decision(True, Reason.ALLOWED_BY_LINK)),
+        (call("playStream"), by_link(GUESTS_OUT), Decision(False, Reason.DENIED_BY_RULE, rule_ids=(4,))),
+        (call("playStream"), by_link(NOTED), Decision(True, Reason.ALLOWED_BY_LINK, logged_rule_ids=(5,))),
     ],
 )
 def test_the_first_check_with_an_opinion_settles_it(hook, known, decision):
@@ -128,6 +140,7 @@ def test_the_order_of_the_checks_is_the_policy():
         "identity_bad",
         "user_inactive",
         "protected_number",
+        "settled_by_link",
         "settled_by_rules",
     ]
 
@@ -157,7 +170,7 @@ def test_a_rule_for_its_action_lets_a_hook_pass(name):
 
 
 def test_somebody_who_is_neither_a_user_nor_a_guest_is_refused():
-    nobody = Facts(NOW, APP, Identity(), RuleIndex([ANYTHING, rule(5, "publish", guests=True)]))
+    nobody = Facts(NOW, APP, Identity(), snapshot(rules=[ANYTHING, rule(5, "publish", guests=True)]))
     assert decide(call("publishStream"), nobody) == Decision(False, Reason.NO_RULE)
 
 

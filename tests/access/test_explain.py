@@ -24,7 +24,7 @@ from apps.protocol.messages import HookCall
 from apps.protocol.methods import find
 from tests import factories
 from tests.access import worlds
-from tests.access.test_deciding_properties import EVERY_METHOD, NOW, Dice, decided
+from tests.access.test_deciding_properties import EVERY_METHOD, NOW, Dice, decided, in_memory
 
 KEPT = (Rule, User, Token, Node, Session, HookRecord, AuditEvent, AccessRevision, AccessChange)
 
@@ -44,7 +44,7 @@ def ids(said):
 def drawn(seed):
     """A world and a hook in it, ready to be explained."""
     world, hook = Dice(-seed - 1).world(), Dice(seed).hook(EVERY_METHOD)
-    known = worlds.snapshot(users=world.users, tokens=world.tokens, apps=world.apps, rules=world.rules)
+    known = in_memory(world)
     call = HookCall.from_payload(hook.method, find(hook.method), json.dumps(hook.members).encode())
     opened = hook.session if call.method and call.method.identity != "credentials" else None
     return world, hook, known, call, opened

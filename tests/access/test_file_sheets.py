@@ -13,7 +13,7 @@ from apps.access.files import export_access, export_sheets, import_access
 from apps.access.models import Rule, Schedule
 from apps.accounts.models import Token, User
 from tests import factories
-from tests.access.test_files import EVERYTHING, empty
+from tests.access.test_files import EVERYTHING, WAYS_IN, empty
 
 pytestmark = pytest.mark.django_db
 
@@ -37,8 +37,9 @@ def problems(content):
     return caught.value.problems
 
 
-def test_a_spreadsheet_says_the_same_as_the_yaml_file():
-    import_access(EVERYTHING)
+@pytest.mark.parametrize("content", [EVERYTHING, WAYS_IN])
+def test_a_spreadsheet_says_the_same_as_the_yaml_file(content):
+    import_access(content)
     yaml, sheets = export_access(), export_sheets()
     assert import_access(sheets).lines == []
     assert import_access(sheets, replace=True).lines == []
@@ -142,5 +143,6 @@ def test_nothing_in_an_export_is_calculated_when_it_is_opened():
 
 def test_an_export_has_a_sheet_and_columns_for_everything_a_file_can_say():
     import_access(EVERYTHING)
+    import_access(WAYS_IN)
     root = read_sheets(export_sheets())
     assert {key.value for key, _ in root.value} == COLUMNS.keys() - {"tokens"}

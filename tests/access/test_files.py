@@ -15,12 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from apps.access.files import export_access, import_access
 from apps.access.models import AccessRevision, NumberClass, Rule, Schedule
 from apps.accounts.hashing import hash_token
-from apps.accounts.models import Token, User
-from apps.connections.models import App, Node
+from apps.accounts.models import Revocation, Token, User
+from apps.connections.models import App, Node, TokenIssuer
 from apps.connections.sealing import seal, unseal
 from apps.protocol.methods import ACTIONS
-from apps.streams.models import Stream, StreamGroup
-from tests.factories import make_app, make_node, make_rule, make_stream, make_token, make_user
+from apps.streams.models import Stream, StreamGroup, StreamLink
+from tests.access.signed import KEY_SET
+from tests.factories import make_app, make_link, make_node, make_rule, make_stream, make_token, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +76,25 @@ rules:
 """ % ("1" * 64)
 
 
+WAYS_IN = """
+users:
+  - {username: ada, revoked_before: 2026-01-02T00:00:00Z,
+     tokens: [{label: ticket, token: one, single_use: true, issued: 2026-01-03T00:00:00Z, used: 2026-01-04T00:00:00Z}]}
+issuers:
+  - {issuer: "https://login.example.org/", audience: wcs, algorithms: [HS256, RS256], leeway: 10, accepts_unknown: true,
+     secrets: ["shared secret of thirty-two characters"], jwks: 'KEY_SET', jwks_url: "https://login.example.org/keys",
+     user_claim: name, groups_claim: realm.roles, streams_claim: streams, actions_claim: scope, note: ours}
+  - {issuer: shop, active: false, algorithms: [HS256],
+     secrets: ["another secret of 32 characters!", "the one before of 32 characters!"]}
+links:
+  - {code: a_B-1, label: press, stream: lobby, action: play, until: 2030-01-01T00:00:00Z, made_by: ada}
+  - {code: c, label: crew, stream: "00", action: publish, until: 2030-01-01T00:00:00Z, active: false,
+     issued: 2026-01-03T00:00:00Z}
+revoked_before: 2026-01-01T00:00:00Z
+rules: []
+""".replace("KEY_SET", KEY_SET)
+
+
 def revision():
     return AccessRevision.objects.get().revision
 
@@ -84,7 +104,8 @@ def lines(content, **options):
 
 
 def empty():
-    for model in (Rule, Schedule, NumberClass, Stream, StreamGroup, Node, App, Token, User, Group):
+    others = (StreamLink, Revocation, TokenIssuer)
+    for model in (Rule, Schedule, NumberClass, Stream, StreamGroup, *others, Node, App, Token, User, Group):
         model.objects.all().delete()
 
 
@@ -168,7 +189,7 @@ def test_a_stream_and_an_owner_that_are_only_named_are_added():
     ]
 
 
-@pytest.mark.parametrize("content", [EXAMPLE, EVERYTHING])
+@pytest.mark.parametrize("content", [EXAMPLE, EVERYTHING, WAYS_IN])
 @pytest.mark.parametrize("replace", [False, True])
 def test_importing_twice_changes_nothing(content, replace):
     import_access(content)
@@ -177,7 +198,7 @@ def test_importing_twice_changes_nothing(content, replace):
     assert (export_access(), revision()) == (before, raised)
 
 
-@pytest.mark.parametrize("content", [EXAMPLE, EVERYTHING])
+@pytest.mark.parametrize("content", [EXAMPLE, EVERYTHING, WAYS_IN])
 def test_an_export_changes_nothing_where_it_comes_from_and_gives_the_same_elsewhere(content):
     import_access(content)
     exported, raised = export_access(), revision()
@@ -487,7 +508,7 @@ TARGETED = (
         ("[" * 100_000, "the file: is nested too deeply."),
         ("[a]", "the file: expected keys with values, not a list"),
         ("rule: []", "rule: unknown key; known here: groups, users, apps, nodes, stream_groups, "
-         "streams, schedules, number_classes, rules"),
+         "streams, schedules, number_classes, issuers, links, revoked_before, rules"),
         ("groups: teachers", "groups: expected a list, like [a, b], not text"),
         ("groups: [a]\ngroups: [b]", "groups: is given twice"),
         ("groups: [12]", "groups[0]: expected text, not a number; put it in quotes"),
@@ -500,7 +521,7 @@ TARGETED = (
                                      "contain only letters, numbers, and @/./+/-/_ characters."),
         ("users: [{username: a, is_superuser: true}]",
          "users[0].is_superuser: unknown key; known here: username, password, password_hash, active, staff, "
-         "first_name, last_name, email, groups, tokens"),
+         "first_name, last_name, email, groups, revoked_before, tokens"),
         ("users: [{username: a, active: 1}]", "users[0].active: expected true or false"),
         ("users: [{username: a, groups: }]", "users[0].groups: expected a list, like [a, b], not nothing"),
         ("users: [{username: a, password: 123}]",
@@ -699,7 +720,7 @@ def test_the_number_of_queries_does_not_grow_with_the_file(django_assert_max_num
         assert len(lines(many(300))) == 901
     with django_assert_max_num_queries(15):
         assert lines(many(300)) == []
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(15):
         export_access()
     with django_assert_max_num_queries(20):
         assert len(lines(many(300).replace('"label"', '"expires": "2030-01-01T00:00:00Z", "label"'))) == 300
@@ -721,3 +742,112 @@ def test_bulk_changes_raise_the_revision():
             "SELECT count(*) FROM access_change WHERE table_name = 'access_rule' AND revision > %s", [raised]
         )
         assert cursor.fetchone() == (3,)
+
+
+# Other ways in
+
+
+def test_issuers_links_and_revocations_on_an_empty_database():
+    assert lines(WAYS_IN) == [
+        "+ user ada",
+        "+ token ticket of ada",
+        "+ issuer https://login.example.org/",
+        "+ issuer shop",
+        "+ link press",
+        "+ link crew",
+        "+ revocation",
+    ]
+    ada, token = User.objects.get(), Token.objects.get()
+    assert ada.revoked_before == datetime(2026, 1, 2, tzinfo=UTC)
+    assert (token.single_use, token.used_at) == (True, datetime(2026, 1, 4, tzinfo=UTC))
+    assert token.created_at == datetime(2026, 1, 3, tzinfo=UTC)
+    issuer = TokenIssuer.objects.get(issuer="https://login.example.org/")
+    assert (issuer.jwks, issuer.leeway, issuer.accepts_unknown, issuer.active) == (KEY_SET, 10, True, True)
+    assert [unseal(secret) for secret in issuer.secrets] == ["shared secret of thirty-two characters"]
+    link = StreamLink.objects.get(label="press")
+    assert (link.stream, link.action, link.made_by, link.active) == ("lobby", "play", ada, True)
+    assert Revocation.objects.get().before == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_their_differences_are_told_without_secrets():
+    import_access(WAYS_IN)
+    assert lines("""
+        users: [{username: ada, revoked_before: null, tokens: [{label: ticket, single_use: false}]}]
+        issuers: [{issuer: shop, algorithms: [HS256], active: true, secrets: ["a new secret of thirty-two chars"]}]
+        links: [{code: c, label: crew, stream: "00", action: publish, until: 2031-01-01T00:00:00Z, made_by: bob}]
+        revoked_before: null
+    """) == [
+        "~ user ada: revoked before 2026-01-02 00:00:00 UTC → none",
+        "~ token ticket of ada: single use on → off",
+        "~ issuer shop: active off → on, secrets changed",
+        "! user bob is not known; links[0].made_by names it, so it is added without any way in",
+        "+ user bob",
+        "~ link crew: until 2030-01-01 00:00:00 UTC → 2031-01-01 00:00:00 UTC, made by none → “bob”",
+        "~ revocation: everything issued before 2026-01-01 00:00:00 UTC → none",
+    ]  # fmt: skip
+
+
+def test_a_link_works_where_it_was_imported_to_with_the_same_key():
+    token = make_link().token
+    exported = export_access()
+    empty()
+    import_access(exported)
+    assert StreamLink.objects.get().token == token
+
+
+def test_what_is_revoked_stays_so_where_it_is_imported_to():
+    alice = make_user()
+    make_token(alice)
+    User.objects.update(revoked_before=datetime.now(UTC))
+    exported = export_access()
+    empty()
+    import_access(exported)
+    assert Token.objects.get().created_at < User.objects.get().revoked_before
+
+
+def test_another_token_under_a_label_is_issued_now_and_not_used_yet():
+    import_access(WAYS_IN)
+    began = datetime.now(UTC)
+    assert lines("users: [{username: ada, tokens: [{label: ticket, token: two}]}]") == [
+        "~ token ticket of ada: token changed"
+    ]
+    token = Token.objects.get()
+    assert (token.single_use, token.used_at, token.created_at >= began) == (True, None, True)
+
+
+def test_keys_of_another_address_do_not_stay():
+    import_access(WAYS_IN)
+    import_access(
+        "issuers: [{issuer: 'https://login.example.org/', algorithms: [RS256], jwks_url: 'https://new.example.org/'}]"
+    )
+    assert TokenIssuer.objects.get(algorithms=["RS256"]).jwks == ""
+
+
+ISSUER_WITH = "issuers: [{issuer: a, algorithms: [%s]}]"
+LINK_WITH = "links: [{code: a, label: a, stream: a, action: play, until: 2030-01-01T00:00:00Z, %s}]"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (ISSUER_WITH % "HS256", "issuers[0].secrets: are needed for HS256"),
+        (ISSUER_WITH % "RS256", "issuers[0].jwks: RS256 needs its public keys, or their address."),
+        (ISSUER_WITH % "none", "issuers[0].algorithms[0]: “none” is not an algorithm that is accepted here. "
+         "Use one of: HS256, RS256, ES256."),
+        (ISSUER_WITH % "", "issuers[0].algorithms: must not be empty"),
+        (ISSUER_WITH % "HS256], secrets: [short", "issuers[0].secrets[0]: expected a secret of at least 32 characters"),
+        (LINK_WITH % "action: call", "links[0].action: is given twice"),
+        (LINK_WITH % "token: x", "links[0].token: unknown key; known here: code, label, stream, action, until, active, "
+         "issued, made_by"),
+        ("links: [{code: 'a.b', label: a, stream: a, action: play, until: 2030-01-01T00:00:00Z}]",
+         "links[0].code: expected the code of a link, of at most 32 letters, digits, - and _"),
+        ("links: [{code: a, label: a, stream: a, action: call, until: 2030-01-01T00:00:00Z}]",
+         "links[0].action: expected play or publish"),
+        ("issuers: [{issuer: a, algorithms: [RS256], jwks_url: a, leeway: 301}]",
+         "issuers[0].leeway: Ensure this value is less than or equal to 300."),
+        ("revoked_before: soon",
+         "revoked_before: expected a date and time with a time zone, like 2030-01-01T00:00:00Z, not “soon”"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_them_is_a_sentence_with_its_place(problems, content, problem):
+    assert problem in problems(content)

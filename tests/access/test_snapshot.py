@@ -96,7 +96,12 @@ def test_loading_gives_every_row_as_it_is(cast, postgres):
     assert (alice.id, alice.active, alice.password) == (cast["alice"].pk, True, cast["alice"].password)
     assert sorted(alice.group_ids) == sorted(Group.objects.values_list("pk", flat=True))
     assert snapshot.tokens.by_name[hash_token("tok-bob")] == TokenRow(
-        token.pk, cast["bob"].pk, hash_token("tok-bob"), NOW + timedelta(days=1), ("192.168.0.0/16",)
+        token.pk,
+        cast["bob"].pk,
+        hash_token("tok-bob"),
+        NOW + timedelta(days=1),
+        ("192.168.0.0/16",),
+        issued_at=token.created_at,
     )
     assert snapshot.apps.by_name["defaultApp"] == AppRow(
         App.objects.get().pk, "defaultApp", basic=(factories.basic().encode(),)

@@ -7,14 +7,14 @@ from apps.access.compile import Snapshot
 from apps.access.facts import Facts, Identity
 from apps.access.identity import identify
 from apps.access.question import Question
-from apps.access.rows import AppRow, RuleRow, TokenRow, UserRow
+from apps.access.rows import AppRow, LinkRow, RevocationRow, RuleRow, TokenRow, UserRow
 from apps.accounts.hashing import hash_token
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import find
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
+SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 APP = AppRow(1, "defaultApp")
 TEACHERS = 7
 ALICE = UserRow(1, "alice", password="pw-alice", group_ids=(TEACHERS,))
@@ -41,17 +41,28 @@ def rule(rule_id, *actions, effect="allow", user=None, group=None, guests=False,
 
 
 def token(user, text=None, token_id=None, **limits):
-    """A token whose clear text is `tok-<username>` unless given."""
+    """A token whose clear text is `tok-<username>` unless given; issued a day ago."""
+    limits = {"issued_at": NOW - DAY, **limits}
     return TokenRow(token_id or user.id * 10, user.id, hash_token(text or f"tok-{user.username}"), **limits)
 
 
-def snapshot(*, users=CAST, tokens=None, apps=(APP,), rules=()):
+def link(code="press", **fields):
+    """A link to watch the lobby for an hour, made a day ago; its token is `link.<code>.signed` or `.signed-before`."""
+    defaults = {"id": 1, "stream": "lobby", "action": "play", "ends_at": NOW + HOUR, "issued_at": NOW - DAY}
+    return LinkRow(**{**defaults, "code": code, "signatures": ("signed", "signed-before"), **fields})
+
+
+def snapshot(*, users=CAST, tokens=None, apps=(APP,), rules=(), groups=(), issuers=(), links=(), revoked_before=None):
     """What a process holds in memory; each user has a token unless said otherwise."""
     made = Snapshot(1)
     made.users.replace((), users)
     made.tokens.replace((), [token(user) for user in users] if tokens is None else tokens)
     made.apps.replace((), apps)
     made.rules.replace((), rules)
+    made.groups.replace((), groups)
+    made.issuers.replace((), issuers)
+    made.links.replace((), links)
+    made.revocations.replace((), [RevocationRow(1, revoked_before)] if revoked_before else [])
     return made
 
 
@@ -66,6 +77,7 @@ def session(user=None, entered_by=None, **fields):
         "username": user.username if user else "",
         "token_id": user.id * 10 if user and entered_by == "token" else None,
         "entered_by": entered_by,
+        "opened_at": NOW - HOUR,
     }
     return SessionRow(**{**values, **fields})
 

@@ -28,6 +28,9 @@ MODELS = (
     "streampermission",
     "callpermission",
     "auditevent",
+    "streamlink",
+    "tokenissuer",
+    "revocation",
 )
 
 

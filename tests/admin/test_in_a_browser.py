@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from apps.access.models import Rule
 from apps.accounts.models import Token
+from apps.streams.models import StreamLink
 from tests import factories
 from tests.admin.conftest import log_in, make_event
 from tests.admin.test_pages import rows
@@ -24,9 +25,12 @@ PAGES = (
     "/admin/access/streampermission/add/",
     "/admin/accounts/user/",
     "/admin/accounts/token/add/",
+    "/admin/streams/streamlink/add/",
+    "/admin/accounts/revocation/",
     "/admin/audit/auditevent/",
     "/admin/connections/app/add/",
     "/admin/access/file/",
+    "/admin/connections/tokenissuer/add/",
 )
 
 
@@ -76,6 +80,26 @@ def test_a_token_is_shown_once(desk):
     assert Token.objects.get().label == "studio"
     desk.get_by_role("link", name="To the token's page").click()
     expect(desk.get_by_role("heading", name="studio").first).to_be_visible()
+    assert shown not in desk.content()
+
+
+def test_a_link_is_made_and_copied_from_the_page_that_shows_it_once(desk):
+    factories.make_app()
+    desk.goto("/admin/")
+    desk.get_by_role("link", name="Stream links").click()
+    desk.get_by_role("link", name="Add stream link").first.click()
+    desk.get_by_label("Label").fill("press")
+    desk.get_by_role("textbox", name="Stream").fill("opening")
+    desk.get_by_role("button", name="Save", exact=True).click()
+    shown = desk.locator("#token").inner_text()
+    link = StreamLink.objects.get()
+    assert (link.stream, link.action, link.token) == ("opening", "play", shown)
+    player = desk.get_by_text("https://wcs.example.org:8445/opening/opening.m3u8")
+    expect(player).to_contain_text(f"appKey=defaultApp&token={shown}")
+    desk.set_viewport_size(PHONE)
+    assert desk.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    desk.get_by_role("link", name="To the link's page").click()
+    expect(desk.get_by_role("heading", name="press").first).to_be_visible()
     assert shown not in desk.content()
 
 

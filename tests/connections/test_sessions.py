@@ -42,7 +42,9 @@ def find(sessions, session_id="S", node_id="N"):
 def test_it_is_found_as_it_is(sessions):
     alice = factories.make_user()
     token = factories.make_token(alice)
-    row = make_session(opening=3, user=alice, username="Zoë", token=token, origin="https://example.org")
+    row = make_session(
+        opening=3, user=alice, username="Zoë", token=token, origin="https://example.org", granted="what it was granted"
+    )
     assert find(sessions) == SessionRow(
         id=row.id,
         opening=3,
@@ -52,6 +54,8 @@ def test_it_is_found_as_it_is(sessions):
         token_id=token.id,
         entered_by="guest",
         origin="https://example.org",
+        opened_at=row.opened_at,
+        granted="what it was granted",
     )
 
 

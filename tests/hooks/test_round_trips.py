@@ -4,10 +4,12 @@ import time
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from apps.access.snapshot import SnapshotKeeper
 from apps.connections.models import Session
 from tests import factories
+from tests.access.signed import web_token
 from tests.database.wire import Wire
 from tests.hooks.processes import conninfo, recorded
 
@@ -104,6 +106,16 @@ def test_so_do_hooks_without_a_session(cost, process):
     assert cost("playHLS", name="lobby", custom={"token": "tok-bob"}) == (1, 1, "")
     assert cost("playRTSP", name="rtsp://n/lobby?token=wrong", times=5) == (5, 5, "bad-token")
     assert cost("OnHologramEvent", appKey="nobodysApp") == (1, 1, "")
+
+
+def test_so_do_signed_tokens_and_links(cost, process):
+    factories.make_issuer()
+    signed_token, link = web_token("bob", now=timezone.now()), factories.make_link().token
+    settled(process)
+    for token in (signed_token, link):
+        assert cost("connect", custom={"token": token}, times=3) == (3, 3, "")
+        assert cost("playHLS", name="lobby", custom={"token": token}, times=3) == (3, 3, "")
+        assert cost("playStream", name="lobby") == (1, 1, "")
 
 
 def test_a_session_that_is_not_remembered_costs_one_more(wcs, cost, process):

@@ -31,7 +31,7 @@ STAFF_MAY = {
     "audit": ["view_auditevent"],
     "auth": ["view_group"],
     "connections": ["view_session"],
-    "streams": [f"{verb}_stream" for verb in ("view", "add", "change", "delete")],
+    "streams": [f"{verb}_{what}" for verb in ("view", "add", "change", "delete") for what in ("stream", "streamlink")],
 }
 """By app. Users are switched off, never deleted: their history would go with them."""
 

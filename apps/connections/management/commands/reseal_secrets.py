@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from apps.connections.models import App, Node
+from apps.connections.models import App, Node, TokenIssuer
 from apps.connections.sealing import CannotUnseal, seal, unseal
 from apps.database.commands import database_needed
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         count = 0
         with database_needed(), transaction.atomic():
-            for model, field in ((App, "hook_passwords"), (Node, "secrets")):
+            for model, field in ((App, "hook_passwords"), (Node, "secrets"), (TokenIssuer, "secrets")):
                 for row in model.objects.exclude(**{field: []}).select_for_update():
                     setattr(row, field, [_resealed(row, sealed) for sealed in getattr(row, field)])
                     row.save(update_fields=[field])
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{count} secrets are sealed under the first key now; the others are no longer needed.")
 
 
-def _resealed(row: App | Node, sealed: str) -> str:
+def _resealed(row: App | Node | TokenIssuer, sealed: str) -> str:
     try:
         return seal(unseal(sealed))
     except CannotUnseal:
