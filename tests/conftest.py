@@ -6,6 +6,7 @@ from io import BytesIO
 
 import pytest
 from django.core.management.commands import flush
+from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from apps.access.snapshot import snapshot_keeper
@@ -15,13 +16,21 @@ from tests import factories
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup):
+def django_db_setup(django_db_setup, django_db_blocker):
     """pytest-django's, and before it drops the database: let go of the hook path's own connections."""
     yield
     if snapshot_keeper.cache_info().currsize:
         snapshot_keeper().stop()
     if hook_database.cache_info().currsize:
         hook_database().close()
+    with (
+        django_db_blocker.unblock(),
+        connection.cursor() as cursor,
+    ):  # a server of a browser test may still be letting go
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
+        )
 
 
 KEPT = ("access_revision", "auth_permission", "django_content_type")
