@@ -5,6 +5,7 @@ million rules as among ten.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
@@ -142,6 +143,21 @@ class RuleIndex:
         return found
 
 
+class ChangedRules(RuleIndex):
+    """The rules of an index with some taken out and some put in, as after a change. The index itself stays as it is."""
+
+    def __init__(self, rules: RuleIndex, gone: Iterable[int] = (), rows: Iterable[RuleRow] = ()) -> None:
+        rows = list(rows)
+        super().__init__(rows)
+        self._unchanged = rules
+        self._gone = {*gone, *(row.id for row in rows)}
+
+    def candidates(self, user: UserRow | None, question: Question) -> list[RuleRow]:
+        """As for any rules."""
+        kept = [rule for rule in self._unchanged.candidates(user, question) if rule.id not in self._gone]
+        return kept + super().candidates(user, question)
+
+
 class HasId(Protocol):
     """A row with an id."""
 
@@ -259,6 +275,12 @@ class Snapshot:
         if len(self._used) >= MOST_USES_NOTED:
             self._used.clear()  # whoever comes again finds out again
         self._used[token.hash] = used_by
+
+    def with_rules(self, rules: RuleIndex) -> "Snapshot":
+        """The same but for its rules, to see what others would decide."""
+        other = copy(self)
+        other.rules = rules
+        return other
 
 
 def _keys(rule: RuleRow) -> list[Key]:

@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from apps.access.explain import Explanation, NoSuchUser, Said, explain_now
 from apps.access.models import Rule
-from apps.access.reasons import Reason
+from apps.access.reasons import SETTLED_BY_RULES
 from apps.access.try_form import PLAYER, SHARED, UNNAMED, TryForm
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
@@ -24,8 +24,6 @@ from apps.database.connection import StatementFailed, Unavailable
 from apps.protocol.methods import find
 
 APPS_OFFERED = 100
-SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE)
-"""Reasons with which it is known who asked: without a name it was a guest."""
 
 
 @sensitive_post_parameters("body")
