@@ -16,6 +16,7 @@ from apps.access.explain import NoSuchUser, explain, explain_now
 from apps.access.facts import Facts, Identity
 from apps.access.identity import guest
 from apps.access.models import AccessChange, AccessRevision, Rule
+from apps.access.nearest import MOST_NEAR
 from apps.access.reasons import Reason
 from apps.accounts.models import Token, User
 from apps.audit.models import AuditEvent, HookRecord
@@ -61,7 +62,7 @@ def said_in(explanation):
 @pytest.fixture
 def without_rows(monkeypatch):
     """Worlds of plain values: rules print as their number, passwords are in clear."""
-    monkeypatch.setattr(explaining, "_sentences", lambda rule_ids: {rule_id: f"rule {rule_id}" for rule_id in rule_ids})
+    monkeypatch.setattr(explaining, "_rules", lambda rule_ids: {})
     monkeypatch.setattr(explaining, "_check_password", worlds.check_password)
 
 
@@ -92,7 +93,7 @@ def test_what_is_near_is_an_allow_that_did_not_settle_it(without_rows):
         rules = {rule.id: rule for rule in world.rules}
         found += len(explanation.near)
         assert not explanation.near or explanation.reason == Reason.NO_RULE
-        assert len(explanation.near) <= explaining.MOST_NEAR
+        assert len(explanation.near) <= MOST_NEAR
         assert all(rules[near.id].effect == "allow" and near.missed for near in explanation.near)
     assert found > 20
 
