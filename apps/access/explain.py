@@ -51,6 +51,7 @@ class Explanation:
     action: str
     target: str
     user: str
+    app: str
     found: str
     allowed: bool
     reason: str
@@ -136,6 +137,7 @@ def explained(call: HookCall, facts: Facts) -> Explanation:
         action=call.action,
         target=screen_text(call.target),
         user=identity.user.username if identity.user else _nobodys(identity),
+        app=call.app_key,
         found=_found(call, identity, facts.app),
         allowed=decision.allowed,
         reason=str(decision.reason),

@@ -111,6 +111,11 @@ def _problem(reason: str) -> Reason:
         return Reason.NO_CREDENTIALS
 
 
+def session_of(event: AuditEvent) -> Session | None:
+    """The session in which an event happened; None if there is none of these ids."""
+    return _sessions_of([event]).get((event.node_id, event.session_id))
+
+
 def _sessions_of(events: Sequence[AuditEvent]) -> dict[tuple[str, str], Session]:
     """The sessions of these node and session ids."""
     nodes, ids = {event.node_id for event in events}, {event.session_id for event in events} - {""}
