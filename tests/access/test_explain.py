@@ -289,7 +289,7 @@ def test_it_prints_what_was_near_and_what_is_only_logged(run):
 
 
 def test_it_prints_what_is_near_by_two_things_what_to_do_and_how_far_it_looked(run, monkeypatch):
-    monkeypatch.setattr(nearest, "LOOKED_AT", 2)
+    monkeypatch.setattr(nearest, "LOOKED_AT", 3)
     factories.make_rule("publish", group="teachers", target=("exact", "door"))
     factories.make_rule("publish", target=("exact", "door"), enforced=False, networks=["10.0.0.0/8"])
     text = run("publishStream", "--as", "charlie", name="door")
