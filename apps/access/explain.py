@@ -138,7 +138,7 @@ def explained(call: HookCall, facts: Facts) -> Explanation:
         target=screen_text(call.target),
         user=identity.user.username if identity.user else _nobodys(identity),
         app=call.app_key,
-        found=_found(call, identity, facts.app),
+        found=_found(call, facts),
         allowed=decision.allowed,
         reason=str(decision.reason),
         detail=REASON_TEXTS[decision.reason],
@@ -194,13 +194,15 @@ def _nobodys(identity: Identity) -> str:
     return "a guest" if identity.is_guest else "a link's holder" if identity.link else ""
 
 
-def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
+def _found(call: HookCall, facts: Facts) -> str:
     """How it was found who asks; "" where it was not."""
+    identity, app, session = facts.identity, facts.app, facts.session
     match identity.entered_by:
         case "asked":
             return "taken as recognised"
         case "recorded":
-            return "as it was found then"
+            opened = session is not None and session.entered_by in ("token", "password")
+            return "as it was found then" + (f", in a session opened by a {session.entered_by}" if opened else "")
         case "guest":
             return "as a guest"
         case "token" | "password" | "jwt" | "link" as credential if app is not None:

@@ -23,7 +23,7 @@ from apps.database.connection import Unavailable
 from apps.streams.models import StreamGroup
 from tests import factories
 from tests.access.test_explain import traces
-from tests.admin.conftest import browser_of, make_event, make_role
+from tests.admin.conftest import browser_of, make_event, make_role, make_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,6 +95,14 @@ def test_circumstances_are_those_of_the_hook_but_the_moment_is_now(root, charlie
     event = refused(charlie, body=json.dumps(body).encode(), session_id="/10.1.2.3:5/n")
     factories.make_rule("play", networks=["10.0.0.0/8"], custom=["seat = 5"], starts_at=timezone.now())
     assert now(root, event)["explanation"].reason == Reason.ALLOWED_BY_RULE
+
+
+def test_it_says_how_it_was_found_who_asked(root, charlie):
+    event = refused(charlie)
+    assert now(root, event)["explanation"].found == "as it was found then"
+    opened_at = event.received_at - timedelta(minutes=1)
+    make_session(charlie, session_id=event.session_id, opened_at=opened_at)
+    assert now(root, event)["explanation"].found == "as it was found then, in a session opened by a token"
 
 
 def test_of_a_wrong_credential_it_is_told_how_it_would_be_with_a_good_one(root, charlie):
@@ -397,6 +405,19 @@ def test_from_a_refusal_to_allow_this_to_allowed(desk, charlie):
     desk.get_by_role("link", name="Try it with other values").click()
     expect(desk.locator("#answer")).to_contain_text("Allowed. charlie may play “lesson-7”.")
     expect(desk).to_have_url(re.compile("target=lesson-7"))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_cut_and_headings_name_their_parts(desk, charlie, scheme):
+    factories.make_rule("play", group="teachers", target=("exact", "lobby"))
+    event = refused(charlie)
+    desk.emulate_media(color_scheme=scheme)
+    desk.set_viewport_size({"width": 375, "height": 740})
+    for address in (page_of(event), f"{page_of(event).removesuffix('change/')}allow/"):
+        desk.goto(address)
+        expect(desk.get_by_role("heading", name=re.compile("so now|would allow it"))).to_be_visible()
+        assert desk.evaluate("document.documentElement.scrollWidth") <= 375
 
 
 @pytest.mark.browser
