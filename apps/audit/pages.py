@@ -32,6 +32,8 @@ def now(request: HttpRequest, event: AuditEvent) -> dict[str, Any]:
     call, session = call_of(event), session_of(event)
     origin = session.origin if session else call.origin
     links = {"try_url": try_url(request.user, call, username=event.username, origin=origin, reason=event.reason)}
+    if note := _gone(event):
+        return {**links, "note": note}
     try:
         explanation = explained_now(event, now=timezone.now())
     except (Unavailable, StatementFailed) as error:
@@ -47,7 +49,9 @@ def now(request: HttpRequest, event: AuditEvent) -> dict[str, Any]:
 
 def allow_page(request: HttpRequest, event: AuditEvent, context: dict[str, Any]) -> HttpResponse:
     """A rule that would allow the hook, what else it would open, and the way to the form where it is added."""
-    context |= {"title": "Allow this", "event": event, "story": story(event, "")}
+    context |= {"title": "Allow this", "event": event, "story": story(event, ""), "why_not": _gone(event)}
+    if context["why_not"]:
+        return TemplateResponse(request, "admin/audit/allow.html", context)
     try:
         again = asked_to_allow(event, request.GET.get("rule", ""), now=timezone.now())
     except (Unavailable, StatementFailed) as error:
@@ -68,6 +72,12 @@ def _sections(request: HttpRequest, event: AuditEvent, explanation: Explanation)
         reason = explanation.reason if event.reason in RECOGNISED else event.reason
         yield from what_to_do(request, reason, username=event.username, app_key=event.app_key)
     yield from sections_of(request, explanation)
+
+
+def _gone(event: AuditEvent) -> str:
+    """That whoever asked is not there any more, if so. Whoever has their name now is somebody else."""
+    gone = event.username and event.user_id is None
+    return f"User “{event.username}” was deleted since, so it cannot be asked how it would be now." if gone else ""
 
 
 def _allow_url(request: HttpRequest, event: AuditEvent) -> str:

@@ -105,8 +105,9 @@ def test_a_link_is_made_and_copied_from_the_page_that_shows_it_once(desk):
 
 def test_a_refusal_is_found_and_asked_about(desk):
     factories.make_app()
-    factories.make_rule("play", user=factories.make_user("charlie"), target=("exact", "lobby-1"))
-    make_event()
+    charlie = factories.make_user("charlie")
+    factories.make_rule("play", user=charlie, target=("exact", "lobby-1"))
+    make_event(user=charlie)
     make_event(username="alice", effect="allow")
     desk.goto("/admin/audit/auditevent/?effect=deny")
     desk.get_by_role("link", name="charlie asked to play “lobby”").click()

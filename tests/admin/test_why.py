@@ -125,6 +125,16 @@ def test_who_was_not_recognised_then_is_not_recognised_now(root, charlie):
     assert now(root, event)["now_sections"][0].links[0].url == "/admin/connections/app/add/?key=nowhere"
 
 
+def test_whoever_has_the_name_of_a_deleted_user_is_somebody_else(root, charlie):
+    event = refused(charlie)
+    charlie.delete()
+    factories.make_rule("play", user=factories.make_user("charlie"))
+    gone = "User “charlie” was deleted since"
+    assert gone in root.get(page_of(event)).content.decode()
+    assert gone in allow(root, event).content.decode()
+    assert "It would be" not in root.get(page_of(event)).content.decode()
+
+
 def test_auditors_who_may_not_see_rules_are_told_what_was_only(audrey, charlie):
     factories.make_rule("play", target=("exact", "secret-name"))
     event = refused(charlie)
@@ -416,7 +426,9 @@ def test_on_a_phone_nothing_is_cut_and_headings_name_their_parts(desk, charlie, 
     desk.set_viewport_size({"width": 375, "height": 740})
     for address in (page_of(event), f"{page_of(event).removesuffix('change/')}allow/"):
         desk.goto(address)
-        expect(desk.get_by_role("heading", name=re.compile("so now|would allow it"))).to_be_visible()
+        expect(
+            desk.get_by_role("heading", name=re.compile("^It would be so now|^This rule would allow it"))
+        ).to_be_visible()
         assert desk.evaluate("document.documentElement.scrollWidth") <= 375
 
 
