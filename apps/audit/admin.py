@@ -80,7 +80,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def get_urls(self):
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditevent_export")
-        allow = path("<path:object_id>/allow/", self.admin_site.admin_view(self.allow_view), name="audit_auditevent_allow")
+        allow = path(
+            "<path:object_id>/allow/", self.admin_site.admin_view(self.allow_view), name="audit_auditevent_allow"
+        )
         return [export, allow, *super().get_urls()]
 
     def export_view(self, request):
