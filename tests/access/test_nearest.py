@@ -280,5 +280,20 @@ def test_it_looks_only_so_far_and_says_so(monkeypatch):
     assert found_near(*groups, user=UserRow(9, "dora")).cut
 
 
+class Endless(RuleIndex):
+    """Rules without end about everybody; to look at too many of them is an error."""
+
+    def about(self, user):
+        for number in range(search.LOOKED_AT + 1):
+            yield rule(number, "play", target=("exact", f"hall-{number}"))
+        raise AssertionError("It looked at more rules than it may.")
+
+
+def test_it_never_looks_at_more_rules_however_many_there_are():
+    found = nearest(Endless(), ALICE, asking())
+    assert found.cut
+    assert len(found.rules) == MOST_NEAR
+
+
 def test_beforehand_is_what_the_index_and_the_engine_look_at():
     assert [condition.kind for condition in BEFOREHAND] == ["who", "action", "enforced"]
