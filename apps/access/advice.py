@@ -24,6 +24,27 @@ ADVICE = {
     Reason.TOKEN_NOT_FOR_THIS: Advice(
         "Look at what the token is limited to; widen that, or issue another token.", "accounts.token"
     ),
+    Reason.TOKEN_USED: Advice("Issue another token: one for single use is good for one session.", "accounts.token"),
+    Reason.REVOKED: Advice(
+        "Issue a new token or link after the moment of revoking, if it was not meant.", "accounts.token"
+    ),
+    Reason.TOKEN_MALFORMED: Advice(
+        "Look at what signs the token: it has to be a JWT that says until when it is good.", "connections.tokenissuer"
+    ),
+    Reason.UNKNOWN_ISSUER: Advice("If the issuer is yours, add it or switch it on.", "connections.tokenissuer"),
+    Reason.BAD_SIGNATURE: Advice(
+        "Give the issuer the key and algorithm that it signs with.", "connections.tokenissuer"
+    ),
+    Reason.WRONG_AUDIENCE: Advice(
+        "Let the token name the audience that its issuer has here, or change it here.", "connections.tokenissuer"
+    ),
+    Reason.TOKEN_NOT_YET_VALID: Advice(
+        "Let the client come later, or compare the clocks; the issuer's leeway allows for a difference.",
+        "connections.tokenissuer",
+    ),
+    Reason.UNKNOWN_SUBJECT: Advice(
+        "Add a user of that name, or let the issuer's tokens be enough by themselves.", "connections.tokenissuer"
+    ),
     Reason.BAD_PASSWORD: Advice(
         "Set a new password for the user. After too many wrong ones, wait for five minutes.", "accounts.user"
     ),

@@ -30,10 +30,14 @@ APPS_OFFERED = 100
 PLACES = {
     "connections.app": "apps",
     "connections.session": "sessions",
+    "connections.tokenissuer": "token issuers",
     "accounts.token": "tokens",
     "accounts.user": "users",
 }
 """What the lists are called in which something can be done about a refusal."""
+
+OF_USERS = ("connections.session", "accounts.token", "accounts.user")
+"""Those in which a user's rows are found by their name."""
 
 
 @sensitive_post_parameters("body")
@@ -152,7 +156,8 @@ def what_to_do(request: HttpRequest, reason: str, *, username: str, app_key: str
     if row is not None:
         url = page_of(request, advice.label, row.pk)
         links = (Line(f"To the page of {row}", url),) if url else ()
-    links = links or link_to_list(request, advice.label, f"To the {PLACES[advice.label]}", q=username)
+    search = {"q": username} if username and advice.label in OF_USERS else {}
+    links = links or link_to_list(request, advice.label, f"To the {PLACES[advice.label]}", **search)
     yield Section("What to do", (Line(advice.text),), links=links)
 
 

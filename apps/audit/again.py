@@ -18,6 +18,7 @@ from apps.audit.models import AuditEvent, Effect
 from apps.audit.proposals import Proposal, proposals
 from apps.audit.replay import RECOGNISED, Flip, call_of, facts_of, flips, session_of
 from apps.connections.models import Session
+from apps.protocol.messages import HookCall
 
 LATEST = 1_000
 """Refusals that are decided again to see what a rule would open."""
@@ -46,7 +47,7 @@ class Again(NamedTuple):
 def explained_now(event: AuditEvent, *, now: datetime) -> Explanation:
     """Whether it would be so now, and why. Raises Unavailable."""
     session = session_of(event)
-    return under_todays_rules(lambda snapshot: explained(call_of(event), _facts_now(event, snapshot, session, now)))
+    return under_todays_rules(lambda snapshot: _explained(event, snapshot, session, now))
 
 
 def asked_to_allow(event: AuditEvent, key: str, *, now: datetime) -> Again:
@@ -54,7 +55,8 @@ def asked_to_allow(event: AuditEvent, key: str, *, now: datetime) -> Again:
     session, refusals = session_of(event), latest_refusals(now)
 
     def ask(snapshot: Snapshot) -> Again:
-        call, facts = call_of(event), _facts_now(event, snapshot, session, now)
+        call = call_of(event)
+        facts = _facts_now(event, call, snapshot, session, now)
         explanation = explained(call, facts)
         if not rules_settle_it(event, explanation):
             return Again(explanation, [])
@@ -88,13 +90,18 @@ def _openings(proposal: Proposal, refusals: list[AuditEvent], snapshot: Snapshot
     return Openings(list(flips(refusals, snapshot, rules)), len(refusals), oldest)
 
 
-def _facts_now(event: AuditEvent, snapshot: Snapshot, session: Session | None, now: datetime) -> Facts:
+def _explained(event: AuditEvent, snapshot: Snapshot, session: Session | None, now: datetime) -> Explanation:
+    call = call_of(event)
+    return explained(call, _facts_now(event, call, snapshot, session, now))
+
+
+def _facts_now(event: AuditEvent, call: HookCall, snapshot: Snapshot, session: Session | None, now: datetime) -> Facts:
     """What is known about the hook if it came now.
 
     Credentials are not kept. So where one was wrong, it is as if the user came with a good one; where it is not known
     whose it was, the problem stays.
     """
-    facts = facts_of(event, snapshot, session)
+    facts = facts_of(event, call, snapshot, session)
     identity = facts.identity
     if identity.problem is not None and identity.user is not None:
         identity = Identity(user=identity.user, entered_by="asked")

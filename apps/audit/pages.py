@@ -20,6 +20,7 @@ from apps.audit.models import AuditEvent, Effect
 from apps.audit.narrative import headline, story
 from apps.audit.proposals import Proposal
 from apps.audit.replay import RECOGNISED, call_of, session_of
+from apps.connections.models import Session
 from apps.database.connection import StatementFailed, Unavailable
 from apps.protocol.methods import find
 
@@ -32,7 +33,7 @@ def now(request: HttpRequest, event: AuditEvent) -> dict[str, Any]:
     call, session = call_of(event), session_of(event)
     origin = session.origin if session else call.origin
     links = {"try_url": try_url(request.user, call, username=event.username, origin=origin, reason=event.reason)}
-    if note := _gone(event):
+    if note := _gone(event, session):
         return {**links, "note": note}
     try:
         explanation = explained_now(event, now=timezone.now())
@@ -49,7 +50,12 @@ def now(request: HttpRequest, event: AuditEvent) -> dict[str, Any]:
 
 def allow_page(request: HttpRequest, event: AuditEvent, context: dict[str, Any]) -> HttpResponse:
     """A rule that would allow the hook, what else it would open, and the way to the form where it is added."""
-    context |= {"title": "Allow this", "event": event, "story": story(event, ""), "why_not": _gone(event)}
+    context |= {
+        "title": "Allow this",
+        "event": event,
+        "story": story(event, ""),
+        "why_not": _gone(event, session_of(event)),
+    }
     if context["why_not"]:
         return TemplateResponse(request, "admin/audit/allow.html", context)
     try:
@@ -74,10 +80,14 @@ def _sections(request: HttpRequest, event: AuditEvent, explanation: Explanation)
     yield from sections_of(request, explanation)
 
 
-def _gone(event: AuditEvent) -> str:
+def _gone(event: AuditEvent, session: Session | None) -> str:
     """That whoever asked is not there any more, if so. Whoever has their name now is somebody else."""
-    gone = event.username and event.user_id is None
-    return f"User “{event.username}” was deleted since, so it cannot be asked how it would be now." if gone else ""
+    if not event.username or event.user_id is not None or (session is not None and session.granted):
+        return ""
+    return (
+        f"User “{event.username}” was deleted since, or known from a signed token alone, "
+        "so it cannot be asked how it would be now."
+    )
 
 
 def _allow_url(request: HttpRequest, event: AuditEvent) -> str:
@@ -103,7 +113,10 @@ def _why_not(event: AuditEvent, explanation: Explanation) -> str:
     if explanation.reason == Reason.DENIED_BY_RULE:
         return "A rule denies it. An allow would not help, as a deny beats every allow: change or end the deny."
     if explanation.reason == Reason.NO_RULE:
-        return "Its name was not kept whole, or is too long for a rule. Add a rule for a pattern that it matches."
+        return (
+            "No rule can be proposed: its name was not kept whole or is too long for a rule, "
+            "or the user is known from a signed token alone. Add a rule for a pattern, or for a group."
+        )
     return "It would be refused now for another reason than rules."
 
 

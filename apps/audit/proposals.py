@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group
 
 from apps.access.models import NumberClass, Rule
 from apps.access.question import Question
-from apps.access.rows import UserRow
+from apps.access.rows import FROM_CLAIMS, UserRow
 from apps.accounts.pages import list_of
 from apps.protocol.methods import STREAM_ACTIONS
 from apps.streams.models import Stream, StreamGroup
@@ -54,12 +54,13 @@ def proposals(question: Question, user: UserRow | None) -> list[Proposal]:
     if narrow is None:
         return []
     whom = {"who": "user", "user_id": user.id} if user else {"who": "guests"}
+    alone = user is None or user.id != FROM_CLAIMS  # who is known from a token alone has no row to make a rule for
     groups = Group.objects.filter(pk__in=user.group_ids if user else ()).order_by("name")[:MOST_GROUPS]
     wider = _more_than_this(question)
     return [
-        _proposal("this", question, whom, narrow),
+        *([_proposal("this", question, whom, narrow)] if alone else []),
         *(_proposal(f"group-{row.pk}", question, {"who": "group", "group": row}, narrow) for row in groups),
-        *(_proposal(_key(target), question, whom, target) for target in wider),
+        *(_proposal(_key(target), question, whom, target) for target in wider if alone),
     ]
 
 

@@ -5,6 +5,7 @@ classes are those of the snapshot. Credentials are not kept, so nobody is recogn
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +13,9 @@ import msgspec
 from apps.access.compile import RuleIndex, Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Decision, Facts, Identity
+from apps.access.other_ways_in import by_session_of_web_token
 from apps.access.reasons import SETTLED_BY_RULES, Reason
+from apps.access.rows import LinkRow
 from apps.audit.models import AuditEvent
 from apps.connections.models import Session
 from apps.connections.rows import SessionRow
@@ -22,11 +25,14 @@ from apps.protocol.methods import find
 BATCH = 500
 """Events whose sessions are looked up together."""
 
-RECOGNISED = (*SETTLED_BY_RULES, Reason.PROTECTED_NUMBER, Reason.USER_INACTIVE)
+RECOGNISED = (*SETTLED_BY_RULES, Reason.ALLOWED_BY_LINK, Reason.PROTECTED_NUMBER, Reason.USER_INACTIVE)
 """Reasons with which it was known who asked."""
 
 NOBODY_ASKED = (Reason.UNKNOWN_METHOD, Reason.NOT_REFUSABLE, Reason.STARTED_BY_REST_API)
 """Reasons with which it did not matter who asked."""
+
+SOME_LINK = LinkRow(0, "", "", "", datetime.max.replace(tzinfo=UTC))
+"""In the place of the link that somebody held: it was good then, and which one it was is not kept."""
 
 _EMPTY = b'{"nodeId":"-","sessionId":"-"}'
 
@@ -63,7 +69,8 @@ def asked_again(events: Iterable[AuditEvent], snapshot: Snapshot) -> Iterator[tu
 def _asked_again(events: Sequence[AuditEvent], snapshot: Snapshot) -> Iterator[tuple[AuditEvent, HookCall, Facts]]:
     sessions = _sessions_of(events)
     for event in events:
-        yield event, call_of(event), facts_of(event, snapshot, sessions.get((event.node_id, event.session_id)))
+        call, session = call_of(event), sessions.get((event.node_id, event.session_id))
+        yield event, call, facts_of(event, call, snapshot, session)
 
 
 def call_of(event: AuditEvent) -> HookCall:
@@ -79,28 +86,34 @@ def call_of(event: AuditEvent) -> HookCall:
     return msgspec.structs.replace(call, **{name: getattr(event, name) for name in columns})
 
 
-def facts_of(event: AuditEvent, snapshot: Snapshot, session: Session | None) -> Facts:
+def facts_of(event: AuditEvent, call: HookCall, snapshot: Snapshot, session: Session | None) -> Facts:
     """What is known about the hook of an event, at its own moment. A session that was opened later is another one."""
     of_event = session is not None and session.opened_at <= event.received_at
+    row = _row(session) if session is not None and of_event else None
     return Facts(
         now=event.received_at,
         app=snapshot.apps.by_name.get(event.app_key),
-        identity=identity_of(event, snapshot),
+        identity=identity_of(event, call, snapshot, row),
         snapshot=snapshot,
-        session=_row(session) if session is not None and of_event else None,
+        session=row,
     )
 
 
-def identity_of(event: AuditEvent, snapshot: Snapshot) -> Identity:
+def identity_of(event: AuditEvent, call: HookCall, snapshot: Snapshot, session: SessionRow | None) -> Identity:
     """Who was found to ask, as far as they are still there; or the problem that was recorded."""
     user = snapshot.users.by_id.get(event.user_id) if event.user_id is not None else None
     if event.reason in NOBODY_ASKED:
         return Identity(user=user)
     if event.reason not in RECOGNISED:
         return Identity(user=user, problem=_problem(event.reason))
+    if session is not None and session.entered_by == "jwt" and session.username == event.username:
+        user = by_session_of_web_token(session, call, snapshot, now=event.received_at).user or user
     if user is not None:
         return Identity(user=user, entered_by="recorded")
-    return Identity(problem=Reason.USER_INACTIVE) if event.username else Identity(entered_by="guest")
+    if event.username:
+        return Identity(problem=Reason.USER_INACTIVE)
+    by_link = event.reason == Reason.ALLOWED_BY_LINK or (session is not None and session.entered_by == "link")
+    return Identity(entered_by="link", link=SOME_LINK) if by_link else Identity(entered_by="guest")
 
 
 def _problem(reason: str) -> Reason:
@@ -134,4 +147,6 @@ def _row(session: Session) -> SessionRow:
         entered_by=session.entered_by,
         origin=session.origin,
         ended=session.ended_at is not None,
+        opened_at=session.opened_at,
+        granted=session.granted,
     )

@@ -19,11 +19,15 @@ from apps.access.reasons import Reason
 from apps.audit import again, pages
 from apps.audit.dashboard import NEVER_REFUSES
 from apps.audit.models import AuditEvent
+from apps.connections.models import Session
 from apps.database.connection import Unavailable
 from apps.streams.models import StreamGroup
 from tests import factories
+from tests.access import signed
 from tests.access.test_explain import traces
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
+
+NEVER_REFUSES_AT_ALL = (*NEVER_REFUSES, Reason.PROTECTED_NUMBER, Reason.ALLOWED_BY_LINK)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,7 +175,7 @@ def test_looking_leaves_no_trace(root, charlie):
     assert traces() == before
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in (*NEVER_REFUSES, "protected-number")])
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in NEVER_REFUSES_AT_ALL])
 def test_every_refusal_has_advice(reason):
     assert ADVICE[reason].text.endswith(".")
 
@@ -231,6 +235,20 @@ def test_for_a_guest_it_is_a_rule_for_guests(root):
     assert proposed(allow(root, event)) == "Allow guests to play “lobby”"
     added(root, allow(root, event))
     assert now(root, event)["explanation"].reason == Reason.ALLOWED_BY_RULE
+
+
+def test_for_who_is_known_from_a_signed_token_alone_rules_are_about_their_groups(root):
+    factories.make_app()
+    factories.make_issuer(accepts_unknown=True)
+    factories.make_rule("connect", group="crew")
+    event = make_event(username="zoe", session_id="s-9")
+    granted = {"issuer": signed.ISSUER, "subject": "zoe", "expires_at": "2100-01-01T00:00:00Z", "groups": ["crew"]}
+    opened_at = event.received_at - timedelta(minutes=1)
+    session = make_session(session_id="s-9", granted=json.dumps(granted), opened_at=opened_at)
+    Session.objects.filter(pk=session.pk).update(entered_by="jwt", username="zoe")
+    response = allow(root, event)
+    assert proposed(response) == "Allow group “crew” to play “lobby”"
+    assert lines(response, "Or another rule") == []
 
 
 def test_wider_rules_are_offered_with_the_same_look(root, charlie):
@@ -371,7 +389,7 @@ def test_a_user_who_is_off_is_to_be_switched_on(root, charlie):
 @pytest.mark.parametrize("target", ["rtsp://***@cam/1", "x" * 300])
 def test_a_name_that_no_rule_can_have_is_said_to_be_such(root, charlie, target):
     text = allow(root, refused(charlie, target=target)).content.decode()
-    assert "Its name was not kept whole, or is too long for a rule." in text
+    assert "its name was not kept whole or is too long for a rule" in text
 
 
 def test_whoever_may_not_add_rules_is_told_to_ask(charlie):

@@ -22,7 +22,7 @@ from apps.connections.models import Session
 from apps.database.connection import conninfo_of
 from apps.streams.models import StreamGroup
 from tests import factories
-from tests.access import worlds
+from tests.access import signed, worlds
 from tests.access.test_deciding_properties import Dice
 
 LATER = datetime(2026, 3, 1, tzinfo=UTC)
@@ -131,6 +131,32 @@ def test_who_was_not_recognised_or_is_gone_is_allowed_nothing(wcs, school):
         Reason.BAD_TOKEN,
         Reason.USER_INACTIVE,
         Reason.USER_INACTIVE,
+    ]
+
+
+def test_who_came_by_a_signed_token_or_a_link_is_known_by_their_session(wcs, school):
+    factories.make_issuer(accepts_unknown=True, groups_claim="groups")
+    factories.make_rule("publish", group="crew", target=("exact", "lobby"))
+    token = signed.web_token("zoe", now=datetime.now(UTC), groups=["crew"])
+    wcs.hook("connect", custom={"token": token})
+    wcs.hook("publishStream", name="lobby")
+    wcs.hook("publishStream", name="attic")
+    link = factories.make_link()
+    holder = {"sessionId": "/10.0.0.9:5/n"}
+    assert wcs.reason("connect", custom={"token": link.token}, **holder) == ""
+    assert wcs.reason("playStream", name="lobby", **holder) == ""
+    deny = factories.make_rule("play", effect="deny", guests=True)
+    assert wcs.reason("playStream", name="lobby", **holder) == "denied-by-rule"
+    events, snapshot = moved(), known()
+    *before, _ = events
+    now = dict(zip([event.pk for event in events], decided_again(events, snapshot), strict=True))
+    for event in before:
+        if event.action != "play":
+            assert now[event.pk] == (event.reason, event.rule_ids), event
+    opened = ChangedRules(snapshot.rules, [deny.pk])
+    assert [(flip.event.action, flip.after.reason) for flip in flips(events, snapshot, opened)] == [
+        ("play", Reason.ALLOWED_BY_LINK),
+        ("play", Reason.ALLOWED_BY_LINK),
     ]
 
 
