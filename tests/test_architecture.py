@@ -17,7 +17,7 @@ PURE = (
     *(
         f"apps/access/{name}.py"
         for name in (
-            "comparisons compile engine facts guesses identity matching networks other_ways_in "
+            "comparisons compile engine facts guesses identity matching misses nearest networks other_ways_in "
             "question reasons revoking rewriting rows schedules sentences web_tokens"
         ).split()
     ),

@@ -9,7 +9,7 @@ Whatever stands in `custom` is the client's own word: good for telling devices a
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -64,6 +64,11 @@ def holds(comparison: Comparison, custom: Mapping[str, Any]) -> bool:
             return said.startswith(first)
     number, bound = _number(said), _number(first)
     return number is not None and bound is not None and _ORDERS[comparison.operator](number, bound)
+
+
+def not_holding(comparisons: Iterable[Comparison], custom: Mapping[str, Any]) -> list[Comparison]:
+    """Those that do not hold. Raises ValueError where one could not be read."""
+    return [comparison for comparison in comparisons if not holds(comparison, custom)]
 
 
 def unreadable(problem: str) -> Comparison:

@@ -4,7 +4,9 @@ One rule stands once for each of its actions, in the bucket of whom it is about.
 million rules as among ten.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
@@ -21,6 +23,7 @@ from apps.access.rows import (
     TokenRow,
     UserRow,
 )
+from apps.protocol.methods import ACTIONS
 from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
 Key = tuple[str, int | None, str]
@@ -107,6 +110,7 @@ class RuleIndex:
     def __init__(self, rules: Iterable[RuleRow] = ()) -> None:
         self._rules: dict[int, RuleRow] = {}
         self._buckets: dict[Key, Bucket] = {}
+        self._groups: Counter[int] = Counter()
         self.replace((), rules)
 
     def __len__(self) -> int:
@@ -120,17 +124,35 @@ class RuleIndex:
                 for key in _keys(old):
                     if not self._buckets[key].take(old):
                         del self._buckets[key]
+                if old.group_id is not None:
+                    self._groups[old.group_id] -= 1
+                    if not self._groups[old.group_id]:
+                        del self._groups[old.group_id]
         for row in rows:
             self._rules[row.id] = row
             for key in _keys(row):
                 self._buckets.setdefault(key, Bucket()).put(row)
+            if row.group_id is not None:
+                self._groups[row.group_id] += 1
 
     def about(self, user: UserRow | None) -> Iterator[RuleRow]:
-        """Every rule about this user (None: a guest), whatever it allows or denies. Looks at all rules."""
-        about = {(who, id_) for who, id_, _ in _keys_of(user, "")}
-        for rule in list(self._rules.values()):
-            if (rule.who, rule.user_id or rule.group_id) in about:
-                yield rule
+        """Every rule about this user (None: a guest), whatever it allows or denies; one of several actions comes for
+        each of them. May be very many.
+        """
+        for action in ACTIONS:
+            for key in _keys_of(user, action):
+                bucket = self._buckets.get(key)
+                for rules in list(bucket.places.values()) if bucket is not None else ():
+                    yield from list(rules)
+
+    def of_group(self, group_id: int, question: Question) -> list[RuleRow]:
+        """Rules about a group that may be about what is asked."""
+        bucket = self._buckets.get(("group", group_id, question.action))
+        return bucket.candidates(question) if bucket is not None else []
+
+    def groups(self) -> list[int]:
+        """Ids of the groups that rules are about."""
+        return list(self._groups)
 
     def candidates(self, user: UserRow | None, question: Question) -> list[RuleRow]:
         """Rules about this user (None: a guest) that may be about what is asked."""
@@ -140,6 +162,21 @@ class RuleIndex:
             if bucket is not None:
                 found += bucket.candidates(question)
         return found
+
+
+class ChangedRules(RuleIndex):
+    """The rules of an index with some taken out and some put in, as after a change. The index itself stays as it is."""
+
+    def __init__(self, rules: RuleIndex, gone: Iterable[int] = (), rows: Iterable[RuleRow] = ()) -> None:
+        rows = list(rows)
+        super().__init__(rows)
+        self._unchanged = rules
+        self._gone = {*gone, *(row.id for row in rows)}
+
+    def candidates(self, user: UserRow | None, question: Question) -> list[RuleRow]:
+        """As for any rules."""
+        kept = [rule for rule in self._unchanged.candidates(user, question) if rule.id not in self._gone]
+        return kept + super().candidates(user, question)
 
 
 class HasId(Protocol):
@@ -259,6 +296,12 @@ class Snapshot:
         if len(self._used) >= MOST_USES_NOTED:
             self._used.clear()  # whoever comes again finds out again
         self._used[token.hash] = used_by
+
+    def with_rules(self, rules: RuleIndex) -> "Snapshot":
+        """The same but for its rules, to see what others would decide."""
+        other = copy(self)
+        other.rules = rules
+        return other
 
 
 def _keys(rule: RuleRow) -> list[Key]:

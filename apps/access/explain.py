@@ -1,7 +1,7 @@
 """Why? The same deciding as for a real hook, with what settled it and what nearly did. No side effects."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,29 +9,25 @@ from typing import Any
 from django.contrib.auth import hashers
 from django.utils import timezone
 
+from apps.access.advice import ADVICE
+from apps.access.asking import PATIENCE, under_todays_rules
 from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts, Identity, question_of
 from apps.access.guesses import Guesses
 from apps.access.identity import guest, identify
-from apps.access.matching import fits
-from apps.access.models import AccessRevision, Rule
-from apps.access.question import Question
+from apps.access.misses import Miss, Names
+from apps.access.models import Rule
+from apps.access.nearest import LOOKED_AT, Nearest, nearest
 from apps.access.reasons import REASON_TEXTS, Reason
-from apps.access.rows import AppRow, RuleRow, UserRow
-from apps.access.sentences import ACTION_WORDS, deed, moment_text
-from apps.access.snapshot import snapshot_keeper
+from apps.access.rows import AppRow, UserRow
+from apps.access.sentences import deed, moment_text
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
-from apps.database.connection import Unavailable
 from apps.database.hook_path import hook_database
 from apps.protocol.messages import HookCall
 from apps.protocol.policy import consequence
 from apps.protocol.screening import screen_text
-
-MOST_NEAR = 5
-PATIENCE = 5.0
-"""Seconds that somebody who asks why may have to wait."""
 
 
 class NoSuchUser(LookupError):
@@ -55,6 +51,7 @@ class Explanation:
     action: str
     target: str
     user: str
+    app: str
     found: str
     allowed: bool
     reason: str
@@ -62,9 +59,11 @@ class Explanation:
     what_wcs_does: str
     at: str
     revision: int
+    what_to_do: str = ""
     rules: list[Said] = field(default_factory=list)
     only_logged: list[Said] = field(default_factory=list)
     near: list[Said] = field(default_factory=list)
+    near_cut: str = ""
 
     @property
     def who(self) -> str:
@@ -92,30 +91,19 @@ class Explanation:
             *(f"  Settled by: {rule.sentence}" for rule in self.rules),
             *(f"  Only logged: {rule.sentence}" for rule in self.only_logged),
             *(f"  Near: {rule.sentence} — {rule.missed}" for rule in self.near),
+            *([f"  {self.near_cut}"] if self.near_cut else []),
+            *([f"  What to do: {self.what_to_do}"] if self.what_to_do else []),
             f"  What WCS does: {self.what_wcs_does}",
         ]
         return "\n".join(lines)
 
 
 def explain_now(call: HookCall, *, now: datetime, as_user: str = "", as_guest: bool = False) -> Explanation:
-    """Explain under the rules of the last commit, with what this process has in memory.
-
-    As for a hook, what was decided counts only if the revision has not moved on meanwhile.
-    Raises NoSuchUser, or Unavailable if the database does not answer in time.
-    """
-    deadline = time.monotonic() + PATIENCE
-    session = Sessions(hook_database()).find(call.node_id, call.session_id, deadline)
-    keeper = snapshot_keeper()
-    while time.monotonic() < deadline:
-        snapshot = keeper.current(deadline)
-        revision = snapshot.revision  # read before anything else of it: see Snapshot
-        if revision != _last_revision():
-            keeper.other_than(revision, deadline)
-            continue
-        explanation = explain(call, snapshot, session, now=now, as_user=as_user, as_guest=as_guest)
-        if revision == _last_revision():
-            return explanation
-    raise Unavailable("Access kept changing.")
+    """Explain under the rules of the last commit. Raises NoSuchUser, or Unavailable if the database does not answer."""
+    session = Sessions(hook_database()).find(call.node_id, call.session_id, time.monotonic() + PATIENCE)
+    return under_todays_rules(
+        lambda snapshot: explain(call, snapshot, session, now=now, as_user=as_user, as_guest=as_guest)
+    )
 
 
 def explain(
@@ -133,25 +121,35 @@ def explain(
     """
     app = snapshot.apps.by_name.get(call.app_key)
     identity = _identity(call, snapshot, session, app, now=now, as_user=as_user, as_guest=as_guest)
-    facts = Facts(now=now, app=app, identity=identity, snapshot=snapshot, session=session)
-    decision = decide(call, facts)
-    near = _near(call, facts) if decision.reason is Reason.NO_RULE else {}
-    sentences = _sentences([*decision.rule_ids, *decision.logged_rule_ids, *near])
+    return explained(call, Facts(now=now, app=app, identity=identity, snapshot=snapshot, session=session))
+
+
+def explained(call: HookCall, facts: Facts) -> Explanation:
+    """Decide on what is known, and say why."""
+    decision, identity = decide(call, facts), facts.identity
+    question = question_of(call, facts)
+    settled_by_none = decision.reason is Reason.NO_RULE and (identity.user is not None or identity.is_guest)
+    near = nearest(facts.snapshot.rules, identity.user, question) if settled_by_none else Nearest([], cut=False)
+    near_ids = [each.rule.id for each in near.rules]
+    rules = _rules([*decision.rule_ids, *decision.logged_rule_ids, *near_ids])
     return Explanation(
         method=call.wire_name,
         action=call.action,
         target=screen_text(call.target),
         user=identity.user.username if identity.user else _nobodys(identity),
-        found=_found(call, identity, app),
+        app=call.app_key,
+        found=_found(call, facts),
         allowed=decision.allowed,
         reason=str(decision.reason),
         detail=REASON_TEXTS[decision.reason],
         what_wcs_does=consequence(call.method, allowed=decision.allowed),
-        at=_when(now),
-        revision=snapshot.revision,
-        rules=[Said(rule_id, sentences[rule_id]) for rule_id in decision.rule_ids],
-        only_logged=[Said(rule_id, sentences[rule_id]) for rule_id in decision.logged_rule_ids],
-        near=[Said(rule_id, sentences[rule_id], missed) for rule_id, missed in near.items()],
+        at=moment_text(facts.now, timezone.get_current_timezone()),
+        revision=facts.snapshot.revision,
+        what_to_do=ADVICE[decision.reason].text if decision.reason in ADVICE else "",
+        rules=[_said(rule_id, rules) for rule_id in decision.rule_ids],
+        only_logged=[_said(rule_id, rules) for rule_id in decision.logged_rule_ids],
+        near=[_said(each.rule.id, rules, each.misses) for each in near.rules],
+        near_cut=f"There are more than {LOOKED_AT} rules to look at, so others may be nearer." if near.cut else "",
     )
 
 
@@ -196,11 +194,15 @@ def _nobodys(identity: Identity) -> str:
     return "a guest" if identity.is_guest else "a link's holder" if identity.link else ""
 
 
-def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
+def _found(call: HookCall, facts: Facts) -> str:
     """How it was found who asks; "" where it was not."""
+    identity, app, session = facts.identity, facts.app, facts.session
     match identity.entered_by:
         case "asked":
             return "taken as recognised"
+        case "recorded":
+            opened = session is not None and session.entered_by in ("token", "password")
+            return "as it was found then" + (f", in a session opened by a {session.entered_by}" if opened else "")
         case "guest":
             return "as a guest"
         case "token" | "password" | "jwt" | "link" as credential if app is not None:
@@ -210,58 +212,21 @@ def _found(call: HookCall, identity: Identity, app: AppRow | None) -> str:
     return ""
 
 
-def _near(call: HookCall, facts: Facts) -> dict[int, str]:
-    """Allowing rules about this user that miss the hook by just one thing; not those for other actions on anything."""
-    found: dict[int, str] = {}
-    user, question = facts.identity.user, question_of(call, facts)
-    for rule in facts.snapshot.rules.about(user):
-        misses = _misses(rule, call, user, question) if rule.effect == "allow" else []
-        other_action = call.action not in rule.actions
-        if len(misses) == 1 and not (other_action and rule.target_kind == "any"):
-            found[rule.id] = misses[0]
-            if len(found) == MOST_NEAR:
-                break
-    return found
+def _rules(rule_ids: Iterable[int]) -> dict[int, Rule]:
+    return Rule.objects.with_names().in_bulk(list(rule_ids))
 
 
-def _misses(rule: RuleRow, call: HookCall, user: UserRow | None, question: Question) -> list[str]:
-    misses, now = [], question.now
-    if call.action not in rule.actions:
-        deeds = ", ".join(ACTION_WORDS.get(action, action) for action in rule.actions)
-        misses.append(f"it is about: {deeds}; not: {ACTION_WORDS.get(call.action, call.action)}")
-    if wrong_target := _target_missed(rule, call.target, user, question):
-        misses.append(wrong_target)
-    if rule.starts_at and now < rule.starts_at:
-        misses.append(f"it begins at {_when(rule.starts_at)}; asked about {_when(now)}")
-    if rule.ends_at and now >= rule.ends_at:
-        misses.append(f"it ended at {_when(rule.ends_at)}; asked about {_when(now)}")
-    if not rule.enforced:
-        misses.append("it is only logged")
-    return misses
+def _said(rule_id: int, rules: Mapping[int, Rule], misses: Iterable[Miss] = ()) -> Said:
+    """A rule in words; by its number alone if it has just been removed."""
+    rule = rules.get(rule_id)
+    names = _names(rule)
+    missed = "; ".join(miss.say(names) for miss in misses)
+    return Said(rule_id, str(rule) if rule else f"rule {rule_id}, removed meanwhile", missed)
 
 
-def _target_missed(rule: RuleRow, target: str, user: UserRow | None, question: Question) -> str:
-    """How the target differs from what the rule is about; "" where it does not."""
-    try:
-        if fits(rule, question):
-            return ""
-    except ValueError as error:  # deciding passes over such a rule, too
-        return str(error)
-    said = f"“{screen_text(target)}”" if target else "the hook names nothing, so it"
-    pattern = rule.target.replace("{user}", user.username) if user and rule.target_kind == "glob" else rule.target
-    verb = {"prefix": "does not begin with", "glob": "does not match"}.get(rule.target_kind, "is not")
-    return f"{said} {verb} “{pattern}”"
-
-
-def _when(moment: datetime) -> str:
-    return moment_text(moment, timezone.get_current_timezone())
-
-
-def _sentences(rule_ids: Iterable[int]) -> dict[int, str]:
-    rule_ids = list(rule_ids)
-    rules = Rule.objects.with_names().in_bulk(rule_ids)
-    return {rule_id: str(rules.get(rule_id, f"rule {rule_id}, removed meanwhile")) for rule_id in rule_ids}
-
-
-def _last_revision() -> int:
-    return AccessRevision.objects.values_list("revision", flat=True).first() or 0
+def _names(rule: Rule | None) -> Names:
+    zone = timezone.get_current_timezone()
+    if rule is None:
+        return Names(zone)
+    about = (rule.user, rule.group, rule.stream_group, rule.number_class)
+    return Names(zone, *(str(row) if row else "" for row in about))

@@ -75,6 +75,8 @@ def question_of(call: HookCall, facts: Facts) -> Question:
         targets=targets,
         now=facts.now,
         username=user.username if user else None,
+        user_id=user.id if user else None,
+        group_ids=user.group_ids if user else (),
         number=number,
         number_class=snapshot.number_classes.of(number) if number else None,
         stream_groups=groups,

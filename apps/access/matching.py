@@ -1,18 +1,29 @@
-"""Whether one rule applies: to a target, at a moment, under the circumstances. Pure: no Django, no database."""
+"""Whether one rule applies: to a target, at a moment, under the circumstances; and if not, why. Pure.
 
-from datetime import datetime
-from typing import Any
+What a rule may ask for is a table. Matching and saying what was missed read the same rows, so they cannot differ.
+"""
 
-import msgspec
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
 
-from apps.access.comparisons import holds
+from apps.access import misses as words
+from apps.access.comparisons import not_holding
+from apps.access.misses import Miss, Names
 from apps.access.networks import in_networks
-from apps.access.question import Question
+from apps.access.question import Question, custom_of
 from apps.access.rows import Conditions, RuleRow
 from apps.access.schedules import in_schedule
-from apps.protocol.messages import ABSENT
 
-_decode_custom = msgspec.json.Decoder(dict[str, Any]).decode
+Asking = TypeVar("Asking", RuleRow, Conditions)
+
+
+class Condition(NamedTuple, Generic[Asking]):
+    """One thing that a rule may ask for: whether it is given, and what to say where it is not. Either may raise."""
+
+    kind: str
+    is_given: Callable[[Asking, Question], bool]
+    missed: Callable[[Asking, Question, Names], str]
 
 
 def applies(rule: RuleRow, question: Question) -> bool:
@@ -20,15 +31,47 @@ def applies(rule: RuleRow, question: Question) -> bool:
 
     Raises whatever a condition raises that cannot be compared.
     """
-    return (
-        in_period(rule, question.now)
-        and fits(rule, question)
-        and (rule.conditions is None or holds_here(rule.conditions, question))
-    )
+    for is_given in _ALWAYS_GIVEN:
+        if not is_given(rule, question):
+            return False
+    return rule.conditions is None or all(is_given(rule.conditions, question) for is_given in _CIRCUMSTANCES_GIVEN)
 
 
-def in_period(rule: RuleRow, now: datetime) -> bool:
+def misses(rule: RuleRow, question: Question) -> list[Miss]:
+    """Everything for which a rule does not allow or deny what is asked; nothing if it does.
+
+    What cannot be compared counts as missed, as it does for a rule that allows.
+    """
+    found = [*_missed(BEFOREHAND, rule, question), *_missed(ALWAYS, rule, question)]
+    return found if rule.conditions is None else found + _missed(CIRCUMSTANCES, rule.conditions, question)
+
+
+def _missed(conditions: tuple[Condition[Asking], ...], asking: Asking, question: Question) -> list[Miss]:
+    found = []
+    for condition in conditions:
+        try:
+            if not condition.is_given(asking, question):
+                found.append(Miss(condition.kind, partial(condition.missed, asking, question)))
+        except Exception as error:  # of any kind: deciding passes over such a rule, too
+            found.append(Miss(condition.kind, partial(words.cannot_be_compared, error)))
+    return found
+
+
+def is_about(rule: RuleRow, question: Question) -> bool:
+    """Whether the rule is about whoever asks."""
+    match rule.who:
+        case "guests":
+            return question.username is None
+        case "everyone":
+            return question.username is not None
+        case "user":
+            return question.user_id is not None and rule.user_id == question.user_id
+    return rule.group_id in question.group_ids
+
+
+def in_period(rule: RuleRow, question: Question) -> bool:
     """Whether the moment lies in the rule's period, whose end does not belong to it."""
+    now = question.now
     return (rule.starts_at is None or rule.starts_at <= now) and (rule.ends_at is None or now < rule.ends_at)
 
 
@@ -55,19 +98,6 @@ def fits(rule: RuleRow, question: Question) -> bool:
     raise ValueError(f"Rule {rule.id} has a target of an unknown kind, {rule.target_kind}.")
 
 
-def holds_here(conditions: Conditions, question: Question) -> bool:
-    """Whether all these circumstances are given. Raises where `custom` cannot be read."""
-    return (
-        (conditions.schedule is None or in_schedule(conditions.schedule, question.now))
-        and (not conditions.networks or in_networks(question.address, conditions.networks))
-        and (not conditions.origins or any(is_origin(wanted, question.origin) for wanted in conditions.origins))
-        and (not conditions.media_providers or not set(conditions.media_providers).isdisjoint(question.media_providers))
-        and (not conditions.apps or question.app_key in conditions.apps)
-        and (not conditions.nodes or question.node_id in conditions.nodes)
-        and (not conditions.custom or _all_hold(conditions, question))
-    )
-
-
 def is_origin(wanted: str, origin: str) -> bool:
     """Whether a page's origin is the one wanted: the same text, or a host below `*.example.org`.
 
@@ -77,16 +107,6 @@ def is_origin(wanted: str, origin: str) -> bool:
         return origin == wanted
     host = origin.partition("://")[2].rpartition(":")[0] or origin.partition("://")[2]
     return host.endswith(wanted[1:]) and len(host) >= len(wanted)
-
-
-def custom_of(question: Question) -> dict[str, Any]:
-    """The members of `custom`; none where it is absent or null. Raises msgspec.DecodeError for what is no object."""
-    return {} if question.custom in (ABSENT, msgspec.Raw(b"null")) else _decode_custom(question.custom)
-
-
-def _all_hold(conditions: Conditions, question: Question) -> bool:
-    custom = custom_of(question)
-    return all(holds(comparison, custom) for comparison in conditions.custom)
 
 
 def matches_glob(pattern: str, text: str, username: str | None) -> bool:
@@ -113,3 +133,56 @@ def matches_glob(pattern: str, text: str, username: str | None) -> bool:
             return False
         at = found + len(piece)
     return True
+
+
+BEFOREHAND: tuple[Condition[RuleRow], ...] = (
+    Condition("who", is_about, words.who),
+    Condition("action", lambda rule, question: question.action in rule.actions, words.action),
+    Condition("enforced", lambda rule, question: rule.enforced, words.enforced),
+)
+"""What is settled before a rule is looked at: the index finds rules by who and action, the engine sets apart those that
+are only logged.
+"""
+
+ALWAYS: tuple[Condition[RuleRow], ...] = (
+    Condition("period", in_period, words.period),
+    Condition("target", fits, words.target),
+)
+"""What every rule asks for."""
+
+CIRCUMSTANCES: tuple[Condition[Conditions], ...] = (
+    Condition(
+        "schedule",
+        lambda asks, question: asks.schedule is None or in_schedule(asks.schedule, question.now),
+        words.schedule,
+    ),
+    Condition(
+        "networks",
+        lambda asks, question: not asks.networks or in_networks(question.address, asks.networks),
+        words.networks,
+    ),
+    Condition(
+        "origins",
+        lambda asks, question: not asks.origins or any(is_origin(page, question.origin) for page in asks.origins),
+        words.origins,
+    ),
+    Condition(
+        "media_providers",
+        lambda asks, question: (
+            not asks.media_providers or not set(asks.media_providers).isdisjoint(question.media_providers)
+        ),
+        words.media_providers,
+    ),
+    Condition("apps", lambda asks, question: not asks.apps or question.app_key in asks.apps, words.apps),
+    Condition("nodes", lambda asks, question: not asks.nodes or question.node_id in asks.nodes, words.nodes),
+    Condition(
+        "custom",
+        lambda asks, question: not asks.custom or not not_holding(asks.custom, custom_of(question)),
+        words.custom,
+    ),
+)
+"""Circumstances that a rule may ask for; the names are those of its conditions."""
+
+_ALWAYS_GIVEN = tuple(condition.is_given for condition in ALWAYS)
+_CIRCUMSTANCES_GIVEN = tuple(condition.is_given for condition in CIRCUMSTANCES)
+"""For matching, which is done with every hook."""

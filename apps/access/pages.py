@@ -12,20 +12,32 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 
+from apps.access.advice import ADVICE
 from apps.access.explain import Explanation, NoSuchUser, Said, explain_now
 from apps.access.models import Rule
-from apps.access.reasons import Reason
-from apps.access.try_form import PLAYER, SHARED, UNNAMED, TryForm
+from apps.access.reasons import SETTLED_BY_RULES
+from apps.access.try_form import CIRCUMSTANCES, PLAYER, SHARED, UNNAMED, TryForm, shareable_custom
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
-from apps.accounts.pages import Line, Section, list_of, page_of
+from apps.accounts.pages import Line, Section, link_to_add, link_to_list, list_of, page_of
 from apps.connections.models import App
 from apps.database.connection import StatementFailed, Unavailable
-from apps.protocol.methods import find
+from apps.protocol.messages import HookCall
+from apps.protocol.screening import screen_text
 
 APPS_OFFERED = 100
-SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE)
-"""Reasons with which it is known who asked: without a name it was a guest."""
+
+PLACES = {
+    "connections.app": "apps",
+    "connections.session": "sessions",
+    "connections.tokenissuer": "token issuers",
+    "accounts.token": "tokens",
+    "accounts.user": "users",
+}
+"""What the lists are called in which something can be done about a refusal."""
+
+OF_USERS = ("connections.session", "accounts.token", "accounts.user")
+"""Those in which a user's rows are found by their name."""
 
 
 @sensitive_post_parameters("body")
@@ -47,25 +59,35 @@ def try_hook(request: HttpRequest) -> HttpResponse:
         "title": "Try a hook",
         "form": form,
         "explanation": explanation,
-        "sections": list(_sections(request, explanation)) if explanation else (),
+        "sections": list(_answer(request, explanation)) if explanation else (),
         "fault": fault,
         "apps": apps if may_see(request.user, "connections.app") else (),
         "users_url": _users_url(request),
         "unnamed": UNNAMED,
+        "circumstances": any(form[name].value() or form[name].errors for name in CIRCUMSTANCES),
         "pasted": "body" in form.errors or form["who"].value() == "hook",
     }
     return TemplateResponse(request, "admin/access/try_hook.html", context, status=503 if fault else 200)
 
 
-def try_url(user: User, *, method: str, action: str, username: str, target: str, app_key: str, reason: str) -> str:
+def try_url(user: User, call: HookCall, *, username: str, origin: str, reason: str) -> str:
     """The address of the page, filled in from a hook; "" if it cannot be refused, or the viewer may not open it."""
-    row = find(method)
+    row = call.method
     if row is None or not row.refusable or not may_open(user, "try_hook"):
         return ""
-    who = "user" if username else "guest" if reason in SETTLED_BY_RULES else ""
-    name = row.name + (PLAYER if row.name == "StreamKeepAliveEvent" and action == "play" else "")
-    named = "" if name in UNNAMED else target
-    values = {"who": who, "user": username, "method": name, "target": named, "app": app_key}
+    name = row.name + (PLAYER if row.name == "StreamKeepAliveEvent" and call.action == "play" else "")
+    values = {
+        "who": "user" if username else "guest" if reason in SETTLED_BY_RULES else "",
+        "user": username,
+        "method": name,
+        "target": "" if name in UNNAMED else screen_text(call.target),
+        "app": call.app_key,
+        "address": call.client_address,
+        "page": screen_text(origin),
+        "media": ", ".join(call.media_providers),
+        "node": call.node_id,
+        "custom": shareable_custom(call),
+    }
     return f"{reverse('try_hook')}?{urlencode({key: value for key, value in values.items() if value})}"
 
 
@@ -95,19 +117,48 @@ def _explain(form: TryForm) -> tuple[Explanation | None, str]:
         return None, f"This cannot be answered just now: {error}"
 
 
-def _sections(request: HttpRequest, explanation: Explanation) -> Iterator[Section]:
+def _answer(request: HttpRequest, explanation: Explanation) -> Iterator[Section]:
+    if not explanation.allowed:
+        yield from what_to_do(request, explanation.reason, username=explanation.user, app_key=explanation.app)
+    yield from sections_of(request, explanation)
+
+
+def sections_of(request: HttpRequest, explanation: Explanation) -> Iterator[Section]:
+    """An explanation, part by part, with links to what the viewer may open."""
     groups = {
         "Settled by": explanation.rules,
         "Only logged: in force, but they decide nothing": explanation.only_logged,
-        "Nearly: rules that would allow it, but for one thing": explanation.near,
+        "Nearly: rules that would allow it, but for one thing or two": explanation.near,
     }
     for title, rules in groups.items():
         if rules:
             yield Section(title, tuple(_lines(request, rules)))
+    if explanation.near_cut:
+        yield Section("Not all was looked at", (Line(explanation.near_cut),))
     user = User.objects.filter(username=explanation.user).first()
     url = page_of(request, "accounts.user", user.pk) if user else ""
     yield Section("Who asks", (Line(explanation.who, url, explanation.found),))
     yield Section("What WCS does with this answer", (Line(explanation.what_wcs_does),))
+
+
+def what_to_do(request: HttpRequest, reason: str, *, username: str, app_key: str) -> Iterator[Section]:
+    """What to do about a refusal, with the page where it is done; nothing where rules alone settle it."""
+    advice = ADVICE.get(reason)
+    if advice is None or not advice.label:
+        return
+    row: App | User | None = None
+    links: tuple[Line, ...] = ()
+    if advice.label == "connections.app":
+        row = App.objects.filter(key=app_key).first()
+        links = link_to_add(request, advice.label, "Add the app", key=app_key)
+    elif advice.label == "accounts.user":
+        row = User.objects.filter(username=username).first()
+    if row is not None:
+        url = page_of(request, advice.label, row.pk)
+        links = (Line(f"To the page of {row}", url),) if url else ()
+    search = {"q": username} if username and advice.label in OF_USERS else {}
+    links = links or link_to_list(request, advice.label, f"To the {PLACES[advice.label]}", **search)
+    yield Section("What to do", (Line(advice.text),), links=links)
 
 
 def _lines(request: HttpRequest, said: Iterable[Said]) -> Iterator[Line]:

@@ -5,11 +5,14 @@ names. Rules may use any of them, so a ban on one is a ban on the thing.
 """
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from apps.protocol.messages import ABSENT
 from apps.protocol.numbers import NumberClassRow
+
+_decode_custom = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -23,6 +26,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     targets: tuple[str, ...]
     now: datetime
     username: str | None = None
+    user_id: int | None = None
+    group_ids: tuple[int, ...] = ()
     number: str = ""
     number_class: NumberClassRow | None = None
     stream_groups: tuple[int, ...] = ()
@@ -32,3 +37,13 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     app_key: str = ""
     node_id: str = ""
     custom: msgspec.Raw = ABSENT
+
+
+def custom_of(question: Question) -> dict[str, Any]:
+    """The members of `custom`; none where it is absent or null. Raises ValueError for what is no object."""
+    if question.custom in (ABSENT, msgspec.Raw(b"null")):
+        return {}
+    try:
+        return _decode_custom(question.custom)
+    except msgspec.DecodeError:
+        raise ValueError("What came as “custom” is no object.") from None

@@ -33,6 +33,9 @@ class Reason(StrEnum):
     NO_RULE = "no-rule"
 
 
+SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE)
+"""Reasons with which it is known who asked, without a name a guest, and which other rules could change."""
+
 REASON_TEXTS = {
     Reason.UNKNOWN_METHOD: "WCS Gate does not know this method, so it is let pass and recorded.",
     Reason.NOT_REFUSABLE: "It has happened already, or only lets go of something, so it is never refused.",

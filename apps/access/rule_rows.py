@@ -45,6 +45,11 @@ class _Conditions(msgspec.Struct):
     custom: tuple[str, ...]
 
 
+_CONDITIONS = ("networks", "origins", "media_providers", "apps", "nodes", "custom")
+_LIMITS = ("at_once", "per_day", "per_month", "minutes_per_day", "minutes_per_month", "overflow")
+_REWRITES = ("record", "max_width", "max_height", "max_bitrate", "callee")
+_NO_HOURS = {"time_zone": None, "windows": None, "holidays": None}
+
 _decode_conditions = msgspec.json.Decoder(_Conditions).decode
 _decode_limits = msgspec.json.Decoder(Limits).decode
 _decode_rewrites = msgspec.json.Decoder(Rewrites).decode
@@ -71,6 +76,31 @@ def rule_row(row: Any) -> RuleRow:
         _decode_limits(limits) if limits else None,
         _decode_rewrites(rewrites) if rewrites else None,
     )
+
+
+def row_of(rule: Any) -> RuleRow:
+    """The row of a rule that need not be saved: what the query would give of it. Unsaved, its id is 0."""
+    asked = {name: getattr(rule, name) for name in _CONDITIONS}
+    hours = (
+        {name: getattr(rule.schedule, name) for name in ("time_zone", "windows", "holidays")} if rule.schedule else {}
+    )
+    limits = {"per": rule.limit_per, **{name: getattr(rule, name) for name in _LIMITS}}
+    rewrites = {name: getattr(rule, name) for name in _REWRITES}
+    return rule_row(
+        (
+            *(rule.pk or 0, rule.effect, rule.who, rule.actions, rule.user_id, rule.group_id, rule.target_kind),
+            rule.stream.name if rule.stream else rule.target,
+            rule.stream_group_id or rule.number_class_id,
+            *(rule.starts_at, rule.ends_at, rule.enforced),
+            _json({**_NO_HOURS, **hours, **asked}) if rule.schedule or any(asked.values()) else None,
+            _json(limits) if rule.limit_per else None,
+            _json(rewrites) if any(rewrites.values()) else None,
+        )
+    )
+
+
+def _json(values: dict[str, Any]) -> str:
+    return msgspec.json.encode(values).decode()
 
 
 @lru_cache(maxsize=1)

@@ -16,9 +16,10 @@ from unfold.widgets import (
 )
 
 from apps.accounts.validators import validate_moment
+from apps.connections.models import App
 from apps.protocol.messages import HookCall, HookTooLarge, MalformedHook
 from apps.protocol.methods import find
-from apps.protocol.screening import screen_text
+from apps.protocol.screening import is_secret, screen, screen_text
 
 DEEDS = {
     "Streams": {
@@ -65,8 +66,12 @@ WORDS = {name: deed for group in DEEDS.values() for name, deed in group.items()}
 UNNAMED = ["connect", *(name for name in WORDS if not find(name.removesuffix(PLAYER)).target)]
 """Methods for which nothing is to be typed: they have no target, or the app is their target."""
 
-SHARED = ("who", "user", "method", "target", "app", "at")
+CIRCUMSTANCES = ("address", "page", "media", "node", "custom")
+SHARED = ("who", "user", "method", "target", "app", "at", *CIRCUMSTANCES)
 """What may stand in an address. Nothing secret has a field here."""
+
+MAX_CUSTOM = 2000
+"""Characters that an address may carry of what a client says of itself."""
 
 
 class Moment(forms.DateTimeField):
@@ -123,6 +128,40 @@ class TryForm(forms.Form):
         validators=[validate_moment],
         help_text="Empty: now. Users and rules are those of today, whatever the moment.",
     )
+    address = forms.GenericIPAddressField(
+        label="From client address",
+        required=False,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
+        help_text="For rules that ask for a network, as 10.1.2.3 or 2001:db8::7.",
+    )
+    page = forms.CharField(
+        label="On page",
+        required=False,
+        max_length=255,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
+        help_text="Its origin, as https://school.example.",
+    )
+    media = forms.CharField(
+        label="By media provider",
+        required=False,
+        max_length=255,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
+        help_text="As WebRTC, MSE or HLS; several with commas between.",
+    )
+    node = forms.CharField(
+        label="On node",
+        required=False,
+        max_length=255,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
+        help_text="The node id.",
+    )
+    custom = forms.CharField(
+        label="Saying of itself, as JSON",
+        required=False,
+        max_length=MAX_CUSTOM,
+        widget=UnfoldAdminTextareaWidget({"rows": 3, "spellcheck": "false", "autocomplete": "off"}),
+        help_text='What the client sends in “custom”, as {"role": "teacher"}.',
+    )
     body = forms.CharField(
         label="The hook's body as JSON",
         required=False,
@@ -138,8 +177,10 @@ class TryForm(forms.Form):
             self.add_error("user", "Choose a user, or let a guest ask.")
         if values.get("who") == "hook" and not values.get("body"):
             self.add_error("body", "Paste the body of the hook, or choose a user or a guest.")
+        self._check_custom(values)
         if values.get("body"):
-            self.errors.pop("app", None)  # the body's counts
+            for name in ("app", *CIRCUMSTANCES):
+                self.errors.pop(name, None)  # the body's count
         elif "://" in (target := values.get("target", "")):
             if values.get("method") == "playRTSP":
                 self.add_error("target", "Type the stream's name alone: an address may have a token in it.")
@@ -151,13 +192,25 @@ class TryForm(forms.Form):
             self._read_hook(values)
         return values
 
+    def _check_custom(self, values: dict[str, Any]) -> None:
+        """It is an object, with nothing secret in it, as it gets into the address."""
+        if not (text := values.get("custom")):
+            return
+        token_name = App.objects.filter(key=values.get("app", "")).values_list("token_name", flat=True).first()
+        try:
+            _members(text)
+            if not _is_shareable(text, token_name or "token"):
+                self.add_error("custom", "This may have a password or a token in it. Paste a hook: it is not kept.")
+        except (ValueError, RecursionError):
+            self.add_error("custom", 'Expected a JSON object, such as {"role": "teacher"}.')
+
     def _read_hook(self, values: dict[str, Any]) -> None:
         """Put the hook that was asked about into `values["call"]`."""
         name = values["method"].removesuffix(PLAYER)
         try:
             values["call"] = HookCall.from_payload(name, find(name), values["body"].encode() or _body(**values))
         except (HookTooLarge, MalformedHook) as error:
-            self.add_error("body", str(error))
+            self.add_error("body" if values["body"] else "custom", str(error))
         except UnicodeEncodeError:
             self.add_error("body", "The body is not UTF-8.")
 
@@ -172,9 +225,49 @@ class TryForm(forms.Form):
         return (name == "user" and values["who"] != "user") or (name == "target" and values["method"] in UNNAMED)
 
 
-def _body(*, method: str, target: str, app: str, **_: Any) -> bytes:
+def _body(
+    *, method: str, target: str, app: str, address: str, page: str, media: str, node: str, custom: str, **_: Any
+) -> bytes:
     """The body of such a hook."""
-    members = {"nodeId": "try-a-hook", "sessionId": "try-a-hook", "published": not method.endswith(PLAYER)}
+    host = f"[{address}]" if ":" in address else address
+    members = {
+        "nodeId": node or "try-a-hook",
+        "sessionId": f"/{host}:1/try-a-hook" if address else "try-a-hook",
+        "published": not method.endswith(PLAYER),
+        "origin": page,
+        "mediaProviders": [provider.strip() for provider in media.split(",") if provider.strip()],
+        "custom": _members(custom) if custom else None,
+        "appKey": app,
+    }
     if method not in UNNAMED:
         members[find(method.removesuffix(PLAYER)).target[0]] = target
-    return json.dumps({**members, "appKey": app}).encode()
+    return json.dumps(members).encode()
+
+
+def shareable_custom(call: HookCall) -> str:
+    """What the client said of itself as the form takes it, without secrets; "" where there is nothing to be shared."""
+    try:
+        members = _members(bytes(call.wire.custom).decode() or "{}")
+    except (ValueError, RecursionError):
+        return ""
+    shared = {name: value for name, value in members.items() if value != "***" and not is_secret(name)}
+    text = json.dumps(shared, ensure_ascii=False)
+    return text if shared and len(text) <= MAX_CUSTOM and _is_shareable(text, "token") else ""
+
+
+def _members(text: str) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for what is none, or RecursionError."""
+    members = json.loads(text, parse_constant=_refuse)
+    if not isinstance(members, dict):
+        raise ValueError("no object")
+    return members
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _is_shareable(text: str, token_name: str) -> bool:
+    """Whether nothing in it is taken for a secret. Raises ValueError for what is no UTF-8."""
+    body = b'{"custom":' + text.encode() + b"}"
+    return screen(body, token_name) == body

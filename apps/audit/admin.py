@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import unquote
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
@@ -10,13 +11,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from apps.access.pages import try_url
 from apps.accounts.models import User
+from apps.accounts.navigation import may_open
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, page_of
 from apps.audit import filters
 from apps.audit.export import FORMATS, RESUME, BadPlace, in_chunks
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
+from apps.audit.pages import allow_page, now
 from apps.audit.query import parse, said
 from apps.audit.search import WHOLE, completions, find_events
 from apps.connections.admin import with_node_names
@@ -78,7 +80,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def get_urls(self):
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditevent_export")
-        return [export, *super().get_urls()]
+        allow = path(
+            "<path:object_id>/allow/", self.admin_site.admin_view(self.allow_view), name="audit_auditevent_allow"
+        )
+        return [export, allow, *super().get_urls()]
 
     def export_view(self, request):
         """What the list would show, all of it, as a file; and a note of who took what."""
@@ -145,11 +150,18 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def body_shown(self, event: AuditEvent) -> str:
         return format_html('<pre class="wcsgate-code">{}</pre>', body_text(event))
 
+    def allow_view(self, request, object_id):
+        """Allow this: a rule to add, and what else it would open. Nothing is added by looking."""
+        event = self.get_object(request, unquote(object_id))
+        if event is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not (self.has_view_permission(request, event) and may_open(request.user, "try_hook")):
+            raise PermissionDenied
+        return allow_page(request, event, self.admin_site.each_context(request))
+
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         if obj:
-            context |= {"story": story(obj, obj.node_name), "outcome": outcome(obj)}
-            asked = ("method", "action", "username", "target", "app_key", "reason")
-            context["try_url"] = try_url(request.user, **{name: getattr(obj, name) for name in asked})
+            context |= {"story": story(obj, obj.node_name), "outcome": outcome(obj), **now(request, obj)}
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def sections(self, request, obj):

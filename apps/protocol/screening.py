@@ -118,7 +118,7 @@ def _kept(name: str, value: bytes, secret_name: str) -> bytes:
     """What is stored for the value of one top-level member."""
     if value in _HARMLESS:
         return value
-    if name in UNSTORED_MEMBERS or _is_secret(name, secret_name):
+    if name in UNSTORED_MEMBERS or is_secret(name, secret_name):
         return LEFT_OUT
     if value[:1] not in (b"{", b"[", b'"') or not _may_hold_secrets(value, secret_name):
         return value
@@ -132,7 +132,8 @@ def _kept(name: str, value: bytes, secret_name: str) -> bytes:
     return value if screened == parsed else msgspec.json.encode(screened)
 
 
-def _is_secret(name: str, secret_name: str) -> bool:
+def is_secret(name: str, secret_name: str = "token") -> bool:  # noqa: S107 - the name of a member
+    """Whether a member of this name is taken for a secret."""
     return name not in HARMLESS_MEMBERS and (name == secret_name or _SECRET_NAME.search(name) is not None)
 
 
@@ -151,7 +152,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _without_secrets(value: Any, secret_name: str) -> Any:
     if isinstance(value, dict):
         return {
-            name: "***" if _is_secret(name, secret_name) else _without_secrets(item, secret_name)
+            name: "***" if is_secret(name, secret_name) else _without_secrets(item, secret_name)
             for name, item in value.items()
         }
     if isinstance(value, list):

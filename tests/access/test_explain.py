@@ -11,11 +11,13 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from apps.access import explain as explaining
+from apps.access import nearest
 from apps.access.engine import decide
 from apps.access.explain import NoSuchUser, explain, explain_now
 from apps.access.facts import Facts, Identity
 from apps.access.identity import guest
 from apps.access.models import AccessChange, AccessRevision, Rule
+from apps.access.nearest import MOST_NEAR
 from apps.access.reasons import Reason
 from apps.accounts.models import Token, User
 from apps.audit.models import AuditEvent, HookRecord
@@ -61,7 +63,7 @@ def said_in(explanation):
 @pytest.fixture
 def without_rows(monkeypatch):
     """Worlds of plain values: rules print as their number, passwords are in clear."""
-    monkeypatch.setattr(explaining, "_sentences", lambda rule_ids: {rule_id: f"rule {rule_id}" for rule_id in rule_ids})
+    monkeypatch.setattr(explaining, "_rules", lambda rule_ids: {})
     monkeypatch.setattr(explaining, "_check_password", worlds.check_password)
 
 
@@ -92,7 +94,7 @@ def test_what_is_near_is_an_allow_that_did_not_settle_it(without_rows):
         rules = {rule.id: rule for rule in world.rules}
         found += len(explanation.near)
         assert not explanation.near or explanation.reason == Reason.NO_RULE
-        assert len(explanation.near) <= explaining.MOST_NEAR
+        assert len(explanation.near) <= MOST_NEAR
         assert all(rules[near.id].effect == "allow" and near.missed for near in explanation.near)
     assert found > 20
 
@@ -286,11 +288,27 @@ def test_it_prints_what_was_near_and_what_is_only_logged(run):
     assert "  Only logged: Deny everyone with an account to publish anything (only logged)" in text
 
 
+def test_it_prints_what_is_near_by_two_things_what_to_do_and_how_far_it_looked(run, monkeypatch):
+    monkeypatch.setattr(nearest, "LOOKED_AT", 3)
+    factories.make_rule("publish", group="teachers", target=("exact", "door"))
+    factories.make_rule("publish", target=("exact", "door"), enforced=False, networks=["10.0.0.0/8"])
+    text = run("publishStream", "--as", "charlie", name="door")
+    assert "to publish “door” — charlie is not in group “teachers”" in text
+    assert "— it is only logged; 192.168.1.38 is in none of 10.0.0.0/8" in text
+    assert "  There are more than" in text
+    assert "  What to do: Add a rule that allows it." in text
+    assert "  What to do: If the app is yours, add it by its app key." in run("connect", appKey="nowhere")
+
+
 def test_it_prints_json(run):
     said = json.loads(run("publishStream", "--as", "bob", "--json", name="door"))
     assert (said["allowed"], said["reason"], said["user"], said["target"]) == (False, "no-rule", "bob", "door")
     assert said["what_wcs_does"].startswith("403: WCS stops it")
     assert said["rules"] == said["near"] == []
+    assert (said["app"], said["what_to_do"], said["near_cut"]) == ("defaultApp", "Add a rule that allows it.", "")
+    factories.make_rule("publish", group="teachers", target=("exact", "door"))
+    near = json.loads(run("publishStream", "--as", "bob", "--json", name="door"))["near"]
+    assert [rule["missed"] for rule in near] == ["bob is not in group “teachers”"]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -11,8 +11,9 @@ from playwright.sync_api import expect
 
 from apps.access import pages
 from apps.access.reasons import Reason
-from apps.access.try_form import PLAYER, WORDS, TryForm
+from apps.access.try_form import PLAYER, SHARED, WORDS, TryForm, shareable_custom
 from apps.database.connection import Unavailable
+from apps.protocol.messages import HookCall
 from apps.protocol.methods import METHODS, find
 from tests import factories
 from tests.access.test_explain import traces
@@ -85,7 +86,7 @@ def test_whatever_can_be_refused_can_be_asked_about():
 
 
 def test_there_is_no_field_for_a_secret(root):
-    assert set(TryForm().fields) == {"who", "user", "method", "target", "app", "at", "body"}
+    assert set(TryForm().fields) == {*SHARED, "body"}
     response = root.get(PAGE, {**ASKED, "token": "tok-alice", "password": "secret-1", "body": '{"token": "tok-bob"}'})
     for secret in ("tok-alice", "secret-1", "tok-bob"):
         assert secret not in response.content.decode()
@@ -140,6 +141,67 @@ def test_an_address_with_a_token_that_was_typed_in_gets_into_no_address(root, al
     assert "target" in faults(root.post(PAGE, typed))
 
 
+# More circumstances
+
+
+@pytest.mark.parametrize(
+    ("conditions", "field", "fits", "other", "missed"),
+    [
+        ({"networks": ["10.0.0.0/8"]}, "address", "10.1.2.3", "9.9.9.9", "9.9.9.9 is in none of 10.0.0.0/8"),
+        ({"networks": ["2001:db8::/32"]}, "address", "2001:db8::7", "", "the hook shows no client address"),
+        ({"origins": ["*.a.example"]}, "page", "https://www.a.example", "", "the hook names no page"),
+        ({"media_providers": ["HLS"]}, "media", "WebRTC, HLS", "WebRTC", "the media provider is WebRTC, not HLS"),
+        ({"nodes": ["edge-1"]}, "node", "edge-1", "edge-2", "the node is “edge-2”, not “edge-1”"),
+        ({"custom": ["role = teacher"]}, "custom", '{"role": "teacher"}', '{"role": "pupil"}', "role is “pupil”"),
+    ],
+)
+def test_circumstances_can_be_asked_about_and_shared(root, alice, conditions, field, fits, other, missed):
+    factories.make_rule("play", **conditions)
+    address = root.post(PAGE, {**ASKED, field: fits})["Location"]
+    assert parse_qs(urlsplit(address).query)[field] == [fits]
+    assert reason_of(root.get(address)) == Reason.ALLOWED_BY_RULE
+    response = ask(root, **{field: other})
+    assert reason_of(response) == Reason.NO_RULE
+    assert missed in response.content.decode().replace("&quot;", '"')
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "fault"),
+    [
+        ({"address": "10.1"}, "address", "Enter a valid IPv4 or IPv6 address."),
+        ({"custom": "role"}, "custom", "Expected a JSON object"),
+        ({"custom": "[1]"}, "custom", "Expected a JSON object"),
+        ({"custom": '{"a": NaN}'}, "custom", "Expected a JSON object"),
+        ({"custom": "[" * 1900}, "custom", "Expected a JSON object"),
+        ({"custom": '{"a": ' + "[" * 40 + "]" * 40 + "}"}, "custom", "nest at most 32 deep"),
+        ({"custom": '{"token": "tok-1"}'}, "custom", "Paste a hook"),
+        ({"custom": '{"site": "https://u:PW@h/"}'}, "custom", "Paste a hook"),
+        ({"custom": '{"ticket": "t-1"}', "app": "ticketed"}, "custom", "Paste a hook"),
+    ],
+)
+def test_circumstances_that_cannot_be_are_said_at_their_field(root, alice, fields, field, fault):
+    factories.make_app("ticketed", token_name="ticket")
+    assert fault in faults(ask(root, **fields))[field]
+    assert root.post(PAGE, {**ASKED, **fields}).status_code == 200  # and gets into no address
+
+
+@pytest.mark.parametrize(
+    ("custom", "shared"),
+    [
+        ({"role": "teacher"}, '{"role": "teacher"}'),
+        ({"role": "teacher", "token": "tok-1", "api_key": "k"}, '{"role": "teacher"}'),
+        ({"seat": "***"}, ""),
+        ({"at": {"password": "pw"}}, ""),
+        ({"long": "x" * 3000}, ""),
+        ([1], ""),
+        (None, ""),
+    ],
+)
+def test_of_a_hook_no_secret_is_shared(custom, shared):
+    body = json.dumps({"custom": custom}).encode()
+    assert shareable_custom(HookCall.from_payload("playStream", find("playStream"), body)) == shared
+
+
 # The answer
 
 
@@ -176,6 +238,24 @@ def test_guests_unknown_apps_and_users_who_are_off(root, alice):
     alice.is_active = False
     alice.save()
     assert reason_of(ask(root)) == Reason.USER_INACTIVE
+
+
+@pytest.mark.parametrize(
+    ("fields", "page"),
+    [
+        ({"app": "nowhere"}, "/admin/connections/app/add/?key=nowhere"),
+        ({"who": "guest"}, "/admin/connections/app/"),
+        ({"user": "dora"}, "/admin/accounts/user/"),
+    ],
+)
+def test_where_no_rule_would_help_it_says_what_does_and_where(root, alice, fields, page):
+    factories.make_user("dora", is_active=False)
+    response = ask(root, **fields)
+    what_to_do = response.context["sections"][0]
+    assert what_to_do.title == "What to do"
+    assert what_to_do.lines[0].text
+    assert what_to_do.links[0].url.startswith(page)
+    assert root.get(what_to_do.links[0].url).status_code == 200
 
 
 def test_another_moment_can_be_asked_about(root, alice):
@@ -295,7 +375,8 @@ def address_on(browser, event):
 def test_an_event_leads_to_the_same_question(root, alice):
     event = make_event("PLAYSTREAM", username="alice")
     address = address_on(root, event)
-    assert parse_qs(urlsplit(address).query) == {name: [value] for name, value in ASKED.items()}
+    where = {"address": ["192.168.1.38"], "node": [factories.NODE_ID]}
+    assert parse_qs(urlsplit(address).query) == {**{name: [value] for name, value in ASKED.items()}, **where}
     factories.make_rule("play")
     assert reason_of(root.get(address)) == Reason.ALLOWED_BY_RULE
     event_page = root.get(reverse("admin:audit_auditevent_change", args=[event.pk])).content.decode()
@@ -312,7 +393,25 @@ def test_an_event_leads_to_the_same_question(root, alice):
     ],
 )
 def test_each_event_fills_in_what_is_known(root, event, query):
-    assert address_on(root, make_event(**event)) == f"{PAGE}?{query}&app=defaultApp"
+    address = address_on(root, make_event(**event, node_id="", session_id=""))
+    assert address == f"{PAGE}?{query}&app=defaultApp"
+
+
+def test_an_event_fills_in_its_circumstances_but_no_secret(root, alice):
+    make_session(alice, origin="https://a.example")
+    body = {
+        "appKey": "defaultApp",
+        "nodeId": factories.NODE_ID,
+        "sessionId": "session-0",
+        "name": "lobby",
+        "mediaProvider": "HLS",
+        "custom": {"role": "teacher", "token": "***", "seat": "***"},
+    }
+    event = make_event(session_id="session-0", body=json.dumps(body).encode())
+    query = parse_qs(urlsplit(address_on(root, event)).query)
+    assert query["page"] == ["https://a.example"]
+    assert query["media"] == ["HLS"]
+    assert query["custom"] == ['{"role": "teacher"}']
 
 
 def test_where_nothing_can_be_asked_there_is_no_link(root, audrey):
