@@ -69,6 +69,16 @@ def test_the_table_of_methods_is_that_of_the_code():
     assert table[1:] == [documented_method(method) for method in METHODS]
 
 
+def test_what_is_changed_and_hidden_is_that_of_the_code():
+    table = [row for row in rows("docs/hooks.md") if len(row) == 5]
+    columns = [(row.overwrite, row.shows_source, row.shows_number, row.shows_account) for row in METHODS]
+    assert table[1:] == [
+        [", ".join((method.name, *method.aliases)), *map(", ".join, members)]
+        for method, members in zip(METHODS, columns, strict=True)
+        if any(members)
+    ]
+
+
 def test_every_status_that_we_answer_with_is_explained():
     statuses = {row[0] for row in rows("docs/hooks.md") if re.fullmatch(r"\d{3}", row[0])}
     used = set(re.findall(r"HTTPStatus\.([A-Z_]+)", read("apps/hooks/answer.py") + read("apps/hooks/replies.py")))

@@ -106,22 +106,31 @@ class RuleIndex:
 
     def __init__(self, rules: Iterable[RuleRow] = ()) -> None:
         self._rules: dict[int, RuleRow] = {}
+        self._dialling: set[int] = set()
         self._buckets: dict[Key, Bucket] = {}
         self.replace((), rules)
 
     def __len__(self) -> int:
         return len(self._rules)
 
+    @property
+    def dial_otherwise(self) -> bool:
+        """Whether some rule has another number called than the client asks for."""
+        return bool(self._dialling)
+
     def replace(self, gone: Iterable[int], rows: Iterable[RuleRow]) -> None:
         """Take out the rules with these ids, put in these rows (which replace rows of the same id)."""
         rows = list(rows)
         for rule_id in [*gone, *(row.id for row in rows)]:
+            self._dialling.discard(rule_id)
             if old := self._rules.pop(rule_id, None):
                 for key in _keys(old):
                     if not self._buckets[key].take(old):
                         del self._buckets[key]
         for row in rows:
             self._rules[row.id] = row
+            if row.rewrites is not None and row.rewrites.callee:
+                self._dialling.add(row.id)
             for key in _keys(row):
                 self._buckets.setdefault(key, Bucket()).put(row)
 

@@ -146,7 +146,7 @@ def explain(
         allowed=decision.allowed,
         reason=str(decision.reason),
         detail=REASON_TEXTS[decision.reason],
-        what_wcs_does=consequence(call.method, allowed=decision.allowed),
+        what_wcs_does=consequence(call.method, allowed=decision.allowed, told=screen_text(decision.told)),
         at=_when(now),
         revision=snapshot.revision,
         rules=[Said(rule_id, sentences[rule_id]) for rule_id in decision.rule_ids],

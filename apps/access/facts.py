@@ -7,6 +7,7 @@ import msgspec
 from apps.access.compile import Snapshot
 from apps.access.question import Question
 from apps.access.reasons import Reason
+from apps.access.rewriting import Change
 from apps.access.rows import AppRow, LinkRow, Rewrites, TokenRow, UserRow
 from apps.access.web_tokens import Grant
 from apps.connections.rows import SessionRow
@@ -48,7 +49,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to a hook, and what settled it.
 
-    `logged_rule_ids` are rules in force that are only logged; `failed_rule_ids` those that raised an error.
+    `logged_rule_ids` are rules in force that are only logged; `failed_rule_ids` those that raised an error. `rewrites`
+    is what the rules want, `changes` what of it WCS is told. `hiding` is the policy that an allowed connect brings.
     """
 
     allowed: bool
@@ -57,19 +59,27 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     logged_rule_ids: tuple[int, ...] = ()
     failed_rule_ids: tuple[int, ...] = ()
     rewrites: Rewrites | None = None
+    changes: tuple[Change, ...] = ()
+    hiding: int = 0
+
+    @property
+    def told(self) -> str:
+        """What WCS is told to do otherwise than it was asked, in words; "" where nothing is."""
+        return "; ".join(map(str, self.changes))
 
 
-def question_of(call: HookCall, facts: Facts) -> Question:
-    """What this hook asks, as rules look at it."""
+def question_of(call: HookCall, facts: Facts, target: str = "") -> Question:
+    """What this hook asks, as rules look at it; with `target`, as if it were about that."""
     user, snapshot = facts.identity.user, facts.snapshot
-    targets: tuple[str, ...] = (call.target,)
+    target = target or call.target
+    targets: tuple[str, ...] = (target,)
     groups: tuple[int, ...] = ()
     number = ""
     if call.action in STREAM_ACTIONS:
-        targets, groups = snapshot.streams.known_as(call.target)
-    elif call.action in NUMBER_ACTIONS and call.target:
-        targets = spellings(call.target, snapshot.plan)
-        number = canonical(call.target, snapshot.plan)
+        targets, groups = snapshot.streams.known_as(target)
+    elif call.action in NUMBER_ACTIONS and target:
+        targets = spellings(target, snapshot.plan)
+        number = canonical(target, snapshot.plan)
     return Question(
         action=call.action,
         targets=targets,

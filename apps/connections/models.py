@@ -220,6 +220,9 @@ class Session(models.Model):
     granted = models.TextField(
         blank=True, db_default="", editable=False, help_text="What a signed token said, as JSON, or the code of a link."
     )
+    hiding = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="What its policy does: apps/protocol/policy.py."
+    )
     opened_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
     end_reason = models.CharField(max_length=255, blank=True)

@@ -10,7 +10,7 @@ from apps.access.reasons import REASON_TEXTS
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import CONNECT
 from apps.protocol.mirror import splice
-from apps.protocol.policy import REST_CLIENT_CONFIG
+from apps.protocol.policy import REST_CLIENT_CONFIGS, Hiding
 
 _OK = HTTPStatus.OK
 
@@ -24,11 +24,14 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 def reply(call: HookCall, body: bytes, decision: Decision) -> Answer:
-    """The answer to a decided hook: the body mirrored as it came, with the policy added at `connect`; or 403."""
+    """The answer to a decided hook: the body as it came, but for what was decided to change, with the policy added at
+    `connect`; or 403."""
     if not decision.allowed:
         return problem(HTTPStatus.FORBIDDEN, decision.reason, REASON_TEXTS[decision.reason])
     if call.method is not None and call.method.kind is CONNECT:
-        body = splice(body, {"restClientConfig": REST_CLIENT_CONFIG})
+        body = splice(body, {"restClientConfig": REST_CLIENT_CONFIGS[Hiding(decision.hiding)]})
+    if decision.changes:
+        body = splice(body, {change.member: json.dumps(change.value).encode() for change in decision.changes})
     return Answer(_OK, body)
 
 

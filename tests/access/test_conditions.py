@@ -10,8 +10,7 @@ from apps.access.comparisons import holds, parse_comparison, unreadable
 from apps.access.engine import decide
 from apps.access.matching import applies, is_origin
 from apps.access.reasons import Reason
-from apps.access.rewriting import strictest
-from apps.access.rows import Conditions, Rewrites, StreamRow
+from apps.access.rows import Conditions, StreamRow
 from apps.access.schedules import Schedule, parse_window
 from apps.protocol.numbers import NumberClassRow, NumberPlan
 from tests.access.worlds import ALICE, asking, call, facts_about, rule, session, snapshot
@@ -206,19 +205,7 @@ def test_the_longest_beginning_says_which_class_a_number_is_in():
 
 @pytest.mark.parametrize("rules", [(), (rule(1, "call", effect="deny"),)])
 def test_no_rule_refuses_an_emergency_call(rules):
-    decision = decided("call", with_numbers(*rules), callee="sip:112@pbx")
+    decision = decided("call", with_numbers(*rules), callee="tel:112")
     assert (decision.allowed, decision.reason) == (True, Reason.PROTECTED_NUMBER)
     assert decided("call", with_numbers(*rules), callee="112900123").allowed is False
     assert decided("transfer", with_numbers(*rules), callId="c", target="112").allowed is False
-
-
-def test_rewrites_are_the_strictest_in_any_order():
-    rules = [
-        rule(1, "play", rewrites=Rewrites(record="on", max_width=640, callee="")),
-        rule(2, "play", rewrites=Rewrites(record="off", max_width=1280, max_bitrate=500, callee="100")),
-        rule(3, "play", rewrites=Rewrites(callee="200")),
-        rule(4, "play"),
-    ]
-    wanted = Rewrites(record="off", max_width=640, max_height=None, max_bitrate=500, callee="100")
-    assert strictest(rules) == strictest(reversed(rules)) == wanted
-    assert strictest([rule(4, "play")]) is None
