@@ -17,6 +17,7 @@ from apps.access.rows import (
     NodeRow,
     RevocationRow,
     RuleRow,
+    SipAccountRow,
     StreamRow,
     TokenRow,
     UserRow,
@@ -248,6 +249,7 @@ class Snapshot:
         self.revocations: Rows[RevocationRow] = Rows(lambda _: "everything")
         self.apps: Rows[AppRow] = Rows(lambda app: app.key)
         self.nodes: Rows[NodeRow] = Rows(lambda node: node.node_id)
+        self.sip_accounts: Rows[SipAccountRow] = Rows(lambda account: str(account.user_id))
         self.streams = Streams()
         self.number_classes = Classes(plan)
         self.rules = RuleIndex()
@@ -268,6 +270,10 @@ class Snapshot:
         if len(self._used) >= MOST_USES_NOTED:
             self._used.clear()  # whoever comes again finds out again
         self._used[token.hash] = used_by
+
+    def sip_account_of(self, user: UserRow | None) -> SipAccountRow | None:
+        """The SIP account that this user gets at connect; None for a guest."""
+        return self.sip_accounts.by_name.get(str(user.id)) if user is not None else None
 
 
 def _keys(rule: RuleRow) -> list[Key]:

@@ -26,7 +26,7 @@ def decide(call: HookCall, facts: Facts) -> Decision:
     """Decide on one hook. Gives the first opinion in the order of CHECKS, else a refusal."""
     decision = _first_opinion(call, facts)
     if decision.allowed and call.method is not None and call.method.kind is CONNECT:
-        return replace(decision, hiding=hiding_for(facts))
+        return _with_policy(decision, facts)
     return decision
 
 
@@ -38,14 +38,21 @@ def _first_opinion(call: HookCall, facts: Facts) -> Decision:
     return Decision(False, Reason.NO_RULE)
 
 
-def hiding_for(facts: Facts) -> Hiding:
-    """The policy that a session gets: nothing is hidden where there is nothing to hide, as clients may miss it."""
+def _with_policy(decision: Decision, facts: Facts) -> Decision:
+    """What an allowed connect brings: a SIP account, where a rule let in a user who has one, and a policy.
+
+    Nothing is hidden where there is nothing to hide, as clients may miss it.
+    """
+    by_rule = decision.reason is Reason.ALLOWED_BY_RULE
+    account = facts.snapshot.sip_account_of(facts.identity.user) if by_rule else None
     hiding = NOTHING
     if facts.snapshot.streams.by_source:
         hiding |= Hiding.SOURCES
     if facts.snapshot.rules.dial_otherwise:
         hiding |= Hiding.NUMBERS
-    return hiding
+    if account is not None:
+        hiding |= Hiding.ACCOUNT
+    return msgspec.structs.replace(decision, hiding=hiding, account=account)
 
 
 def method_unknown(call: HookCall, facts: Facts) -> Decision | None:
@@ -103,12 +110,10 @@ def _is_protected(target: str, facts: Facts) -> bool:
     """Whether this is a protected number and nothing else, called in the user's own telephone system."""
     snapshot = facts.snapshot
     number_class = snapshot.number_classes.of(canonical(target, snapshot.plan))
-    return number_class is not None and number_class.protected and host_of(target) in ("", *_own_hosts(facts))
-
-
-def _own_hosts(facts: Facts) -> tuple[str, ...]:
-    """The SIP domain of the user's account here, with its port and without."""
-    return ()
+    if number_class is None or not number_class.protected:
+        return False
+    account = snapshot.sip_account_of(facts.identity.user)
+    return host_of(target) in ("", *(account.hosts if account else ()))
 
 
 def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:

@@ -8,7 +8,7 @@ from apps.access.compile import Snapshot
 from apps.access.question import Question
 from apps.access.reasons import Reason
 from apps.access.rewriting import Change
-from apps.access.rows import AppRow, LinkRow, Rewrites, TokenRow, UserRow
+from apps.access.rows import AppRow, LinkRow, Rewrites, SipAccountRow, TokenRow, UserRow
 from apps.access.web_tokens import Grant
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
@@ -50,7 +50,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to a hook, and what settled it.
 
     `logged_rule_ids` are rules in force that are only logged; `failed_rule_ids` those that raised an error. `rewrites`
-    is what the rules want, `changes` what of it WCS is told. `hiding` is the policy that an allowed connect brings.
+    is what the rules want, `changes` what of it WCS is told. `hiding` and `account` are the policy and the SIP
+    account that an allowed connect brings.
     """
 
     allowed: bool
@@ -61,11 +62,12 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     rewrites: Rewrites | None = None
     changes: tuple[Change, ...] = ()
     hiding: int = 0
+    account: SipAccountRow | None = None
 
     @property
     def told(self) -> str:
         """What WCS is told to do otherwise than it was asked, in words; "" where nothing is."""
-        return "; ".join(map(str, self.changes))
+        return "; ".join([*map(str, self.changes), *(["the SIP account of the user"] if self.account else [])])
 
 
 def question_of(call: HookCall, facts: Facts, target: str = "") -> Question:
