@@ -122,6 +122,8 @@ _MEDIA = ("sdp",)
 _CALL_MEDIA = ("sdp", "sipSDP")
 _NAME = ("name",)
 _SIZE = ("width", "height", "bitrate")
+_CALLER = ("caller", "visibleName")  # the login, also where the account has no other name to show
+_SENDER = ("from", "visibleName")
 
 METHODS = (
     Method(
@@ -145,7 +147,7 @@ METHODS = (
         dials="callee",
         unstored=_CALL_MEDIA,
         shows_number=("callee",),
-        shows_account=("caller",),
+        shows_account=_CALLER,
     ),
     Method("answer", DIRECT, "answer", EFFECTIVE, ("caller",), unstored=_CALL_MEDIA, shows_account=("callee",)),
     Method("hold", DIRECT, "hold", EFFECTIVE),
@@ -170,7 +172,7 @@ METHODS = (
         overwrite=("to",),
         dials="to",
         shows_number=("to",),
-        shows_account=("from",),
+        shows_account=_SENDER,
     ),
     Method("sendIMDN", DIRECT, "imdn", EFFECTIVE),
     Method("subscribe", DIRECT, "subscribe", EFFECTIVE, ("event",)),
@@ -240,7 +242,7 @@ METHODS = (
         ("callee",),
         unstored=_CALL_MEDIA,
         shows_number=("callee", *_SIP_MESSAGE),
-        shows_account=("caller", *_SIP_MESSAGE),
+        shows_account=(*_CALLER, *_SIP_MESSAGE),
     ),
     Method(
         "TransferStatusEvent",
@@ -249,7 +251,7 @@ METHODS = (
         IMPOSSIBLE,
         ("target",),
         shows_number=("target", "callee", *_SIP_MESSAGE),
-        shows_account=("caller", *_SIP_MESSAGE),
+        shows_account=(*_CALLER, *_SIP_MESSAGE),
     ),
     Method(
         "MessageStatusEvent",
@@ -258,7 +260,7 @@ METHODS = (
         IMPOSSIBLE,
         ("to",),
         shows_number=("to", *_SIP_MESSAGE),
-        shows_account=("from", *_SIP_MESSAGE),
+        shows_account=(*_SENDER, *_SIP_MESSAGE),
     ),
     Method("SubscriptionStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("event",), shows_account=_SIP_MESSAGE),
     Method("XcapStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
