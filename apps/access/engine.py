@@ -52,7 +52,7 @@ def _with_policy(decision: Decision, facts: Facts) -> Decision:
         hiding |= Hiding.NUMBERS
     if account is not None:
         hiding |= Hiding.ACCOUNT
-    return msgspec.structs.replace(decision, hiding=hiding, account=account)
+    return replace(decision, hiding=hiding, account=account)
 
 
 def method_unknown(call: HookCall, facts: Facts) -> Decision | None:
@@ -184,9 +184,7 @@ def _dialling_problem(decision: Decision, call: HookCall, facts: Facts, changes:
     denies = _in_force(facts, question_of(call, facts, dialled)).denies
     if not denies:
         return None
-    return replace(
-        decision, allowed=False, reason=Reason.DENIED_BY_RULE, rule_ids=_ids(denies), rewrites=None
-    )
+    return replace(decision, allowed=False, reason=Reason.DENIED_BY_RULE, rule_ids=_ids(denies), rewrites=None)
 
 
 def _ids(rules: list[RuleRow]) -> tuple[int, ...]:

@@ -28,8 +28,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
-        """Without the body, which may have the password of a SIP account in it."""
-        return f"Answer({self.status.value})"
+        """Without the body of a 200, which may have the password of a SIP account in it."""
+        return f"Answer({self.status:d})" if self.status == _OK else f"Answer({self.status:d}, {self.body!r})"
 
 
 def reply(call: HookCall, body: bytes, decision: Decision) -> Answer:

@@ -30,7 +30,7 @@ PEOPLE = {
 @pytest.fixture(autouse=True)
 def shipped_classes():
     """The demo is about numbers of a class that is there from the start."""
-    import_module("apps.access.migrations.0006_shipped_number_classes").add_shipped_classes(apps, None)
+    import_module("apps.access.migrations.0007_shipped_number_classes").add_shipped_classes(apps, None)
 
 
 @pytest.fixture

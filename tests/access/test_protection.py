@@ -139,7 +139,7 @@ def test_a_file_with_a_rule_that_does_less_than_it_says_is_told_so_once():
 # The shipped classes
 
 
-migration = import_module("apps.access.migrations.0006_shipped_number_classes")
+migration = import_module("apps.access.migrations.0007_shipped_number_classes")
 
 
 def test_the_shipped_classes_are_made_once_and_leave_what_staff_have_alone():

@@ -53,6 +53,15 @@ def test_the_record_says_what_came_and_in_words_what_wcs_was_told_without_the_lo
     assert AuditEvent.objects.get(method="playStream").told == told
 
 
+def test_whoever_holds_a_link_to_an_alias_gets_the_source_too(wcs, door):
+    link = factories.make_link(stream="door")
+    wcs.hook("connect", custom={"token": link.token})
+    assert json.loads(wcs.hook("playStream", name="door").body)["name"] == CAMERA
+    assert the_record(method="playStream").reason == "allowed-by-link"
+    Session.objects.update(hiding=0, opening=7)
+    assert wcs.reason("playStream", name="door") == "connect-again"
+
+
 def test_what_happens_later_under_the_source_is_decided_by_the_rules_about_the_alias(wcs, door):
     connect(wcs)
     later = {"name": CAMERA, "published": False}

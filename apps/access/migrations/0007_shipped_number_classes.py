@@ -14,5 +14,5 @@ def add_shipped_classes(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("access", "0005_triggers_for_sip_accounts")]
+    dependencies = [("access", "0006_triggers_for_sip_accounts")]
     operations = [migrations.RunPython(add_shipped_classes, migrations.RunPython.noop)]
