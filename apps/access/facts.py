@@ -14,6 +14,7 @@ from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import NUMBER_ACTIONS, STREAM_ACTIONS
 from apps.protocol.numbers import canonical, spellings
+from apps.protocol.policy import Hiding
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +62,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     failed_rule_ids: tuple[int, ...] = ()
     rewrites: Rewrites | None = None
     changes: tuple[Change, ...] = ()
-    hiding: int = 0
+    hiding: Hiding = Hiding(0)
     account: SipAccountRow | None = None
 
     @property

@@ -50,7 +50,7 @@ def changes_of(call: HookCall, rewrites: Rewrites | None, streams: Streams) -> t
     Nothing, for methods of which WCS would take nothing from our answer.
     """
     method = call.method
-    if method is None or not method.overwrite:
+    if method is None or not method.overwrite or (rewrites is None and call.target not in streams.by_name):
         return ()
     wanted = dict(_wanted(call, method, rewrites or NO_CHANGES, streams))
     return tuple(wanted[member] for member in method.overwrite if member in wanted)

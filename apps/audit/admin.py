@@ -143,7 +143,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="Changed")
     def told_shown(self, event: AuditEvent) -> str:
-        return event.told or "Nothing: WCS got back what it sent."
+        return event.told or "Nothing."
 
     @display(description="Body")
     def body_shown(self, event: AuditEvent) -> str:

@@ -13,7 +13,7 @@ from apps.connections.sealing import CannotUnseal, unseal
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import CONNECT
 from apps.protocol.mirror import members, splice
-from apps.protocol.policy import REST_CLIENT_CONFIGS, Hiding
+from apps.protocol.policy import REST_CLIENT_CONFIGS
 
 _OK = HTTPStatus.OK
 
@@ -40,7 +40,7 @@ def reply(call: HookCall, body: bytes, decision: Decision) -> Answer:
     if call.method is not None and call.method.kind is CONNECT:
         if decision.account is not None:
             body = splice(body, _account_members(decision.account, body))
-        body = splice(body, {"restClientConfig": REST_CLIENT_CONFIGS[Hiding(decision.hiding)]})
+        body = splice(body, {"restClientConfig": REST_CLIENT_CONFIGS[decision.hiding]})
     if decision.changes:
         body = splice(body, {change.member: json.dumps(change.value).encode() for change in decision.changes})
     return Answer(_OK, body)

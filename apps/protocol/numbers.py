@@ -111,6 +111,8 @@ def hides_digits(text: str) -> bool:
     That is in a password, a parameter or an unquoted name, behind a second @, or in a `phone-context` that is dialled.
     Another number than was decided could be called.
     """
+    if text.isascii() and text.removeprefix("+").isalnum():
+        return False  # nothing separates one digit from another
     text = _without_name(_readable(text))
     before_host = text.rpartition("@")[0] or text
     return _digits_of(_CONTEXT.sub("", before_host)) != _digits_of(_CONTEXT.sub("", user_part(before_host)))

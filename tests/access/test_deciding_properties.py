@@ -20,6 +20,7 @@ from apps.access.web_tokens import verify
 from apps.accounts.hashing import hash_token
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import METHODS, find
+from apps.protocol.policy import Hiding
 from tests.access.signed import claims_of, issuer, sign, web_token
 from tests.access.worlds import COMMON, DAY, HOUR, NOW, facts_about, session, snapshot
 
@@ -248,7 +249,7 @@ def decided(hook, world):
     known = in_memory(world)
     call = HookCall.from_payload(hook.method, find(hook.method), json.dumps(hook.members).encode())
     opened = hook.session if call.method and call.method.identity != "credentials" else None
-    return replace(decide(call, facts_about(call, known, opened)), hiding=0)
+    return replace(decide(call, facts_about(call, known, opened)), hiding=Hiding(0))
 
 
 def only(rows):
