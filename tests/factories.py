@@ -9,7 +9,7 @@ from django.utils import timezone
 from apps.access.models import Rule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
-from apps.connections.models import App, Node, TokenIssuer
+from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.streams.models import Stream, StreamLink
 from tests.access import signed
 
@@ -62,6 +62,13 @@ def make_node(node_id=NODE_ID, *, secret=None, **fields):
         node.set_secret(secret)
     node.save()
     return node
+
+
+def make_sip_account(user, password="sip-secret", **fields):
+    account = SipAccount(user=user, **{"login": "10007", "domain": "pbx.example", **fields})
+    account.set_password(password)
+    account.save()
+    return account
 
 
 def make_stream(name="lobby", **fields):

@@ -13,7 +13,7 @@ from apps.access.engine import CHECKS
 from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.accounts.models import Token
-from apps.connections.models import App
+from apps.connections.models import App, SipAccount
 from apps.protocol.methods import ACTIONS, METHODS, NOTIFY, RUNNING_STREAM
 from apps.protocol.policy import entry
 
@@ -67,6 +67,16 @@ def documented_method(method) -> list[str]:
 def test_the_table_of_methods_is_that_of_the_code():
     table = [row for row in rows("docs/hooks.md") if len(row) == 8]
     assert table[1:] == [documented_method(method) for method in METHODS]
+
+
+def test_what_is_changed_and_hidden_is_that_of_the_code():
+    table = [row for row in rows("docs/hooks.md") if len(row) == 5]
+    columns = [(row.overwrite, row.shows_source, row.shows_number, row.shows_account) for row in METHODS]
+    assert table[1:] == [
+        [", ".join((method.name, *method.aliases)), *map(", ".join, members)]
+        for method, members in zip(METHODS, columns, strict=True)
+        if any(members)
+    ]
 
 
 def test_every_status_that_we_answer_with_is_explained():
@@ -209,7 +219,7 @@ def test_the_changelog_has_the_form_and_this_version():
 # The admin
 
 
-@pytest.mark.parametrize("model", [Rule, App, Token], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [Rule, App, Token, SipAccount], ids=lambda model: model.__name__)
 def test_fields_that_staff_fill_in_say_what_they_are(model):
     silent = [
         field.name

@@ -1,5 +1,7 @@
 """May they? Rules in the two lists that staff think in; each rule prints as the sentence it is."""
 
+from dataclasses import replace
+
 from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest
@@ -20,8 +22,11 @@ from apps.access.models import (
     Schedule,
     StreamPermission,
 )
-from apps.accounts.pages import LinkFilter, StaffAdmin, note_changes, page_of
+from apps.access.protection import warning_of
+from apps.access.rule_rows import number_plan
+from apps.accounts.pages import LinkFilter, StaffAdmin, link_to_add, note_changes, page_of, rules_section
 from apps.protocol.action_words import ACTION_WORDS, joined
+from apps.protocol.numbers import NumberClasses, NumberClassRow, canonical
 
 NAMED = "['exact', 'prefix', 'glob', 'number-prefix'].includes(target_kind)"
 
@@ -135,6 +140,8 @@ class RuleAdmin(StaffAdmin):
     def save_model(self, request, obj, form, change):
         """Save it, and say what of it is of no use."""
         super().save_model(request, obj, form, change)
+        if warning := warning_of(obj, NumberClass.objects.all()):
+            messages.warning(request, warning)
         if without := obj.actions_without_target():
             deeds = joined([ACTION_WORDS[action] for action in without], "or")
             messages.warning(
@@ -265,7 +272,20 @@ class ScheduleAdmin(StaffAdmin):
 class NumberClassAdmin(StaffAdmin):
     list_display = ("name", "numbers", "whole", "protected", "note")
     search_fields = ("name", "note")
+    search_help_text = "Search by name, or type a number to see which class it is in"
     ordering = ("name",)
+    fieldsets = (
+        (None, {"fields": ("name", "note")}),
+        (
+            "Which numbers",
+            {
+                "fields": ("prefixes", "whole", "short"),
+                "description": "A number is in one class: that of the whole number, else that of the longest "
+                "beginning, else the short ones.",
+            },
+        ),
+        ("Emergency", {"fields": ("protected",)}),
+    )
     empty_hint = (
         "A number class is a set of numbers that call permissions are about, for example “premium”: "
         "whatever begins with +49900."
@@ -273,4 +293,28 @@ class NumberClassAdmin(StaffAdmin):
 
     @display(description="Numbers")
     def numbers(self, number_class: NumberClass) -> str:
-        return ", ".join(number_class.prefixes)
+        short = [f"all of at most {number_class.short} digits"] if number_class.short else []
+        return ", ".join([*number_class.prefixes, *short])
+
+    def get_search_results(self, request, queryset, search_term):
+        """By name and note; of a number, the class that it is in."""
+        number = canonical(search_term, number_plan())
+        if not number:
+            return super().get_search_results(request, queryset, search_term)
+        rows = NumberClass.objects.values_list("id", "name", "prefixes", "whole", "protected", "short")
+        found = NumberClasses((NumberClassRow(*row) for row in rows), number_plan()).of(number)
+        return queryset.filter(pk=found.id if found else None), False
+
+    def notice(self, request, obj):
+        if not obj.protected:
+            return ""
+        return "No rule can refuse calls to these numbers, whoever calls. Rules that deny them change nothing."
+
+    def sections(self, request, obj):
+        about = {"target_kind": "number-class", "number_class": obj.pk}
+        rules = rules_section(request, "Rules about this class", obj.rules, **about)
+        yield replace(
+            rules,
+            empty="None. Rules about anything, or about how numbers begin, may still apply.",
+            links=link_to_add(request, "access.callpermission", "Add a call permission", **about),
+        )

@@ -19,6 +19,7 @@ from apps.access.rows import (
     NodeRow,
     RevocationRow,
     RuleRow,
+    SipAccountRow,
     StreamRow,
     TokenRow,
     UserRow,
@@ -109,6 +110,7 @@ class RuleIndex:
 
     def __init__(self, rules: Iterable[RuleRow] = ()) -> None:
         self._rules: dict[int, RuleRow] = {}
+        self._dialling: set[int] = set()
         self._buckets: dict[Key, Bucket] = {}
         self._groups: Counter[int] = Counter()
         self.replace((), rules)
@@ -116,10 +118,16 @@ class RuleIndex:
     def __len__(self) -> int:
         return len(self._rules)
 
+    @property
+    def dial_otherwise(self) -> bool:
+        """Whether some rule has another number called than the client asks for."""
+        return bool(self._dialling)
+
     def replace(self, gone: Iterable[int], rows: Iterable[RuleRow]) -> None:
         """Take out the rules with these ids, put in these rows (which replace rows of the same id)."""
         rows = list(rows)
         for rule_id in [*gone, *(row.id for row in rows)]:
+            self._dialling.discard(rule_id)
             if old := self._rules.pop(rule_id, None):
                 for key in _keys(old):
                     if not self._buckets[key].take(old):
@@ -130,6 +138,8 @@ class RuleIndex:
                         del self._groups[old.group_id]
         for row in rows:
             self._rules[row.id] = row
+            if row.rewrites is not None and row.rewrites.callee:
+                self._dialling.add(row.id)
             for key in _keys(row):
                 self._buckets.setdefault(key, Bucket()).put(row)
             if row.group_id is not None:
@@ -276,6 +286,7 @@ class Snapshot:
         self.revocations: Rows[RevocationRow] = Rows(lambda _: "everything")
         self.apps: Rows[AppRow] = Rows(lambda app: app.key)
         self.nodes: Rows[NodeRow] = Rows(lambda node: node.node_id)
+        self.sip_accounts: Rows[SipAccountRow] = Rows(lambda account: str(account.user_id))
         self.streams = Streams()
         self.number_classes = Classes(plan)
         self.rules = RuleIndex()
@@ -302,6 +313,10 @@ class Snapshot:
         other = copy(self)
         other.rules = rules
         return other
+
+    def sip_account_of(self, user: UserRow | None) -> SipAccountRow | None:
+        """The SIP account that this user gets at connect; None for a guest."""
+        return self.sip_accounts.by_name.get(str(user.id)) if user is not None else None
 
 
 def _keys(rule: RuleRow) -> list[Key]:

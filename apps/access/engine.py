@@ -4,27 +4,55 @@ Nobody is allowed because nothing was found: when no check has an opinion, the a
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from apps.access.facts import Decision, Facts, Identity, question_of
 from apps.access.matching import applies
+from apps.access.question import Question
 from apps.access.reasons import Reason
-from apps.access.rewriting import strictest
+from apps.access.rewriting import Change, changes_of, needed, strictest
 from apps.access.rows import RuleRow
 from apps.protocol.messages import HookCall
-from apps.protocol.numbers import canonical
+from apps.protocol.methods import CONNECT
+from apps.protocol.numbers import canonical, hides_digits, host_of
+from apps.protocol.policy import NOTHING, Hiding
 
 Check = Callable[[HookCall, Facts], Decision | None]
 
 
 def decide(call: HookCall, facts: Facts) -> Decision:
     """Decide on one hook. Gives the first opinion in the order of CHECKS, else a refusal."""
+    decision = _first_opinion(call, facts)
+    if decision.allowed and call.method is not None and call.method.kind is CONNECT:
+        return _with_policy(decision, facts)
+    return decision
+
+
+def _first_opinion(call: HookCall, facts: Facts) -> Decision:
     for check in CHECKS:
         decision = check(call, facts)
         if decision is not None:
             return decision
     return Decision(False, Reason.NO_RULE)
+
+
+def _with_policy(decision: Decision, facts: Facts) -> Decision:
+    """What an allowed connect brings: a SIP account, where a rule let in a user who has one, and a policy.
+
+    Nothing is hidden where there is nothing to hide, as clients may miss it.
+    """
+    by_rule = decision.reason is Reason.ALLOWED_BY_RULE
+    account = facts.snapshot.sip_account_of(facts.identity.user) if by_rule else None
+    hiding = NOTHING
+    if facts.snapshot.streams.by_source:
+        hiding |= Hiding.SOURCES
+    if facts.snapshot.rules.dial_otherwise:
+        hiding |= Hiding.NUMBERS
+    if account is not None:
+        hiding |= Hiding.ACCOUNT
+    return replace(decision, hiding=hiding, account=account)
 
 
 def method_unknown(call: HookCall, facts: Facts) -> Decision | None:
@@ -63,10 +91,7 @@ def user_inactive(call: HookCall, facts: Facts) -> Decision | None:
 
 def protected_number(call: HookCall, facts: Facts) -> Decision | None:
     """A call to a number that staff protect, such as emergency calls: no rule can refuse it."""
-    if call.action != "call":
-        return None
-    number_class = facts.snapshot.number_classes.of(canonical(call.target, facts.snapshot.plan))
-    protected = number_class is not None and number_class.protected
+    protected = call.action == "call" and _is_protected(call.target, facts)
     return Decision(True, Reason.PROTECTED_NUMBER) if protected else None
 
 
@@ -77,48 +102,99 @@ def settled_by_link(call: HookCall, facts: Facts) -> Decision | None:
     as_guest = settled_by_rules(call, replace(facts, identity=Identity(entered_by="guest")))
     if as_guest is None or as_guest.reason is Reason.DENIED_BY_RULE:
         return as_guest
-    return replace(as_guest, allowed=True, reason=Reason.ALLOWED_BY_LINK, rule_ids=())
+    allowed = replace(as_guest, allowed=True, reason=Reason.ALLOWED_BY_LINK, rule_ids=())
+    return _carried_out(allowed, call, facts)
+
+
+def _is_protected(target: str, facts: Facts) -> bool:
+    """Whether this is a protected number and nothing else, called in the user's own telephone system."""
+    snapshot = facts.snapshot
+    number_class = snapshot.number_classes.of(canonical(target, snapshot.plan))
+    if number_class is None or not number_class.protected:
+        return False
+    account = snapshot.sip_account_of(facts.identity.user)
+    return host_of(target) in ("", *(account.hosts if account else ()))
 
 
 def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     """Any deny in force refuses, else any allow in force allows, else nothing does; order never matters.
 
-    A rule that raises an error counts as matching if it denies and as not matching if it allows.
+    A rule that raises an error counts as matching if it denies and as not matching if it allows. What is allowed is
+    refused all the same where it cannot be carried out as it was decided: see _carried_out.
     """
     user = facts.identity.user
     if user is None and not facts.identity.is_guest:
         return None
-    question = question_of(call, facts)
-    denies: list[RuleRow] = []
-    allows: list[RuleRow] = []
-    only_logged: list[RuleRow] = []
-    failed: list[RuleRow] = []
-    for rule in facts.snapshot.rules.candidates(user, question):
+    found = _in_force(facts, question_of(call, facts))
+    decision = Decision(
+        allowed=bool(found.allows) and not found.denies,
+        reason=Reason.DENIED_BY_RULE if found.denies else Reason.ALLOWED_BY_RULE if found.allows else Reason.NO_RULE,
+        rule_ids=_ids(found.denies or found.allows),
+        logged_rule_ids=_ids(found.only_logged),
+        failed_rule_ids=_ids(found.failed),
+        rewrites=None if found.denies else strictest(found.allows),
+    )
+    return _carried_out(decision, call, facts) if decision.allowed else decision
+
+
+class _Found(NamedTuple):
+    """Rules in force, and those that could not be compared."""
+
+    denies: list[RuleRow]
+    allows: list[RuleRow]
+    only_logged: list[RuleRow]
+    failed: list[RuleRow]
+
+
+def _in_force(facts: Facts, question: Question) -> _Found:
+    found = _Found([], [], [], [])
+    for rule in facts.snapshot.rules.candidates(facts.identity.user, question):
         try:
             in_force = applies(rule, question)
         except Exception:
             in_force = rule.effect != "allow"
-            failed.append(rule)
+            found.failed.append(rule)
         if in_force:
-            _list_for(rule, denies, allows, only_logged).append(rule)
-    return Decision(
-        allowed=bool(allows) and not denies,
-        reason=Reason.DENIED_BY_RULE if denies else Reason.ALLOWED_BY_RULE if allows else Reason.NO_RULE,
-        rule_ids=_ids(denies or allows),
-        logged_rule_ids=_ids(only_logged),
-        failed_rule_ids=_ids(failed),
-        rewrites=None if denies else strictest(allows),
-    )
+            _list_for(rule, found).append(rule)
+    return found
+
+
+def _carried_out(decision: Decision, call: HookCall, facts: Facts) -> Decision:
+    """What is allowed, with what WCS is told to change; or its refusal, where that is no way to do what was decided."""
+    method = call.method
+    assert method is not None  # noqa: S101 - not_refusable has seen to it; this is for the type checker
+    changes = changes_of(call, decision.rewrites, facts.snapshot.streams)
+    if method.dials and (problem := _dialling_problem(decision, call, facts, changes)):
+        return problem
+    if changes and facts.session is not None and needed(method, changes) & ~facts.session.hiding:
+        return replace(decision, allowed=False, reason=Reason.CONNECT_AGAIN)
+    return replace(decision, changes=changes) if changes else decision
+
+
+def _dialling_problem(decision: Decision, call: HookCall, facts: Facts, changes: tuple[Change, ...]) -> Decision | None:
+    """The refusal of what would be dialled: a deny is about the number that a rule puts in, too, and a number in which
+    others could be read is only good where a rule puts in another."""
+    assert call.method is not None  # noqa: S101 - as above
+    dialled = next((str(change.value) for change in changes if change.member == call.method.dials), "")
+    if not dialled:
+        hides = hides_digits(call.target)
+        return replace(decision, allowed=False, reason=Reason.HIDDEN_DIGITS) if hides else None
+    if call.action == "call" and _is_protected(dialled, facts):
+        return None
+    denies = _in_force(facts, question_of(call, facts, dialled)).denies
+    if not denies:
+        return None
+    return replace(decision, allowed=False, reason=Reason.DENIED_BY_RULE, rule_ids=_ids(denies), rewrites=None)
 
 
 def _ids(rules: list[RuleRow]) -> tuple[int, ...]:
     return tuple(sorted(rule.id for rule in rules))
 
 
-def _list_for(rule: RuleRow, denies: list[RuleRow], allows: list[RuleRow], only_logged: list[RuleRow]) -> list[RuleRow]:
+def _list_for(rule: RuleRow, found: _Found) -> list[RuleRow]:
     if not rule.enforced:
-        return only_logged
-    return allows if rule.effect == "allow" else denies
+        return found.only_logged
+    return found.allows if rule.effect == "allow" else found.denies
 
 
 CHECKS: tuple[Check, ...] = (

@@ -142,7 +142,7 @@ def explained(call: HookCall, facts: Facts) -> Explanation:
         allowed=decision.allowed,
         reason=str(decision.reason),
         detail=REASON_TEXTS[decision.reason],
-        what_wcs_does=consequence(call.method, allowed=decision.allowed),
+        what_wcs_does=consequence(call.method, allowed=decision.allowed, told=screen_text(decision.told)),
         at=moment_text(facts.now, timezone.get_current_timezone()),
         revision=facts.snapshot.revision,
         what_to_do=ADVICE[decision.reason].text if decision.reason in ADVICE else "",

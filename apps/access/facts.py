@@ -7,12 +7,14 @@ import msgspec
 from apps.access.compile import Snapshot
 from apps.access.question import Question
 from apps.access.reasons import Reason
-from apps.access.rows import AppRow, LinkRow, Rewrites, TokenRow, UserRow
+from apps.access.rewriting import Change
+from apps.access.rows import AppRow, LinkRow, Rewrites, SipAccountRow, TokenRow, UserRow
 from apps.access.web_tokens import Grant
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import NUMBER_ACTIONS, STREAM_ACTIONS
 from apps.protocol.numbers import canonical, spellings
+from apps.protocol.policy import Hiding
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -48,7 +50,9 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to a hook, and what settled it.
 
-    `logged_rule_ids` are rules in force that are only logged; `failed_rule_ids` those that raised an error.
+    `logged_rule_ids` are rules in force that are only logged; `failed_rule_ids` those that raised an error. `rewrites`
+    is what the rules want, `changes` what of it WCS is told. `hiding` and `account` are the policy and the SIP
+    account that an allowed connect brings.
     """
 
     allowed: bool
@@ -57,19 +61,28 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     logged_rule_ids: tuple[int, ...] = ()
     failed_rule_ids: tuple[int, ...] = ()
     rewrites: Rewrites | None = None
+    changes: tuple[Change, ...] = ()
+    hiding: Hiding = Hiding(0)
+    account: SipAccountRow | None = None
+
+    @property
+    def told(self) -> str:
+        """What WCS is told to do otherwise than it was asked, in words; "" where nothing is."""
+        return "; ".join([*map(str, self.changes), *(["the SIP account of the user"] if self.account else [])])
 
 
-def question_of(call: HookCall, facts: Facts) -> Question:
-    """What this hook asks, as rules look at it."""
+def question_of(call: HookCall, facts: Facts, target: str = "") -> Question:
+    """What this hook asks, as rules look at it; with `target`, as if it were about that."""
     user, snapshot = facts.identity.user, facts.snapshot
-    targets: tuple[str, ...] = (call.target,)
+    target = target or call.target
+    targets: tuple[str, ...] = (target,)
     groups: tuple[int, ...] = ()
     number = ""
     if call.action in STREAM_ACTIONS:
-        targets, groups = snapshot.streams.known_as(call.target)
-    elif call.action in NUMBER_ACTIONS and call.target:
-        targets = spellings(call.target, snapshot.plan)
-        number = canonical(call.target, snapshot.plan)
+        targets, groups = snapshot.streams.known_as(target)
+    elif call.action in NUMBER_ACTIONS and target:
+        targets = spellings(target, snapshot.plan)
+        number = canonical(target, snapshot.plan)
     return Question(
         action=call.action,
         targets=targets,

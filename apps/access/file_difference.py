@@ -1,6 +1,7 @@
 """What differs between an access file and the database, kind by kind."""
 
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
@@ -16,6 +17,7 @@ from apps.access.file_problems import AccessFileError, Bad, Place
 from apps.access.file_values import NO_PASSWORD, Entry, kept_password
 from apps.access.file_ways_in import compare_ways_in
 from apps.access.models import NumberClass, Rule, Schedule
+from apps.access.protection import problem_of, warning_of
 from apps.access.sentences import sentence
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node
@@ -165,7 +167,18 @@ class Comparison:
         row = next((row for row in alike if not differing(row, values)), alike[0] if alike else rule)
         if row is not rule:
             alike.remove(row)
+        if problem := problem_of(rule, self._number_classes):
+            entry.place.key("target").problem(problem)
+        told = len(self.changes.lines)
         self.changes.put(row, f"rule: {sentence(row)}", values)
+        if len(self.changes.lines) > told and (warning := warning_of(rule, self._number_classes)):
+            self.changes.lines.append(f"! rule: {sentence(row)}. {warning}")
+
+    @cached_property
+    def _number_classes(self) -> list[NumberClass]:
+        """Those that will be there, as this file leaves them."""
+        rows = {row.name: row for row in NumberClass.objects.all()} | self.known.number_classes
+        return list(rows.values())
 
     def remove_other_rules(self) -> None:
         """Those that no entry was about; `compare_rule` took out the others."""

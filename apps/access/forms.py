@@ -2,7 +2,8 @@
 
 from django import forms
 
-from apps.access.models import SAID, CallPermission, Rule, StreamPermission
+from apps.access.models import SAID, CallPermission, NumberClass, Rule, StreamPermission
+from apps.access.protection import problem_of
 from apps.accounts.pages import Checkboxes
 from apps.protocol.action_words import ACTION_WORDS
 from apps.protocol.methods import ACTIONS, STREAM_ACTIONS
@@ -26,6 +27,12 @@ class RuleForm(forms.ModelForm):
             mixed = set(self.instance.actions or ()) - set(self.offered)
             offered = ACTIONS if mixed else self.offered
             self.fields["actions"].choices = [(action, ACTION_WORDS[action]) for action in offered]
+
+    def _post_clean(self) -> None:
+        """Once the rule is put together: say if it would do nothing."""
+        super()._post_clean()
+        if not self.errors and (problem := problem_of(self.instance, NumberClass.objects.all())):
+            self.add_error("number_class" if self.instance.number_class else "target", problem)
 
 
 class StreamPermissionForm(RuleForm):

@@ -26,6 +26,7 @@ from apps.access.validators import (
 from apps.accounts.validators import SENSIBLE, validate_action, validate_moment, validate_network
 from apps.protocol.action_words import ACTION_WORDS, joined
 from apps.protocol.methods import METHODS, STREAM_ACTIONS
+from apps.protocol.numbers import hides_digits
 from apps.streams.models import Stream, StreamGroup
 
 TEXT_KINDS = ("exact", "prefix", "glob", "number-prefix")
@@ -372,6 +373,8 @@ class Rule(models.Model):
             problems["stream" if self.target_kind == self.TargetKind.STREAM else "target"] = problem
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
             problems["ends_at"] = "The end must be later than the beginning."
+        if self.callee and hides_digits(self.callee):
+            problems["callee"] = "Write the plain number, such as +4930123456: more digits than these could be dialled."
         self._check_limits(problems)
         if problems:
             raise ValidationError(problems)

@@ -28,6 +28,8 @@ class Reason(StrEnum):
     USER_INACTIVE = "user-inactive"
     PROTECTED_NUMBER = "protected-number"
     DENIED_BY_RULE = "denied-by-rule"
+    HIDDEN_DIGITS = "hidden-digits"
+    CONNECT_AGAIN = "connect-again"
     ALLOWED_BY_RULE = "allowed-by-rule"
     ALLOWED_BY_LINK = "allowed-by-link"
     NO_RULE = "no-rule"
@@ -59,6 +61,10 @@ REASON_TEXTS = {
     Reason.USER_INACTIVE: "The user is switched off.",
     Reason.PROTECTED_NUMBER: "The number is protected, as emergency numbers are: no rule can refuse a call to it.",
     Reason.DENIED_BY_RULE: "A rule denies it.",
+    Reason.HIDDEN_DIGITS: "It has digits where some telephone systems dial them and others do not, "
+    "so another number than was decided on could be called.",
+    Reason.CONNECT_AGAIN: "It has to be changed or hidden from the client, and the session began before there was "
+    "anything of that kind. The client must connect again.",
     Reason.ALLOWED_BY_RULE: "A rule allows it.",
     Reason.ALLOWED_BY_LINK: "A link to this stream allows it.",
     Reason.NO_RULE: "No rule allows it.",

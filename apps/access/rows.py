@@ -138,6 +138,46 @@ class StreamRow(msgspec.Struct, frozen=True, gc=False):
     max_viewers: int | None = None
 
 
+class SipAccountRow(msgspec.Struct, frozen=True, gc=False):
+    """The SIP account that a user gets at connect. The password is sealed; "" elsewhere means: as the login, or the
+    domain.
+    """
+
+    id: int
+    user_id: int
+    login: str
+    authentication_name: str
+    password: str
+    domain: str
+    outbound_proxy: str
+    port: int
+    visible_name: str
+    register: bool
+
+    def __repr__(self) -> str:
+        return f"SipAccountRow({self.user_id})"
+
+    @property
+    def members(self) -> dict[str, str | int | bool]:
+        """The members of a connection that make it up (protocol.md 3.1), but for the password."""
+        proxy = self.outbound_proxy or self.domain
+        return {
+            "sipLogin": self.login,
+            "sipAuthenticationName": self.authentication_name or self.login,
+            "sipVisibleName": self.visible_name or self.login,
+            "sipDomain": self.domain,
+            "sipOutboundProxy": proxy,
+            "sipPort": self.port,
+            "sipRegisterRequired": self.register,
+        }
+
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """How addresses name its domain, in small letters."""
+        domain = self.domain.lower()
+        return domain, f"{domain}:{self.port}"
+
+
 class Conditions(msgspec.Struct, frozen=True, gc=False):
     """Circumstances under which alone a rule applies. Empty ones ask for nothing."""
 

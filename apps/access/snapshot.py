@@ -32,6 +32,7 @@ from apps.access.rows import (
     GroupRow,
     NodeRow,
     RevocationRow,
+    SipAccountRow,
     StreamRow,
     TokenRow,
     UserRow,
@@ -174,6 +175,14 @@ PARTS = {
         "WHERE id = ANY(%(ids)s)",
         _node,
         ("connections_node",),
+    ),
+    "sip_accounts": Part(
+        """SELECT id, user_id, login, authentication_name, password, domain, outbound_proxy, port,
+                  visible_name, register
+           FROM connections_sipaccount {where}""",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: SipAccountRow(*row),
+        ("connections_sipaccount",),
     ),
     "streams": Part(
         """SELECT s.id, s.name, s.source,

@@ -161,6 +161,7 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
             if may_issue(request.user, obj)
             else (),
         )
+        yield self._sip_section(request, obj)
         yield rules_section(request, "Rules about this user", obj.rules, who="user", user=obj.pk)
         yield Section(
             "Connected now",
@@ -173,6 +174,16 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
             ),
             "Not connected.",
             link_to_list(request, "audit.auditevent", "What this user did", username=obj.username),
+        )
+
+    def _sip_section(self, request, obj):
+        """The account that the user gets at connect; it is kept where connections are."""
+        account = getattr(obj, "sip_account", None)
+        return Section(
+            "SIP account",
+            (Line(str(account), page_of(request, "connections.sipaccount", account.pk)),) if account else (),
+            "None: the user calls with what the page sends.",
+            () if account else link_to_add(request, "connections.sipaccount", "Give one", user=obj.pk),
         )
 
     @admin.action(description="Deactivate", permissions=["change"])

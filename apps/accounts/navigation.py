@@ -20,6 +20,7 @@ SECTIONS = {
         ("Groups", "group", "auth.group"),
         ("Tokens", "key", "accounts.token"),
         ("Stream links", "link", "streams.streamlink"),
+        ("SIP accounts", "settings_phone", "connections.sipaccount"),
         ("Streams", "live_tv", "streams.stream"),
         ("Stream groups", "video_library", "streams.streamgroup"),
     ),

@@ -56,7 +56,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "client_address",
         )}),
         ("Who and what", {"fields": ("username", "action", "target")}),
-        ("Answer", {"fields": ("decision", "reason_text", "repeated", "revision")}),
+        ("Answer", {"fields": ("decision", "reason_text", "told_shown", "repeated", "revision")}),
         ("Body as received, without secrets", {"fields": ("body_shown",)}),
     )  # fmt: skip
     empty_hint = (
@@ -145,6 +145,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @display(description="Reason")
     def reason_text(self, event: AuditEvent) -> str:
         return f"{event.reason}: {reason_text(event)}"
+
+    @display(description="Changed")
+    def told_shown(self, event: AuditEvent) -> str:
+        return event.told or "Nothing."
 
     @display(description="Body")
     def body_shown(self, event: AuditEvent) -> str:

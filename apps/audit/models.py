@@ -32,6 +32,7 @@ class HookFields(models.Model):
     reason = models.TextField()
     rule_ids = ArrayField(models.BigIntegerField(), default=list)
     logged_rule_ids = ArrayField(models.BigIntegerField(), default=list)
+    told = models.TextField("WCS was told", default="", db_default="", help_text="What was changed, in words.")
     revision = models.BigIntegerField()
     body = models.BinaryField()
 

@@ -110,6 +110,7 @@ def digest(record: HookRecord) -> bytes:
         record.effect,
         record.reason,
         record.username,
+        record.told,
         str((record.user_id, record.rule_ids, record.logged_rule_ids)),
     )
     return hashlib.blake2b(b"\x00".join(part.encode() for part in parts) + bytes(record.body), digest_size=16).digest()

@@ -37,37 +37,38 @@ MAX_TEXT = 600
 """Characters of a text column; what is longer is in the body, whole."""
 
 _COLUMNS = """id, received_at, method, node_id, app_key, session_id, media_session_id, call_id, status, action, target,
-    client_address, username, effect, reason, rule_ids, logged_rule_ids, body, user_id, token_id, revision"""
+    client_address, username, effect, reason, rule_ids, logged_rule_ids, body, user_id, token_id, told, revision"""
 _VALUES = """$1::uuid, $2::timestamptz, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::inet, $13, $14, $15, $16::bigint[],
-    $17::bigint[], $18::bytea, $19::bigint, $20::bigint, r.revision"""
-_FORMATS = (1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1)
+    $17::bigint[], $18::bytea, $19::bigint, $20::bigint, $21, r.revision"""
+_FORMATS = (1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1)
 _INSERT = f"INSERT INTO audit_hookrecord ({_COLUMNS}) SELECT {_VALUES} FROM access_revision r"  # noqa: S608
 
-_PLAIN = Statement("record", f"{_INSERT} WHERE r.revision = $21::bigint RETURNING revision", _FORMATS)
+_PLAIN = Statement("record", f"{_INSERT} WHERE r.revision = $22::bigint RETURNING revision", _FORMATS)
 _IN_SESSION = Statement(
     "record_in_session",
     f"""{_INSERT}, connections_session s
-        WHERE r.revision = $21::bigint AND s.id = $22::bigint AND s.opening = $23::bigint AND s.ended_at IS NULL
+        WHERE r.revision = $22::bigint AND s.id = $23::bigint AND s.opening = $24::bigint AND s.ended_at IS NULL
         RETURNING revision""",
     (*_FORMATS, 1, 1),
 )
 _OPENING = Statement(
     "record_opening_session",
-    f"""WITH record AS ({_INSERT} WHERE r.revision = $21::bigint RETURNING revision)
+    f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision)
         INSERT INTO connections_session AS s (node_id, session_id, opening, app_key, user_id, username, token_id,
-            entered_by, client_address, origin, opened_at, ended_at, end_reason, granted)
-        SELECT $4, $6, 1, $5, $19, $13, $20, $22, $12::inet, $23, $2, NULL, '', $24 FROM record
+            entered_by, client_address, origin, hiding, opened_at, ended_at, end_reason, granted)
+        SELECT $4, $6, 1, $5, $19, $13, $20, $23, $12::inet, $24, $25::smallint, $2, NULL, '', $26 FROM record
         ON CONFLICT (node_id, session_id) DO UPDATE SET opening = s.opening + 1, app_key = excluded.app_key,
             user_id = excluded.user_id, username = excluded.username, token_id = excluded.token_id,
             entered_by = excluded.entered_by, client_address = excluded.client_address, origin = excluded.origin,
-            opened_at = excluded.opened_at, ended_at = NULL, end_reason = '', granted = excluded.granted
+            hiding = excluded.hiding, opened_at = excluded.opened_at, ended_at = NULL, end_reason = '',
+            granted = excluded.granted
         RETURNING id, opening""",  # noqa: S608 - constants
-    (*_FORMATS, 0, 0, 0),
+    (*_FORMATS, 0, 0, 0, 0),
 )
 _ENDING = Statement(
     "record_ending_session",
-    f"""WITH record AS ({_INSERT} WHERE r.revision = $21::bigint RETURNING revision),
-        ended AS (UPDATE connections_session SET ended_at = $2, end_reason = $22
+    f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision),
+        ended AS (UPDATE connections_session SET ended_at = $2, end_reason = $23
             WHERE node_id = $4 AND session_id = $6 AND app_key = $5 AND ended_at IS NULL
                 AND EXISTS (SELECT FROM record))
         SELECT revision FROM record""",  # noqa: S608 - constants
@@ -124,7 +125,7 @@ class Recorder:
         if not rows or plain in (_OPENING, _ENDING):
             self._sessions.forget(call.node_id, call.session_id)
         if rows and rows[0] and plain is _OPENING:
-            self._sessions.remember(call.node_id, call.session_id, _opened(call, facts, rows[0]))
+            self._sessions.remember(call.node_id, call.session_id, _opened(call, facts, decision, rows[0]))
         return bool(rows)
 
     def use_of(self, token: TokenRow, deadline: float) -> tuple[str, str] | None:
@@ -173,6 +174,7 @@ def _params(
         screen(body, facts.app.token_name if facts.app else "token"),
         int8(user_id) if user_id is not None else None,
         int8(token.id) if token else None,
+        text(screen_text(decision.told)[:MAX_TEXT]),
         int8(revision),
     ]
 
@@ -183,7 +185,7 @@ def _statement(
     """The statement that records this hook, and its values beyond those of _VALUES."""
     if call.method is not None and call.method.kind is CONNECT and decision.allowed:
         entered_by, origin = identity.entered_by or "rest", screen_text(call.origin)[:255]
-        return _OPENING, [text(entered_by), text(origin), text(granted(identity))]
+        return _OPENING, [text(entered_by), text(origin), text(str(int(decision.hiding))), text(granted(identity))]
     if call.method is not None and call.status in call.method.ends_session:
         return _ENDING, [text(screen_text(f"{call.status} {call.info}".strip())[:255])]
     if session is not None and not session.ended:
@@ -191,7 +193,7 @@ def _statement(
     return _PLAIN, []
 
 
-def _opened(call: HookCall, facts: Facts, row: tuple[bytes | None, ...]) -> SessionRow:
+def _opened(call: HookCall, facts: Facts, decision: Decision, row: tuple[bytes | None, ...]) -> SessionRow:
     identity = facts.identity
     user = identity.user
     return SessionRow(
@@ -205,6 +207,7 @@ def _opened(call: HookCall, facts: Facts, row: tuple[bytes | None, ...]) -> Sess
         origin=call.origin[:255],
         opened_at=facts.now,
         granted=granted(identity),
+        hiding=decision.hiding,
     )
 
 

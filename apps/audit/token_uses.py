@@ -8,8 +8,8 @@ from apps.access.facts import Decision, Facts
 from apps.access.reasons import Reason
 from apps.database.connection import Statement
 
-_REVISION = "WHERE r.revision = $21::bigint"
-_SESSION = "s.id = $22::bigint AND s.opening = $23::bigint AND s.ended_at IS NULL"
+_REVISION = "WHERE r.revision = $22::bigint"
+_SESSION = "s.id = $23::bigint AND s.opening = $24::bigint AND s.ended_at IS NULL"
 
 
 def uses_token(facts: Facts, decision: Decision) -> bool:

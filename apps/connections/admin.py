@@ -11,16 +11,18 @@ from unfold.decorators import display
 
 from apps.accounts.pages import (
     ColumnFilter,
+    Line,
     LinkFilter,
     ReadOnlyAdmin,
     Section,
     StaffAdmin,
     find_exactly,
     link_to_list,
+    page_of,
 )
 from apps.connections import issuer_admin, link_admin  # noqa: F401 - each registers its pages
-from apps.connections.forms import AppForm, NodeForm
-from apps.connections.models import App, Node, Session
+from apps.connections.forms import AppForm, NodeForm, SipAccountForm
+from apps.connections.models import App, Node, Session, SipAccount
 
 
 def connect_commands(request: HttpRequest, app: App) -> list[tuple[str, str]]:
@@ -153,6 +155,44 @@ class NodeAdmin(SecretAdmin):
             "What happened",
             links=link_to_list(request, "audit.auditevent", "Hooks of this node", node=obj.node_id)
             + link_to_list(request, "connections.session", "Clients connected now", state="running", node=obj.node_id),
+        )
+
+
+@admin.register(SipAccount)
+class SipAccountAdmin(StaffAdmin):
+    form = SipAccountForm
+    list_display = ("user", "address", "visible_name", "register", "note")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "login", "domain", "note")
+    search_help_text = "Search by user, login, domain or note"
+    ordering = ("user__username",)
+    autocomplete_fields = ("user",)
+    fieldsets = (
+        (None, {"fields": ("user", "login", "authentication_name", "new_password", "domain", "note")}),
+        ("Calls", {"fields": ("visible_name", "register", "outbound_proxy", "port")}),
+    )
+    empty_hint = (
+        "A SIP account is given to its user at every connect, instead of whatever the page sends. "
+        "Neither the page nor the browser ever has its password."
+    )
+
+    @display(description="Address")
+    def address(self, account: SipAccount) -> str:
+        return str(account)
+
+    def get_readonly_fields(self, request, obj=None):
+        return ("user",) if obj else ()
+
+    def sections(self, request, obj):
+        yield Section(
+            "See also",
+            (Line(f"User {obj.user}", page_of(request, "accounts.user", obj.user_id)),),
+            links=link_to_list(
+                request,
+                "connections.session",
+                "Is the user connected? Changes count from the next connect on",
+                q=obj.user.username,
+            ),
         )
 
 

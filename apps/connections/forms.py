@@ -3,7 +3,7 @@
 from django import forms
 from unfold.widgets import UnfoldAdminPasswordToggleWidget, UnfoldAdminRadioSelectWidget
 
-from apps.connections.models import App, Node
+from apps.connections.models import App, Node, SipAccount
 from apps.connections.sealing import CannotUnseal
 
 
@@ -99,3 +99,36 @@ class NodeForm(SecretForm):
 
     def set_secret(self, secret: str) -> None:
         self.instance.set_secret(secret)
+
+
+class SipAccountForm(forms.ModelForm):
+    new_password = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=200,
+        label="New password",
+        widget=UnfoldAdminPasswordToggleWidget(attrs={"autocomplete": "new-password"}),
+    )
+
+    class Meta:
+        model = SipAccount
+        fields = (
+            "user", "login", "authentication_name", "domain", "outbound_proxy", "port", "visible_name", "register",
+            "note",
+        )  # fmt: skip
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if "new_password" in self.fields:
+            field = self.fields["new_password"]
+            field.required = not self.instance.password
+            field.help_text = (
+                "One is set; it cannot be shown. Leave this empty to keep it." * bool(self.instance.password)
+                or "Of the account at the SIP server. It is kept encrypted and cannot be shown again."
+            )
+
+    def clean(self) -> dict:
+        data = super().clean()
+        if password := data.get("new_password"):
+            self.instance.set_password(password)
+        return data

@@ -3,16 +3,23 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
 from apps.accounts.models import Token
 from apps.accounts.validators import validate_network
 from apps.connections.jwks import ALGORITHMS, BadKeySet, read_key_set
-from apps.connections.sealing import seal, unseal
+from apps.connections.sealing import SealedField, seal, unseal
 
 MAX_SECRETS = 2  # the new one and the one before, so that WCS can be changed over without a gap
+
+_SIP_NAME = RegexValidator(r"\A[^\s@:;,<>\"\\]+\Z", "Write it without spaces and without @ : ; , < > and quotes.")
+_HOST = RegexValidator(
+    r"\A(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])\Z",
+    "Write a host name or an address, without sip: and without a port: sip.example.com.",
+)
+_SHOWN = RegexValidator(r"\A[^<>\"\\\x00-\x1f\x7f]+\Z", "Write it without < > and quotes.")
 
 
 def _networks_field(help_text: str) -> ArrayField:
@@ -36,7 +43,7 @@ class App(models.Model):
         help_text="The key under which clients put their token in “custom”, for example token or aclAuth.",
     )
     hook_user = models.CharField(max_length=100, blank=True, help_text="restUsername of the app in WCS.")
-    hook_passwords = ArrayField(models.TextField(), default=list, blank=True, editable=False)
+    hook_passwords = ArrayField(SealedField(), default=list, blank=True, editable=False)
     networks = _networks_field(
         "Networks its hooks may come from, separated by commas. With neither these nor a password nor signing "
         "secrets of the node, hooks are accepted from this computer only."
@@ -73,7 +80,7 @@ class Node(models.Model):
 
     node_id = models.CharField("node id", max_length=255, unique=True)
     name = models.CharField(max_length=100, blank=True, help_text="What you call it, for example edge-1.")
-    secrets = ArrayField(models.TextField(), default=list, blank=True, editable=False)
+    secrets = ArrayField(SealedField(), default=list, blank=True, editable=False)
     networks = _networks_field("Networks its hooks may come from, separated by commas. Empty: the app's decide.")
     first_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -126,7 +133,7 @@ class TokenIssuer(models.Model):
         models.CharField(max_length=5, validators=[validate_algorithm]),
         help_text="How its tokens may be signed. HS256 needs a shared secret; RS256 and ES256 need its public keys.",
     )
-    secrets = ArrayField(models.TextField(), default=list, blank=True, editable=False)
+    secrets = ArrayField(SealedField(), default=list, blank=True, editable=False)
     jwks = models.TextField(
         "public keys",
         blank=True,
@@ -220,6 +227,9 @@ class Session(models.Model):
     granted = models.TextField(
         blank=True, db_default="", editable=False, help_text="What a signed token said, as JSON, or the code of a link."
     )
+    hiding = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="What its policy does: apps/protocol/policy.py."
+    )
     opened_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
     end_reason = models.CharField(max_length=255, blank=True)
@@ -235,6 +245,52 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username or 'guest'} through {self.app_key}"
+
+
+class SipAccount(models.Model):
+    """The SIP account that a user gets when connecting. WCS gets it from us; the client neither sends nor sees it."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="sip_account",
+        help_text="Who calls with it. A user has one at most.",
+    )
+    login = models.CharField(
+        max_length=100, validators=[_SIP_NAME], help_text="The user part of its address, for example 10007."
+    )
+    authentication_name = models.CharField(
+        max_length=100, blank=True, validators=[_SIP_NAME], help_text="With what it logs in. Empty: the login."
+    )
+    password = SealedField(editable=False)
+    domain = models.CharField(
+        max_length=255, validators=[_HOST], help_text="The SIP domain, for example sip.example.com."
+    )
+    outbound_proxy = models.CharField(
+        max_length=255, blank=True, validators=[_HOST], help_text="The server that it logs in at. Empty: the domain."
+    )
+    port = models.PositiveIntegerField(
+        default=5060, validators=[MinValueValidator(1), MaxValueValidator(65535)], help_text="Of that server."
+    )
+    visible_name = models.CharField(
+        max_length=100, blank=True, validators=[_SHOWN], help_text="What those who are called see. Empty: the login."
+    )
+    register = models.BooleanField(
+        "registered",
+        default=True,
+        help_text="Let WCS register it when the user connects, so that calls come in. Off: only calls out.",
+    )
+    note = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = "SIP account"
+
+    def __str__(self) -> str:
+        return f"{self.login}@{self.domain}"
+
+    def set_password(self, password: str) -> None:
+        """Make this its password. Does not save."""
+        self.password = seal(password)
 
 
 def _rotated(sealed: list[str], secret: str) -> list[str]:

@@ -8,7 +8,8 @@ import msgspec
 class SessionRow(msgspec.Struct, frozen=True, gc=False):
     """A client's session; `opening` tells two sessions with the same ids apart.
 
-    `granted` is what a signed token said that opened it, as JSON, or the code of the link that did.
+    `granted` is what a signed token said that opened it, as JSON, or the code of the link that did. `hiding` is the
+    policy it got, see apps/protocol/policy.py.
     """
 
     id: int
@@ -22,3 +23,4 @@ class SessionRow(msgspec.Struct, frozen=True, gc=False):
     ended: bool = False
     opened_at: datetime | None = None
     granted: str = ""
+    hiding: int = 0

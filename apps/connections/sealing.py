@@ -5,6 +5,16 @@ from functools import lru_cache
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+
+class SealedField(models.TextField):
+    """A column with a sealed secret. `reseal_secrets` finds these columns, also as the entries of an array."""
+
+    def deconstruct(self):
+        """To migrations it is the text that it is in the database."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.TextField", args, kwargs
 
 
 class CannotUnseal(Exception):

@@ -15,7 +15,7 @@ REMEMBERED = 50_000
 _FIND = Statement(
     "find_session",
     """SELECT id, opening, app_key, user_id, username, token_id, entered_by, origin, ended_at IS NOT NULL,
-              opened_at, granted
+              opened_at, granted, hiding::bigint
        FROM connections_session WHERE node_id = $1 AND session_id = $2""",
     (0, 0),
 )
@@ -39,7 +39,8 @@ class Sessions:
         rows = self._database.run(_FIND, [text(node_id), text(session_id)], deadline)
         if not rows:
             return None
-        id_, opening, app_key, user_id, username, token_id, entered_by, origin, ended, opened_at, granted = rows[0]
+        id_, opening, app_key, user_id, username, token_id, entered_by, origin, ended, *more = rows[0]
+        opened_at, granted, hiding = more
         session = SessionRow(
             id=as_int(id_),
             opening=as_int(opening),
@@ -52,6 +53,7 @@ class Sessions:
             ended=ended == b"\x01",
             opened_at=as_moment(opened_at),
             granted=_str(granted),
+            hiding=as_int(hiding),
         )
         if not session.ended:
             self.remember(node_id, session_id, session)

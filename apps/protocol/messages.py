@@ -59,6 +59,11 @@ class Wire(msgspec.Struct, frozen=True, gc=False):
     from_: str | None = msgspec.field(default=None, name="from")
     event: str | None = None
     url: str | None = None
+    # what may be changed: kept as bytes until a rule changes it
+    record: msgspec.Raw = ABSENT
+    width: msgspec.Raw = ABSENT
+    height: msgspec.Raw = ABSENT
+    bitrate: msgspec.Raw = ABSENT
     # what may carry a credential: kept as bytes until it is looked for
     custom: msgspec.Raw = ABSENT
     token: msgspec.Raw = ABSENT

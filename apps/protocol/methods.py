@@ -73,8 +73,11 @@ class Method:
     `target` lists the body's members that may name what is acted on; the first one present counts.
     `address_target` says that the target may be an address on the node itself, whose path is the stream's name.
     `ends_session` are the values of `status` with which the session is over.
-    `overwrite` are the members WCS would take from our answer (protocol.md 5, column Overwrite).
+    `overwrite` are the members that we may change, and that WCS takes from our answer (protocol.md 5).
+    `dials` is the member with what is called or written to, where WCS would do so.
     `unstored` are members that are never stored, and which WCS is asked not to send.
+    `shows_source`, `shows_number` and `shows_account` are the members through which the client would learn the source
+    of a stream, the number that is dialled instead of what it asked for, and the SIP account that it was given.
     """
 
     name: str
@@ -85,7 +88,11 @@ class Method:
     identity: Identity = SESSION
     aliases: tuple[str, ...] = ()
     overwrite: tuple[str, ...] = ()
+    dials: str = ""
     unstored: tuple[str, ...] = ()
+    shows_source: tuple[str, ...] = ()
+    shows_number: tuple[str, ...] = ()
+    shows_account: tuple[str, ...] = ()
     address_target: bool = False
     ends_session: tuple[str, ...] = ()
 
@@ -95,13 +102,40 @@ class Method:
         return self.refusal is EFFECTIVE
 
 
+SIP_MEMBERS = (
+    "sipLogin",
+    "sipAuthenticationName",
+    "sipPassword",
+    "sipVisibleName",
+    "sipDomain",
+    "sipOutboundProxy",
+    "sipProxy",
+    "sipPort",
+    "sipContactParams",
+    "sipRegisterRequired",
+)
+"""Members of a connection that make up its SIP account (protocol.md 3.1)."""
+
 _SIP = ("sipPassword",)
+_SIP_MESSAGE = ("sipMessageRaw",)
 _MEDIA = ("sdp",)
 _CALL_MEDIA = ("sdp", "sipSDP")
-_PLAYER = ("name", "width", "height", "bitrate")
+_NAME = ("name",)
+_SIZE = ("width", "height", "bitrate")
+_CALLER = ("caller", "visibleName")  # the login, also where the account has no other name to show
+_SENDER = ("from", "visibleName")
 
 METHODS = (
-    Method("connect", CONNECT, "connect", EFFECTIVE, ("appKey",), CREDENTIALS, unstored=_SIP),
+    Method(
+        "connect",
+        CONNECT,
+        "connect",
+        EFFECTIVE,
+        ("appKey",),
+        CREDENTIALS,
+        unstored=_SIP,
+        shows_account=SIP_MEMBERS,
+    ),
     # Direct invocations that can usefully be refused: protocol.md 5.1
     Method(
         "call",
@@ -109,18 +143,40 @@ METHODS = (
         "call",
         EFFECTIVE,
         ("callee",),
-        overwrite=("callee", "visibleName", "caller"),
+        overwrite=("callee",),
+        dials="callee",
         unstored=_CALL_MEDIA,
+        shows_number=("callee",),
+        shows_account=_CALLER,
     ),
-    Method("answer", DIRECT, "answer", EFFECTIVE, ("caller",), unstored=_CALL_MEDIA),
+    Method("answer", DIRECT, "answer", EFFECTIVE, ("caller",), unstored=_CALL_MEDIA, shows_account=("callee",)),
     Method("hold", DIRECT, "hold", EFFECTIVE),
     Method("unhold", DIRECT, "hold", EFFECTIVE),
-    Method("transfer", DIRECT, "transfer", EFFECTIVE, ("target",), overwrite=("target",)),
+    Method(
+        "transfer",
+        DIRECT,
+        "transfer",
+        EFFECTIVE,
+        ("target",),
+        overwrite=("target",),
+        dials="target",
+        shows_number=("target",),
+    ),
     Method("sendDtmf", DIRECT, "dtmf", EFFECTIVE, aliases=("sendDTMF",)),
-    Method("sendMessage", DIRECT, "message", EFFECTIVE, ("to",), overwrite=("to", "body")),
+    Method(
+        "sendMessage",
+        DIRECT,
+        "message",
+        EFFECTIVE,
+        ("to",),
+        overwrite=("to",),
+        dials="to",
+        shows_number=("to",),
+        shows_account=_SENDER,
+    ),
     Method("sendIMDN", DIRECT, "imdn", EFFECTIVE),
     Method("subscribe", DIRECT, "subscribe", EFFECTIVE, ("event",)),
-    Method("sendXcapRequest", DIRECT, "xcap", EFFECTIVE, ("url",), overwrite=("url",)),
+    Method("sendXcapRequest", DIRECT, "xcap", EFFECTIVE, ("url",)),
     Method(
         "publishStream",
         DIRECT,
@@ -128,10 +184,21 @@ METHODS = (
         EFFECTIVE,
         ("name",),
         EITHER,
-        overwrite=("name", "record"),
+        overwrite=("name", "record", *_SIZE),
         unstored=_MEDIA,
+        shows_source=_NAME,
     ),
-    Method("playStream", DIRECT, "play", EFFECTIVE, ("name",), EITHER, overwrite=_PLAYER, unstored=_MEDIA),
+    Method(
+        "playStream",
+        DIRECT,
+        "play",
+        EFFECTIVE,
+        ("name",),
+        EITHER,
+        overwrite=("name", *_SIZE),
+        unstored=_MEDIA,
+        shows_source=_NAME,
+    ),
     Method("playHLS", DIRECT, "play", EFFECTIVE, ("name",), CREDENTIALS, unstored=_MEDIA),
     Method(
         "playRTSP",
@@ -147,8 +214,8 @@ METHODS = (
     Method("submitBugReport", DIRECT, "bug-report", EFFECTIVE, aliases=("sendBugReport",)),
     # Direct invocations that only let go: protocol.md 5.2
     Method("hangup", DIRECT, "call", POINTLESS),
-    Method("unPublishStream", DIRECT, "publish", POINTLESS, ("name",), unstored=_MEDIA),
-    Method("stopStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA),
+    Method("unPublishStream", DIRECT, "publish", POINTLESS, ("name",), unstored=_MEDIA, shows_source=_NAME),
+    Method("stopStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA, shows_source=_NAME),
     # Events: protocol.md 5.4
     Method(
         "ConnectionStatusEvent",
@@ -156,15 +223,48 @@ METHODS = (
         NOTIFY,
         IMPOSSIBLE,
         unstored=_SIP,
+        shows_account=SIP_MEMBERS,
         ends_session=("DISCONNECTED", "FAILED"),
     ),
-    Method("RegistrationStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, unstored=_SIP),
-    Method("CallStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("callee",), unstored=_CALL_MEDIA),
-    Method("TransferStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("target",)),
-    Method("MessageStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("to",)),
-    Method("SubscriptionStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("event",)),
+    Method(
+        "RegistrationStatusEvent",
+        EVENT,
+        NOTIFY,
+        IMPOSSIBLE,
+        unstored=_SIP,
+        shows_account=(*SIP_MEMBERS, *_SIP_MESSAGE),
+    ),
+    Method(
+        "CallStatusEvent",
+        EVENT,
+        NOTIFY,
+        IMPOSSIBLE,
+        ("callee",),
+        unstored=_CALL_MEDIA,
+        shows_number=("callee", *_SIP_MESSAGE),
+        shows_account=(*_CALLER, *_SIP_MESSAGE),
+    ),
+    Method(
+        "TransferStatusEvent",
+        EVENT,
+        NOTIFY,
+        IMPOSSIBLE,
+        ("target",),
+        shows_number=("target", "callee", *_SIP_MESSAGE),
+        shows_account=(*_CALLER, *_SIP_MESSAGE),
+    ),
+    Method(
+        "MessageStatusEvent",
+        EVENT,
+        NOTIFY,
+        IMPOSSIBLE,
+        ("to",),
+        shows_number=("to", *_SIP_MESSAGE),
+        shows_account=(*_SENDER, *_SIP_MESSAGE),
+    ),
+    Method("SubscriptionStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("event",), shows_account=_SIP_MESSAGE),
     Method("XcapStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
-    Method("StreamStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("name",), unstored=_MEDIA),
+    Method("StreamStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("name",), unstored=_MEDIA, shows_source=_NAME),
     Method("DataStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
     Method("BugReportStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
     Method(
@@ -175,24 +275,41 @@ METHODS = (
         ("name",),
         EITHER,
         unstored=_MEDIA,
+        shows_source=_NAME,
     ),
-    Method("sendStreamEvent", EVENT, NOTIFY, IMPOSSIBLE),
-    Method("StreamEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("sendStreamEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
+    Method("StreamEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
     # Incoming invocations: protocol.md 5.5
-    Method("OnCallEvent", INCOMING, "receive-call", EFFECTIVE, ("caller",), unstored=_CALL_MEDIA),
-    Method("OnMessageEvent", INCOMING, "receive-message", EFFECTIVE, ("from",)),
-    Method("OnTransferEvent", INCOMING, "receive-transfer", EFFECTIVE, ("target",)),
+    Method(
+        "OnCallEvent",
+        INCOMING,
+        "receive-call",
+        EFFECTIVE,
+        ("caller",),
+        unstored=_CALL_MEDIA,
+        shows_account=("callee", *_SIP_MESSAGE),
+    ),
+    Method("OnMessageEvent", INCOMING, "receive-message", EFFECTIVE, ("from",), shows_account=("to", *_SIP_MESSAGE)),
+    Method(
+        "OnTransferEvent",
+        INCOMING,
+        "receive-transfer",
+        EFFECTIVE,
+        ("target",),
+        dials="target",
+        shows_account=("callee", *_SIP_MESSAGE),
+    ),
     # Named elsewhere in the vendor's documents: protocol.md 5.6
-    Method("pauseStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA),
-    Method("snapshot", DIRECT, "play", EFFECTIVE, ("name",), EITHER),
-    Method("availableStream", DIRECT, "play", EFFECTIVE, ("name",), EITHER),
+    Method("pauseStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA, shows_source=_NAME),
+    Method("snapshot", DIRECT, "play", EFFECTIVE, ("name",), EITHER, shows_source=_NAME),
+    Method("availableStream", DIRECT, "play", EFFECTIVE, ("name",), EITHER, shows_source=_NAME),
     Method("pushLogs", DIRECT, "bug-report", EFFECTIVE, unstored=("logs",)),
     Method("sessionDebug", DIRECT, "bug-report", EFFECTIVE),
     Method("SessionDebugStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
     Method("ErrorStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, aliases=("ErrorEvent",)),
-    Method("RecordingStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
-    Method("StreamsStatEvent", EVENT, NOTIFY, IMPOSSIBLE),
-    Method("StreamTranscodingGroupEvent", EVENT, NOTIFY, IMPOSSIBLE),
+    Method("RecordingStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
+    Method("StreamsStatEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
+    Method("StreamTranscodingGroupEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
 )
 
 _BY_SPELLING = {spelling.lower(): row for row in METHODS for spelling in (row.name, *row.aliases)}

@@ -23,6 +23,7 @@ _QUOTED_NAME = re.compile(r'\s*"(?:[^"\\]|\\.)*"\s*(?=<)')
 _IN_BRACKETS = re.compile(r'[^<>"@:]*<([^<>]*)>')
 _BEFORE_USER = re.compile(r"(?:[\s;,:@/?]|(?:sips?|tel|callto)\s*:)+", re.IGNORECASE)
 _AFTER_USER = re.compile(r"[;?]\s*[A-Za-z]|[@:]")
+_PLAIN = re.compile(r"(?:(?:sips?|tel|callto):)?[^@:;?%<>\"]+(?:@([^@;?%<>\"\s]+))?(?:;user=phone)?", re.IGNORECASE)
 _CONTEXT = re.compile(r";\s*phone-context\s*=\s*\+([\d\s().-]+)", re.IGNORECASE | re.ASCII)
 _LEADING_PLUS = re.compile(r"[0+]*\+")
 _ZERO_BELONGS = re.compile(r"39|378|379|225|229|241|242|800|808|87|88[1238]|979")
@@ -110,9 +111,20 @@ def hides_digits(text: str) -> bool:
     That is in a password, a parameter or an unquoted name, behind a second @, or in a `phone-context` that is dialled.
     Another number than was decided could be called.
     """
+    if text.isascii() and text.removeprefix("+").isalnum():
+        return False  # nothing separates one digit from another
     text = _without_name(_readable(text))
     before_host = text.rpartition("@")[0] or text
     return _digits_of(_CONTEXT.sub("", before_host)) != _digits_of(_CONTEXT.sub("", user_part(before_host)))
+
+
+def host_of(text: str) -> str | None:
+    """Where a number is called that is written plainly: its host in small letters, "" where it names none.
+
+    None for what has more in it than a number and a host, so that it may be called elsewhere.
+    """
+    plain = _PLAIN.fullmatch(text)
+    return (plain[1] or "").lower() if plain else None
 
 
 class NumberClassRow(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,7 @@
 """What WCS does: restClientConfig, computed from the table of methods (protocol.md 3.3), and what follows from it."""
 
 import json
+from enum import IntFlag
 
 from apps.protocol.methods import (
     CONNECT,
@@ -15,37 +16,75 @@ from apps.protocol.methods import (
 )
 
 
-def entry(method: Method) -> dict[str, str]:
+class Hiding(IntFlag):
+    """What the policy of a session does besides making refusals count; kept with the session.
+
+    REWRITES: WCS takes what we change. The others: WCS keeps from the client where streams come from, the numbers that
+    are dialled instead of what was asked for, and the SIP account. A session from before all this has none.
+    """
+
+    REWRITES = 1
+    SOURCES = 2
+    NUMBERS = 4
+    ACCOUNT = 8
+
+
+NOTHING = Hiding.REWRITES
+"""The policy of a session in which nothing needs to be hidden."""
+
+
+def entry(method: Method, hiding: Hiding = NOTHING) -> dict[str, str]:
     """The five members WCS expects for one method.
 
     FAIL wherever a refusal works, so that our 403 counts (WCS is open by default), and wherever it would be
-    pointless, since those are never refused. LOG for events that have happened.
+    pointless, since those are never refused. LOG for events that have happened. OVERWRITE wherever we may change
+    something, always: a rule that changes something may come while the session lasts.
     """
     fails = method.refusal is EFFECTIVE or method.kind is not EVENT
     return {
-        "clientExclude": "",
+        "clientExclude": ",".join(hidden(method, hiding)),
         "restExclude": ",".join(method.unstored),
         "restOnError": "FAIL" if fails else "LOG",
-        "restPolicy": "NOTIFY",
-        "restOverwrite": "",
+        "restPolicy": "OVERWRITE" if method.overwrite else "NOTIFY",
+        "restOverwrite": ",".join(method.overwrite),
     }
 
 
-def rest_client_config() -> dict[str, dict[str, str]]:
+def hidden(method: Method, hiding: Hiding) -> tuple[str, ...]:
+    """The members of a method that WCS is asked to keep from the client, each once."""
+    columns = (
+        (Hiding.SOURCES, method.shows_source),
+        (Hiding.NUMBERS, method.shows_number),
+        (Hiding.ACCOUNT, method.shows_account),
+    )
+    return tuple(dict.fromkeys(member for what, members in columns if hiding & what for member in members))
+
+
+def rest_client_config(hiding: Hiding = NOTHING) -> dict[str, dict[str, str]]:
     """The policy of a session, one entry for every method of the table and each of its spellings.
 
     WCS compares names with those it knows itself, and builds differ in spelling, so every alias is listed too.
     """
-    return {name: entry(method) for method in METHODS for name in (method.name, *method.aliases)}
+    return {name: entry(method, hiding) for method in METHODS for name in (method.name, *method.aliases)}
 
 
-REST_CLIENT_CONFIG = json.dumps(rest_client_config(), separators=(",", ":")).encode()
-"""The policy as JSON bytes, made once."""
+REST_CLIENT_CONFIGS = {
+    hiding: json.dumps(rest_client_config(hiding), separators=(",", ":")).encode()
+    for hiding in map(Hiding, range(Hiding.REWRITES, 2 * Hiding.ACCOUNT, 2))
+}
+"""The policies as JSON bytes, made once; there are eight."""
+
+REST_CLIENT_CONFIG = REST_CLIENT_CONFIGS[NOTHING]
+"""That of most sessions."""
 
 
-def consequence(method: Method | None, *, allowed: bool) -> str:
-    """What WCS does with our answer, given the policy it got in the answer to `connect` (protocol.md 5 and 7)."""
-    return _after_200(method) if allowed else _after_403(method)
+def consequence(method: Method | None, *, allowed: bool, told: str = "") -> str:
+    """What WCS does with our answer, given the policy it got in the answer to `connect` (protocol.md 5 and 7).
+
+    `told` is what it is told to change, in words.
+    """
+    done = _after_200(method) if allowed else _after_403(method)
+    return f"{done} It is told: {told}." if told else done
 
 
 def _after_200(method: Method | None) -> str:

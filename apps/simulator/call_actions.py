@@ -20,7 +20,7 @@ def call(
         else:
             new.becomes(calls.RING)
             new.becomes(calls.ESTABLISHED)
-        done += f" to {new.peer}" if new.peer != callee else ""
+        done += f" to {new.peer}" if new.peer != callee and client.session.shows("CallStatusEvent", "callee") else ""
     return client.happened(f"called {callee}", outcome, done)
 
 
@@ -57,9 +57,10 @@ def transfer(client: Client, target: str) -> Experience:
     members = {"callId": mine.id, "target": target}
     outcome = client.session.ask("transfer", members, report=members | {"incoming": False})
     if outcome.goes_on:
-        target = str(outcome.body["target"])
+        real = str(outcome.body["target"])
         for status in ("TRYING", "COMPLETED"):
-            client.session.report("TransferStatusEvent", members | {"target": target, "incoming": False}, status)
+            client.session.report("TransferStatusEvent", members | {"target": real, "incoming": False}, status)
+        target = real if client.session.shows("TransferStatusEvent", "target") else target
         mine.end()
     return client.happened(f"asked to transfer the call to {target}", outcome, "done")
 

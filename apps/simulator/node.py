@@ -117,15 +117,19 @@ class SimulatedNode:
             return ""
 
     def on_air(self, name: str) -> bool:
+        """Whether it is published, as WCS calls it or as its publisher does."""
         with self._changed:
-            return self._on_air(name)
+            return self._is_published(name)
 
     def wait_until_on_air(self, name: str, seconds: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._on_air(name), seconds)
+            return self._changed.wait_for(lambda: self._is_published(name), seconds)
 
     def _on_air(self, name: str) -> bool:
         return any(stream.published and stream.name == name for stream in self.streams.values())
+
+    def _is_published(self, name: str) -> bool:
+        return any(stream.published and name in (stream.name, stream.asked) for stream in self.streams.values())
 
     def _tick(self) -> None:
         while not self.leaving.wait(self.keep_alive):

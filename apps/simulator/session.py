@@ -94,6 +94,10 @@ class Session:
         status = str(outcome.body.get("status", ""))
         self.told.append(Told(method, status, body=policies.seen(outcome.body, self._entry(method))))
 
+    def shows(self, event: str, member: str) -> bool:
+        """Whether the client gets to see this member of an event."""
+        return member not in self._entry(event).client_exclude
+
     def receive_data(self, payload: object, operation_id: str = "") -> None:
         """Data that the backend sent through the REST API."""
         operation = {"operationId": operation_id or new_id()}

@@ -67,8 +67,8 @@ def _start(client: Client, name: str, verb: str, custom: Body, lose_answers: int
     outcome = streams.request(session, name, published=verb == "publish", custom=custom, lose_answers=lose_answers)
     done = f"{verb}ing"
     if outcome.goes_on:
-        stream = Stream(session, outcome.body)
-        done += f" {stream.name}" if stream.name != name else ""
+        stream = Stream(session, outcome.body, name)
+        done += f" {stream.called}" if stream.called != name else ""
         problem = stream.start()
         done = f"failed ({problem})" if problem else done
     return client.happened(f"asked to {verb} {name}", outcome, done)
@@ -78,7 +78,7 @@ def _let_go(client: Client, name: str, *, published: bool) -> Experience:
     stream = _mine(client, name, published=published)
     if stream is None:
         return Experience(f"had nothing to {'unpublish' if published else 'stop'}")
-    words = f"stopped {'publishing' if published else 'playing'} {stream.name}"
+    words = f"stopped {'publishing' if published else 'playing'} {stream.called}"
     return client.happened(words, streams.let_go(stream), "")
 
 
@@ -87,7 +87,7 @@ def _mine(client: Client, name: str, *, published: bool) -> Stream | None:
     mine = [
         stream
         for stream in client.node.running_streams()
-        if stream.session is client.session and stream.published is published and name in ("", stream.name)
+        if stream.session is client.session and stream.published is published and name in ("", stream.called)
     ]
     return mine[-1] if mine else None
 

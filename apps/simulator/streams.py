@@ -9,10 +9,11 @@ from apps.simulator.session import Session
 
 
 class Stream:
-    """One publication or one playback."""
+    """One publication or one playback. `asked` is the name that the client asked for; WCS may call it otherwise."""
 
-    def __init__(self, session: Session, body: Body) -> None:
+    def __init__(self, session: Session, body: Body, asked: str) -> None:
         self.session = session
+        self.asked = asked
         self.body = body
         self.id: str = body["mediaSessionId"]
         self.name = str(body["name"])
@@ -22,6 +23,11 @@ class Stream:
     @property
     def status(self) -> str:
         return "PUBLISHING" if self.published else "PLAYING"
+
+    @property
+    def called(self) -> str:
+        """What the client calls it: what it is told, or else what it asked for."""
+        return self.name if self.session.shows("StreamStatusEvent", "name") else self.asked
 
     def start(self) -> str:
         """Let media flow; or report FAILED and say why it cannot."""
@@ -49,7 +55,7 @@ class Stream:
         if node.take(node.streams, self.id) is None:
             return False
         if info not in ("Stopped by user", "Stopped by session disconnect"):
-            self.session.notice(f"{self.name} ended: {info}")
+            self.session.notice(f"{self.called} ended: {info}")
         self._report("UNPUBLISHED" if self.published else "STOPPED", info)
         if self.published:
             for other in node.running_streams():

@@ -10,8 +10,7 @@ from apps.access.comparisons import holds, parse_comparison, unreadable
 from apps.access.engine import decide
 from apps.access.matching import applies, is_origin
 from apps.access.reasons import Reason
-from apps.access.rewriting import strictest
-from apps.access.rows import Conditions, Rewrites, StreamRow
+from apps.access.rows import Conditions, Rewrites, SipAccountRow, StreamRow
 from apps.access.schedules import Schedule, parse_window
 from apps.protocol.numbers import NumberClassRow, NumberPlan
 from tests.access.worlds import ALICE, asking, call, facts_about, rule, session, snapshot
@@ -182,6 +181,7 @@ def with_numbers(*rules):
             NumberClassRow(3, "national", ("+49",)),
         ],
     )
+    known.sip_accounts.replace((), [SipAccountRow(1, ALICE.id, "7", "", "", "PBX.example", "", 5060, "", True)])
     return known
 
 
@@ -206,19 +206,87 @@ def test_the_longest_beginning_says_which_class_a_number_is_in():
 
 @pytest.mark.parametrize("rules", [(), (rule(1, "call", effect="deny"),)])
 def test_no_rule_refuses_an_emergency_call(rules):
-    decision = decided("call", with_numbers(*rules), callee="sip:112@pbx")
-    assert (decision.allowed, decision.reason) == (True, Reason.PROTECTED_NUMBER)
+    for callee in (
+        "112",
+        "tel:112",
+        "1 1 2",
+        "sip:112@pbx.example",
+        "112@PBX.example:5060",
+        "sip:112@pbx.example;user=phone",
+    ):
+        decision = decided("call", with_numbers(*rules), callee=callee)
+        assert (decision.allowed, decision.reason) == (True, Reason.PROTECTED_NUMBER), callee
     assert decided("call", with_numbers(*rules), callee="112900123").allowed is False
     assert decided("transfer", with_numbers(*rules), callId="c", target="112").allowed is False
 
 
-def test_rewrites_are_the_strictest_in_any_order():
-    rules = [
-        rule(1, "play", rewrites=Rewrites(record="on", max_width=640, callee="")),
-        rule(2, "play", rewrites=Rewrites(record="off", max_width=1280, max_bitrate=500, callee="100")),
-        rule(3, "play", rewrites=Rewrites(callee="200")),
-        rule(4, "play"),
-    ]
-    wanted = Rewrites(record="off", max_width=640, max_height=None, max_bitrate=500, callee="100")
-    assert strictest(rules) == strictest(reversed(rules)) == wanted
-    assert strictest([rule(4, "play")]) is None
+@pytest.mark.parametrize(
+    "callee",
+    [
+        "sip:112@elsewhere.example",
+        "112@elsewhere.example",
+        "sip:112@pbx.example.evil",
+        "sip:112@pbx.example:6666",
+        "sip:112@pbx.example@evil",
+        "sip:112:pw@pbx.example",
+        "sip:112@pbx.example;maddr=evil",
+        "sip:112;x@evil",
+        "sip:112@pbx.example?Route=evil",
+        "<sip:112@evil>",
+        '"Bob" <sip:112@pbx.example>',
+        "sip:%31%31%32@evil",
+        "sip:112@pbx.example%40evil",
+    ],
+)
+def test_a_protected_number_opens_no_way_to_other_hosts(callee):
+    assert decided("call", with_numbers(), callee=callee).allowed is False
+    assert (
+        decided("call", with_numbers(rule(1, "call"), rule(2, "call", effect="deny")), callee=callee).allowed is False
+    )
+
+
+def test_whose_domain_is_not_known_here_calls_protected_numbers_plainly():
+    known = with_numbers()
+    known.sip_accounts.replace([1], ())
+    assert decided("call", known, callee="112").reason is Reason.PROTECTED_NUMBER
+    assert decided("call", known, callee="sip:112@pbx.example").reason is Reason.NO_RULE
+
+
+# Digits that may be read in different ways
+
+HIDING = ["7 <sip:0900123@pbx>", "sip:100;x=0900123@pbx", "sip:100@0900123@pbx", "100:0900123@pbx"]
+
+
+@pytest.mark.parametrize("callee", HIDING)
+@pytest.mark.parametrize(
+    ("method", "member", "action"),
+    [
+        ("call", "callee", "call"),
+        ("transfer", "target", "transfer"),
+        ("sendMessage", "to", "message"),
+        ("OnTransferEvent", "target", "receive-transfer"),
+    ],
+)
+def test_digits_that_some_would_dial_are_refused_whatever_is_allowed(method, member, action, callee):
+    decision = decided(method, with_numbers(rule(1, action)), **{member: callee})
+    assert (decision.allowed, decision.reason, decision.rule_ids) == (False, Reason.HIDDEN_DIGITS, (1,))
+
+
+@pytest.mark.parametrize("callee", HIDING)
+def test_where_a_rule_has_its_own_number_called_nobody_reads_them(callee):
+    support = rule(1, "call", rewrites=Rewrites(callee="+4930123"))
+    decision = decided("call", with_numbers(support), callee=callee)
+    assert [change.value for change in decision.changes] == ["+4930123"]
+
+
+@pytest.mark.parametrize("callee", HIDING)
+def test_who_calls_us_may_be_called_as_they_like(callee):
+    assert decided("OnCallEvent", with_numbers(rule(1, "receive-call")), caller=callee).allowed
+
+
+@pytest.mark.parametrize(
+    "callee",
+    ["0900123", "+49 (0)30 123-45", "sip:100@pbx1.example:5060", '"Room 7" <sip:100@pbx>', "support", "alice2", ""],
+)
+def test_ordinary_numbers_hide_nothing(callee):
+    assert decided("call", with_numbers(rule(1, "call")), callee=callee).allowed

@@ -1,8 +1,10 @@
 """load_demo: the school that the documentation and the simulator talk about."""
 
+from importlib import import_module
 from itertools import chain
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 
@@ -23,6 +25,12 @@ PEOPLE = {
     "agents": ["agent1", "agent2"],
     "cameras": ["camera1"],
 }
+
+
+@pytest.fixture(autouse=True)
+def shipped_classes():
+    """The demo is about numbers of a class that is there from the start."""
+    import_module("apps.access.migrations.0007_shipped_number_classes").add_shipped_classes(apps, None)
 
 
 @pytest.fixture
@@ -60,6 +68,9 @@ def test_what_else_there_is(passwords, capsys):
         "staff-room",
     ]
     assert Rule.objects.filter(effect="deny").count() == 4
+    assert Rule.objects.get(effect="deny", target_kind="number-class").number_class.name == "premium"
+    assert Rule.objects.get(target="support").callee == "+4930123457"
+    assert str(User.objects.get(username="agent1").sip_account) == "10001@sip.example.com"
     assert Rule.objects.get(enforced=False).user.username == "student3"
     assert Rule.objects.get(ends_at__isnull=False).effect == "allow"
 

@@ -15,14 +15,19 @@ from django.utils import timezone
 from apps.access.models import AccessChange, AccessRevision, NumberClass, Rule, Schedule
 from apps.access.snapshot import PARTS
 from apps.accounts.models import Revocation, Token, User
-from apps.connections.models import App, Node, Session, TokenIssuer
+from apps.connections.models import App, Node, Session, SipAccount, TokenIssuer
 from apps.database.connection import conninfo_of
 from apps.streams.models import Stream, StreamGroup, StreamLink
 from tests import factories
 
 WATCHED = {
     table: columns
-    for migration in ("0002_revision_triggers", "0004_triggers_for_more_of_the_rule", "0005_ways_in_triggers")
+    for migration in (
+        "0002_revision_triggers",
+        "0004_triggers_for_more_of_the_rule",
+        "0005_ways_in_triggers",
+        "0006_triggers_for_sip_accounts",
+    )
     for table, columns in import_module(f"apps.access.migrations.{migration}").WATCHED.items()
 }
 
@@ -37,6 +42,11 @@ def _make_token(number):
 
 def _make_link(number):
     return StreamLink(label=f"link {number}", stream="lobby", ends_at=datetime(2030, 1, 1, tzinfo=UTC))
+
+
+def _make_sip_account(number):
+    user, _ = User.objects.get_or_create(username=f"caller {number}")
+    return SipAccount(user=user, login=str(number), domain="pbx.example", password="sealed")
 
 
 ANYBODY = {"effect": "allow", "who": "everyone", "actions": ["play"], "target_kind": "any"}
@@ -60,6 +70,7 @@ CASES = {
         TokenIssuer, lambda number: TokenIssuer(issuer=f"issuer-{number}", algorithms=["HS256"]), {"active": False}
     ),
     "streams_streamlink": Case(StreamLink, _make_link, {"active": False}),
+    "connections_sipaccount": Case(SipAccount, _make_sip_account, {"domain": "other.example"}),
     "access_rule": Case(Rule, lambda number: Rule(**ANYBODY, note=str(number)), {"effect": "deny"}),
 }
 by_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -318,6 +329,17 @@ DECIDING = {  # how each column is given another value; together with WATCHED's 
         "node_id": "node_id = 'renamed'",
         "secrets": "secrets = '{sealed}'",
         "networks": "networks = '{10.0.0.0/8}'",
+    },
+    "connections_sipaccount": {
+        "user_id": "user_id = (SELECT min(id) FROM accounts_user)",
+        "login": "login = 'changed'",
+        "authentication_name": "authentication_name = 'changed'",
+        "password": "password = 'changed'",
+        "domain": "domain = 'changed.example'",
+        "outbound_proxy": "outbound_proxy = 'changed.example'",
+        "port": "port = 5080",
+        "visible_name": "visible_name = 'changed'",
+        "register": "register = false",
     },
     "access_rule": {
         "effect": "effect = 'deny'",

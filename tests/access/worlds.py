@@ -12,6 +12,7 @@ from apps.accounts.hashing import hash_token
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import find
+from apps.protocol.policy import Hiding
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -20,6 +21,9 @@ TEACHERS = 7
 ALICE = UserRow(1, "alice", password="pw-alice", group_ids=(TEACHERS,))
 BOB = UserRow(2, "bob", password="pw-bob")
 CAST = (ALICE, BOB)
+ALL_HIDDEN = sum(Hiding)
+"""The policy of a session in which everything is hidden that can be."""
+
 COMMON = {"nodeId": "node", "appKey": APP.key, "sessionId": "/192.168.1.38:64604/192.168.1.101:8443"}
 
 
@@ -76,6 +80,7 @@ def session(user=None, entered_by=None, **fields):
         "user_id": user.id if user else None,
         "username": user.username if user else "",
         "token_id": user.id * 10 if user and entered_by == "token" else None,
+        "hiding": ALL_HIDDEN,
         "entered_by": entered_by,
         "opened_at": NOW - HOUR,
     }

@@ -25,6 +25,7 @@ MODELS = (
     "app",
     "node",
     "session",
+    "sipaccount",
     "streampermission",
     "callpermission",
     "auditevent",

@@ -223,3 +223,9 @@ def test_sessions_are_told_apart_and_searched(root):
 def test_neither_has_a_history(root):
     for page in (page_of(make_event()), reverse("admin:connections_session_change", args=[make_session().pk])):
         assert "/history/" not in root.get(page).content.decode()
+
+
+def test_the_page_of_an_event_says_what_wcs_was_told(root):
+    event = make_event(effect="allow", reason="allowed-by-rule", told="width 640 instead of <1920>")
+    page = reverse("admin:audit_auditevent_change", args=[event.pk])
+    assert "width 640 instead of &lt;1920&gt;" in root.get(page).content.decode()

@@ -74,6 +74,7 @@ def test_every_column(wcs, school):
         "reason": "allowed-by-rule",
         "rule_ids": rules,
         "logged_rule_ids": [noted.id],
+        "told": "",
         "revision": revision(),
     }
     assert json.loads(kept) == {

@@ -217,8 +217,8 @@ def without_check(monkeypatch):
     return without_check
 
 
-REVISION_CHECK = ("r.revision = $21::bigint", "$21::bigint IS NOT NULL")
-SESSION_CHECK = ("s.opening = $23::bigint AND s.ended_at IS NULL", "$23::bigint IS NOT NULL")
+REVISION_CHECK = ("r.revision = $22::bigint", "$22::bigint IS NOT NULL")
+SESSION_CHECK = ("s.opening = $24::bigint AND s.ended_at IS NULL", "$24::bigint IS NOT NULL")
 
 
 @pytest.fixture

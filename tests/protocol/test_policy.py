@@ -4,8 +4,15 @@ import json
 
 import pytest
 
-from apps.protocol.methods import METHODS
-from apps.protocol.policy import REST_CLIENT_CONFIG, consequence, rest_client_config
+from apps.protocol.methods import METHODS, find
+from apps.protocol.policy import (
+    REST_CLIENT_CONFIG,
+    REST_CLIENT_CONFIGS,
+    Hiding,
+    consequence,
+    hidden,
+    rest_client_config,
+)
 
 CONFIG = rest_client_config()
 MEMBERS = ["clientExclude", "restExclude", "restOnError", "restPolicy", "restOverwrite"]
@@ -57,8 +64,42 @@ def test_wcs_is_asked_not_to_send_sip_passwords(name):
 
 
 def test_the_bytes_say_the_same():
+    assert len(REST_CLIENT_CONFIGS) == 8
+    for hiding, config in REST_CLIENT_CONFIGS.items():
+        assert Hiding.REWRITES in hiding
+        assert json.loads(config) == rest_client_config(hiding)
+        assert b" " not in config
     assert json.loads(REST_CLIENT_CONFIG) == CONFIG
-    assert b" " not in REST_CLIENT_CONFIG
+
+
+@pytest.mark.parametrize("name", CONFIG)
+def test_where_there_is_nothing_to_hide_clients_see_everything(name):
+    assert CONFIG[name]["clientExclude"] == ""
+
+
+@pytest.mark.parametrize("hiding", REST_CLIENT_CONFIGS)
+def test_hiding_changes_what_clients_see_and_nothing_else(hiding):
+    without = [{**entry, "clientExclude": ""} for entry in rest_client_config(hiding).values()]
+    assert without == list(CONFIG.values())
+
+
+@pytest.mark.parametrize("method", [row for row in METHODS if row.overwrite], ids=lambda row: row.name)
+def test_whatever_is_changed_can_be_hidden_but_for_what_everybody_may_see(method):
+    harmless = {"record", "width", "height", "bitrate"}
+    assert set(method.overwrite) - harmless <= {*method.shows_source, *method.shows_number}
+
+
+def test_an_event_about_what_was_changed_hides_it_too():
+    everything = max(REST_CLIENT_CONFIGS)
+    for event, members in {
+        "StreamStatusEvent": {"name"},
+        "CallStatusEvent": {"callee", "caller", "sipMessageRaw"},
+        "TransferStatusEvent": {"target", "sipMessageRaw"},
+        "MessageStatusEvent": {"to", "from", "sipMessageRaw"},
+        "ConnectionStatusEvent": {"sipPassword", "sipLogin", "sipDomain"},
+        "RegistrationStatusEvent": {"sipPassword", "sipLogin", "sipMessageRaw"},
+    }.items():
+        assert members <= set(hidden(find(event), everything))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

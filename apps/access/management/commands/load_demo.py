@@ -1,6 +1,7 @@
 """Fills an empty database with the demo; never in production."""
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db.models import Q
 
 from apps.access.files import import_access
 from apps.accounts.models import User
-from apps.connections.models import App
+from apps.connections.models import App, SipAccount
 from apps.database.commands import database_needed
 
 DEMO = Path(__file__).resolve().parents[2] / "demo.yaml"
@@ -20,7 +21,9 @@ APP_KEY = "defaultApp"
 
 STAFF_MAY = {
     "access": [
-        f"{verb}_{what}permission" for verb in ("view", "add", "change", "delete") for what in ("stream", "call")
+        *(f"{verb}_{what}permission" for verb in ("view", "add", "change", "delete") for what in ("stream", "call")),
+        "view_numberclass",
+        "view_schedule",
     ],
     "accounts": [
         "view_user",
@@ -30,7 +33,7 @@ STAFF_MAY = {
     ],
     "audit": ["view_auditevent"],
     "auth": ["view_group"],
-    "connections": ["view_session"],
+    "connections": ["view_session", *(f"{verb}_sipaccount" for verb in ("view", "add", "change", "delete"))],
     "streams": [f"{verb}_{what}" for verb in ("view", "add", "change", "delete") for what in ("stream", "streamlink")],
 }
 """By app. Users are switched off, never deleted: their history would go with them."""
@@ -55,6 +58,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             imported = import_access(DEMO.read_text(encoding="utf-8"))
             _set_hook_password(hook_password)
+            _give_sip_account("agent1", login="10001", domain="sip.example.com", visible_name="Help desk")
             User.objects.create_superuser("admin", password=admin_password)
             _add_staff("staff1", "Staff", STAFF_MAY)
             _add_staff("auditor1", "Auditors", AUDITORS_MAY)
@@ -72,6 +76,13 @@ def _set_hook_password(password: str) -> None:
     app = App.objects.get(key=APP_KEY)
     app.set_hook_password(password)
     app.save()
+
+
+def _give_sip_account(username: str, **fields: str) -> None:
+    """An account at a server that there is not, so its password matters to nobody."""
+    account = SipAccount(user=User.objects.get(username=username), note="Given to the client at connect.", **fields)
+    account.set_password(secrets.token_urlsafe(12))
+    account.save()
 
 
 def _add_staff(username: str, group_name: str, may: dict[str, list[str]]) -> None:

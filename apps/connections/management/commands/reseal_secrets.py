@@ -1,12 +1,14 @@
 """manage.py reseal_secrets"""
 
+from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import models, transaction
 
-from apps.connections.models import App, Node, TokenIssuer
-from apps.connections.sealing import CannotUnseal, seal, unseal
+from apps.connections.sealing import CannotUnseal, SealedField, seal, unseal
 from apps.database.commands import database_needed
 
 
@@ -16,15 +18,32 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         count = 0
         with database_needed(), transaction.atomic():
-            for model, field in ((App, "hook_passwords"), (Node, "secrets"), (TokenIssuer, "secrets")):
-                for row in model.objects.exclude(**{field: []}).select_for_update():
-                    setattr(row, field, [_resealed(row, sealed) for sealed in getattr(row, field)])
-                    row.save(update_fields=[field])
-                    count += len(getattr(row, field))
+            for model, field in sealed_columns():
+                for row in model._default_manager.select_for_update():
+                    count += _reseal(row, field)
         self.stdout.write(f"{count} secrets are sealed under the first key now; the others are no longer needed.")
 
 
-def _resealed(row: App | Node | TokenIssuer, sealed: str) -> str:
+def sealed_columns() -> Iterator[tuple[type[models.Model], str]]:
+    """Every column of the project that holds sealed secrets, alone or in a list."""
+    for model in apps.get_models():
+        for field in () if model._meta.proxy else model._meta.concrete_fields:
+            if isinstance(field.base_field if isinstance(field, ArrayField) else field, SealedField):
+                yield model, field.attname
+
+
+def _reseal(row: models.Model, field: str) -> int:
+    """Seal what a row has in this column anew; gives how many secrets that was."""
+    stored = getattr(row, field)
+    secrets = stored if isinstance(stored, list) else [stored] if stored else []
+    if secrets:
+        resealed = [_resealed(row, sealed) for sealed in secrets]
+        setattr(row, field, resealed if isinstance(stored, list) else resealed[0])
+        row.save(update_fields=[field])
+    return len(secrets)
+
+
+def _resealed(row: models.Model, sealed: str) -> str:
     try:
         return seal(unseal(sealed))
     except CannotUnseal:
