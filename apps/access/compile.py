@@ -164,6 +164,11 @@ class RuleIndex:
         """Ids of the groups that rules are about."""
         return list(self._groups)
 
+    def about_anybody(self, question: Question) -> list[RuleRow]:
+        """Rules about anybody that may be about what is asked. Looks at every key."""
+        buckets = [bucket for (_, _, action), bucket in list(self._buckets.items()) if action == question.action]
+        return [rule for bucket in buckets for rule in bucket.candidates(question)]
+
     def candidates(self, user: UserRow | None, question: Question) -> list[RuleRow]:
         """Rules about this user (None: a guest) that may be about what is asked."""
         found: list[RuleRow] = []

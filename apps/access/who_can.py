@@ -1,0 +1,159 @@
+"""Who can? Whether somebody may do one thing at one moment, while what only a hook tells is not known. Pure.
+
+Networks, pages, media providers, apps, nodes and `custom` are known only when a hook comes. So the engine decides
+twice: at best they are what allowing rules ask for, at worst what denying rules ask for. Whoever is allowed even at
+worst can; whoever is allowed at best alone can under circumstances, which the rules name.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from apps.access.compile import RuleIndex, Snapshot
+from apps.access.engine import decide
+from apps.access.facts import Decision, Facts, Identity, question_of
+from apps.access.identity import guest
+from apps.access.matching import fits
+from apps.access.question import Question
+from apps.access.reasons import Reason
+from apps.access.rows import AppRow, Conditions, RuleRow, UserRow
+from apps.protocol.messages import HookCall
+from apps.protocol.methods import METHODS
+
+SOMEBODY = UserRow(0, "")
+"""Somebody with an account about whom in particular there is no rule."""
+
+
+class Verdict(StrEnum):
+    """What is to be said about somebody."""
+
+    CAN = "can"
+    PERHAPS = "can, under circumstances"
+    CANNOT = "cannot"
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A verdict, and the rules that settle it: allows where somebody can, denies where they refuse.
+
+    `unless_ids` are denies that refuse under circumstances. Of somebody refused, `overruled_ids` are allows that fit.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    rule_ids: tuple[int, ...] = ()
+    unless_ids: tuple[int, ...] = ()
+    overruled_ids: tuple[int, ...] = ()
+
+
+class Asked:
+    """One thing to do at one moment, under these rules; to be asked about anybody whom they may be about.
+
+    `allows` and `denies` are what is known of the rules: allows that fit under some circumstances, denies that fit
+    under all.
+    """
+
+    def __init__(self, call: HookCall, now: datetime, snapshot: Snapshot, rules: Iterable[RuleRow] = ()) -> None:
+        self.call, self.now, self.snapshot, self.rules = call, now, snapshot, tuple(rules)
+        self.question: Question = question_of(call, self._facts(SOMEBODY, snapshot))
+        known = [(self.what_is_known(rule), rule) for rule in self.rules]
+        self.allows = tuple(rule for rule, _ in known if rule.effect == "allow")
+        self.denies = tuple(rule for rule, whole in known if rule.effect != "allow" and rule == whole)
+        self._at_best = self._with_rules((*self.allows, *self.denies))
+        at_worst = [rule for rule, whole in known if rule.effect != "allow" or rule == whole]
+        self._at_worst = self._with_rules(at_worst)
+        self._allowing = self._with_rules(self.allows)
+        self._without_rules = self._with_rules(())
+
+    def about(self, user: UserRow | None) -> Answer:
+        """The answer for one user (None: a guest), by the engine itself."""
+        worst = self._decide(user, self._at_worst)
+        if worst.allowed:
+            return Answer(Verdict.CAN, worst.reason, worst.rule_ids)
+        best = self._decide(user, self._at_best)
+        if best.allowed:
+            unless = worst.rule_ids if worst.reason is Reason.DENIED_BY_RULE else ()
+            return Answer(Verdict.PERHAPS, best.reason, best.rule_ids, unless)
+        allowed = self._decide(user and msgspec.structs.replace(user, active=True), self._allowing)
+        return Answer(Verdict.CANNOT, best.reason, best.rule_ids, (), allowed.rule_ids if allowed.allowed else ())
+
+    def without_rules(self, *, active: bool = True) -> Decision:
+        """What is decided before any rule: allowed for a protected number or an app that is started by REST API."""
+        return self._decide(msgspec.structs.replace(SOMEBODY, active=active), self._without_rules)
+
+    def what_is_known(self, rule: RuleRow) -> RuleRow:
+        """The rule with those conditions alone that can be told now. One that cannot be read stays: it raises."""
+        if rule.conditions is None:
+            return rule
+        unreadable = any(not comparison.operator for comparison in rule.conditions.custom)
+        known = Conditions(
+            schedule=rule.conditions.schedule,
+            apps=rule.conditions.apps if self.call.action == "connect" else (),
+            custom=rule.conditions.custom if unreadable else (),
+        )
+        return msgspec.structs.replace(rule, conditions=known)
+
+    def _with_rules(self, rules: Iterable[RuleRow]) -> Snapshot:
+        """The snapshot with these rules alone."""
+        other = Snapshot(self.snapshot.revision, self.snapshot.plan)
+        other.streams, other.number_classes = self.snapshot.streams, self.snapshot.number_classes
+        other.rules = RuleIndex(rules)
+        return other
+
+    def _decide(self, user: UserRow | None, snapshot: Snapshot) -> Decision:
+        return decide(self.call, self._facts(user, snapshot))
+
+    def _facts(self, user: UserRow | None, snapshot: Snapshot) -> Facts:
+        app = self._app()
+        identity = Identity(user=user, entered_by="asked") if user else guest(app) if app else Identity()
+        return Facts(now=self.now, app=app, identity=identity, snapshot=snapshot)
+
+    def _app(self) -> AppRow | None:
+        """The app that a client connects to; for all else some app, which welcomes guests if any does."""
+        apps = self.snapshot.apps
+        if self.call.action == "connect":
+            return apps.by_name.get(self.call.app_key)
+        return AppRow(0, "", guests=any(app.guests for app in list(apps.by_id.values())))
+
+
+def asked_of_anybody(action: str, target: str, now: datetime, snapshot: Snapshot) -> Asked:
+    """The question with every rule that may be about it, whomever the rule is about."""
+    call = hook_about(action, target)
+    question = Asked(call, now, snapshot).question
+    rules = snapshot.rules.about_anybody(question)
+    return Asked(call, now, snapshot, [rule for rule in rules if _may_fit(rule, question, snapshot)])
+
+
+def asked_of(user: UserRow | None, action: str, target: str, now: datetime, snapshot: Snapshot) -> Answer:
+    """The answer for one user (None: a guest), without a look at rules about others."""
+    call = hook_about(action, target)
+    question = Asked(call, now, snapshot).question
+    return Asked(call, now, snapshot, snapshot.rules.candidates(user, question)).about(user)
+
+
+def hook_about(action: str, target: str) -> HookCall:
+    """A hook that attempts this action, of which nothing else is known."""
+    method = next(row for row in METHODS if row.action == action and row.refusable)
+    named = {method.target[0]: target} if method.target else {}
+    body = json.dumps({"nodeId": "who-can", "sessionId": "who-can", **named})
+    return HookCall.from_payload(method.name, method, body.encode())
+
+
+def is_personal(rule: RuleRow) -> bool:
+    """Whether it depends on the user's name what the rule is about."""
+    return rule.target_kind == "glob" and "{user}" in rule.target
+
+
+def _may_fit(rule: RuleRow, question: Question, snapshot: Snapshot) -> bool:
+    """Whether a rule fits somebody. One of an unknown kind may: deciding counts it where it denies."""
+    if is_personal(rule):
+        if rule.who == "guests":
+            return False
+        user = snapshot.users.by_id.get(rule.user_id or 0)
+        rule = msgspec.structs.replace(rule, target=rule.target.replace("{user}", user.username if user else "*"))
+    try:
+        return fits(rule, question)
+    except ValueError:
+        return True
