@@ -1,6 +1,5 @@
-"""Answers as CSV files, written while they are read. No cell of them is a formula."""
+"""Answers as CSV files, written while they are read."""
 
-import csv
 from collections.abc import Iterable, Iterator
 
 from django.http import StreamingHttpResponse
@@ -10,31 +9,15 @@ from apps.access.sentences import moment_text
 from apps.access.who_can import Answer, Asked
 from apps.access.who_can_list import RulesChanged, UserList, Which
 from apps.access.who_can_words import Words
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How cells begin that spreadsheets would calculate."""
-
-
-class _Written:
-    """A file that gives what is written to it."""
-
-    def write(self, text: str) -> str:
-        return text
+from apps.accounts.csv_lines import csv_line
 
 
 def file_response(name: str, rows: Iterable[Iterable[str]]) -> StreamingHttpResponse:
     """Rows as a CSV file to be saved."""
-    writer = csv.writer(_Written())
-    lines = (writer.writerow([defused(cell) for cell in row]) for row in rows)
-    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(map(csv_line, rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.localtime():%Y-%m-%d}.csv"'
     response["Cache-Control"] = "no-store"
     return response
-
-
-def defused(cell: str) -> str:
-    """The cell with an apostrophe before what a spreadsheet would calculate."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def heading(question: str, asked_at: str, revision: int) -> Iterator[tuple[str, ...]]:

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from apps.access import what_can_page, who_can_page
 from apps.access.models import AccessRevision, NumberClass, Schedule
-from apps.access.who_can_file import defused
 from apps.access.who_can_list import Which
+from apps.accounts.csv_lines import defused
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.database.connection import Unavailable
