@@ -6,9 +6,11 @@ worst can; whoever is allowed at best alone can under circumstances, which the r
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 import msgspec
 
@@ -22,6 +24,8 @@ from apps.access.reasons import Reason
 from apps.access.rows import AppRow, Conditions, RuleRow, UserRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import METHODS
+
+FindRules = Callable[[Question], Iterable[RuleRow]]
 
 SOMEBODY = UserRow(0, "")
 """Somebody with an account about whom in particular there is no rule."""
@@ -55,17 +59,18 @@ class Asked:
     under all.
     """
 
-    def __init__(self, call: HookCall, now: datetime, snapshot: Snapshot, rules: Iterable[RuleRow] = ()) -> None:
-        self.call, self.now, self.snapshot, self.rules = call, now, snapshot, tuple(rules)
+    def __init__(self, call: HookCall, now: datetime, snapshot: Snapshot, rules_of: FindRules) -> None:
+        self.call, self.now, self.snapshot = call, now, snapshot
+        self._app = self._find_app()
         self.question: Question = question_of(call, self._facts(SOMEBODY, snapshot))
+        self.rules = tuple(rules_of(self.question))
         known = [(self.what_is_known(rule), rule) for rule in self.rules]
         self.allows = tuple(rule for rule, _ in known if rule.effect == "allow")
         self.denies = tuple(rule for rule, whole in known if rule.effect != "allow" and rule == whole)
         self._at_best = self._with_rules((*self.allows, *self.denies))
         at_worst = [rule for rule, whole in known if rule.effect != "allow" or rule == whole]
-        self._at_worst = self._with_rules(at_worst)
-        self._allowing = self._with_rules(self.allows)
-        self._without_rules = self._with_rules(())
+        same = all(rule == whole for rule, whole in known)
+        self._at_worst = self._at_best if same else self._with_rules(at_worst)
 
     def about(self, user: UserRow | None) -> Answer:
         """The answer for one user (None: a guest), by the engine itself."""
@@ -76,12 +81,12 @@ class Asked:
         if best.allowed:
             unless = worst.rule_ids if worst.reason is Reason.DENIED_BY_RULE else ()
             return Answer(Verdict.PERHAPS, best.reason, best.rule_ids, unless)
-        allowed = self._decide(user and msgspec.structs.replace(user, active=True), self._allowing)
+        allowed = self._decide(user and msgspec.structs.replace(user, active=True), self._with_allows_alone)
         return Answer(Verdict.CANNOT, best.reason, best.rule_ids, (), allowed.rule_ids if allowed.allowed else ())
 
     def without_rules(self, *, active: bool = True) -> Decision:
         """What is decided before any rule: allowed for a protected number or an app that is started by REST API."""
-        return self._decide(msgspec.structs.replace(SOMEBODY, active=active), self._without_rules)
+        return self._decide(msgspec.structs.replace(SOMEBODY, active=active), self._with_rules(()))
 
     def what_is_known(self, rule: RuleRow) -> RuleRow:
         """The rule with those conditions alone that can be told now. One that cannot be read stays: it raises."""
@@ -95,10 +100,13 @@ class Asked:
         )
         return msgspec.structs.replace(rule, conditions=known)
 
+    @cached_property
+    def _with_allows_alone(self) -> Snapshot:
+        return self._with_rules(self.allows)
+
     def _with_rules(self, rules: Iterable[RuleRow]) -> Snapshot:
         """The snapshot with these rules alone."""
-        other = Snapshot(self.snapshot.revision, self.snapshot.plan)
-        other.streams, other.number_classes = self.snapshot.streams, self.snapshot.number_classes
+        other = copy(self.snapshot)
         other.rules = RuleIndex(rules)
         return other
 
@@ -106,11 +114,10 @@ class Asked:
         return decide(self.call, self._facts(user, snapshot))
 
     def _facts(self, user: UserRow | None, snapshot: Snapshot) -> Facts:
-        app = self._app()
-        identity = Identity(user=user, entered_by="asked") if user else guest(app) if app else Identity()
-        return Facts(now=self.now, app=app, identity=identity, snapshot=snapshot)
+        identity = Identity(user=user, entered_by="asked") if user else guest(self._app) if self._app else Identity()
+        return Facts(now=self.now, app=self._app, identity=identity, snapshot=snapshot)
 
-    def _app(self) -> AppRow | None:
+    def _find_app(self) -> AppRow | None:
         """The app that a client connects to; for all else some app, which welcomes guests if any does."""
         apps = self.snapshot.apps
         if self.call.action == "connect":
@@ -120,17 +127,20 @@ class Asked:
 
 def asked_of_anybody(action: str, target: str, now: datetime, snapshot: Snapshot) -> Asked:
     """The question with every rule that may be about it, whomever the rule is about."""
-    call = hook_about(action, target)
-    question = Asked(call, now, snapshot).question
-    rules = snapshot.rules.about_anybody(question)
-    return Asked(call, now, snapshot, [rule for rule in rules if _may_fit(rule, question, snapshot)])
+
+    def rules_of(question: Question) -> list[RuleRow]:
+        return [rule for rule in snapshot.rules.about_anybody(question) if _may_fit(rule, question, snapshot)]
+
+    return Asked(hook_about(action, target), now, snapshot, rules_of)
 
 
 def asked_of(user: UserRow | None, action: str, target: str, now: datetime, snapshot: Snapshot) -> Answer:
     """The answer for one user (None: a guest), without a look at rules about others."""
-    call = hook_about(action, target)
-    question = Asked(call, now, snapshot).question
-    return Asked(call, now, snapshot, snapshot.rules.candidates(user, question)).about(user)
+
+    def rules_of(question: Question) -> list[RuleRow]:
+        return snapshot.rules.candidates(user, question)
+
+    return Asked(hook_about(action, target), now, snapshot, rules_of).about(user)
 
 
 def hook_about(action: str, target: str) -> HookCall:

@@ -70,6 +70,7 @@ def _for_anybody(rule: RuleRow) -> RuleRow:
 def _is_in_force(asked: Asked, rule: RuleRow, username: str = "") -> bool:
     """As the engine has it: a rule that raises counts if it denies."""
     try:
-        return applies(rule, msgspec.structs.replace(asked.question, username=username))
+        question = msgspec.structs.replace(asked.question, username=username) if username else asked.question
+        return applies(rule, question)
     except Exception:
         return rule.effect != "allow"

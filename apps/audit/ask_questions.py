@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from axes.models import AccessAttempt
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
@@ -24,6 +25,7 @@ from apps.audit.models import AuditEvent, Effect
 from apps.audit.narrative import story
 from apps.connections.models import App, Session
 from apps.database.connection import Unavailable
+from apps.streams.models import Stream
 
 LATELY = timedelta(minutes=5)
 """For so long wrong passwords of a client count (see Guesses)."""
@@ -54,8 +56,7 @@ def sections_about(request: HttpRequest, named: Named) -> Iterator[Section]:
 def sections_of_names(request: HttpRequest, names: list[str]) -> Iterator[Section]:
     """Rules and hooks about any of the names."""
     if names and (may_see(request.user, RULES) or may_see(request.user, CALLS)):
-        about = Q(user__username__in=names) | Q(target__in=names) | Q(stream__name__in=names) | Q(group__name__in=names)
-        rules = Rule.objects.with_names().filter(about).order_by("-pk")[:OFFERED]
+        rules = Rule.objects.with_names().filter(pk__in=_rules_about(names)).order_by("-pk")[:OFFERED]
         if lines := tuple(Line(str(rule), page_of(request, list_of(rule), rule.pk)) for rule in rules):
             yield Section("Rules about these names, the newest", lines)
     if names and may_see(request.user, LOG):
@@ -66,6 +67,19 @@ def sections_of_names(request: HttpRequest, names: list[str]) -> Iterator[Sectio
         )
         if lines := tuple(_event_line(request, event) for event in newest[:OFFERED]):
             yield Section("What happened to these names, the newest", lines)
+
+
+def _rules_about(names: list[str]):
+    """The newest rules that have one of the names; each column is asked by itself, through its index."""
+    users, groups, streams = (
+        rows.filter(**{f"{column}__in": names}).values("pk")
+        for rows, column in ((User.objects, "username"), (Group.objects, "name"), (Stream.objects, "name"))
+    )
+    first, *others = (
+        Rule.objects.filter(about).order_by("-pk").values("pk")[:OFFERED]
+        for about in (Q(user__in=users), Q(group__in=groups), Q(stream__in=streams), Q(target__in=names))
+    )
+    return first.union(*others, all=True)
 
 
 def section_of_everything(request: HttpRequest) -> Section:
@@ -151,7 +165,7 @@ def _about_class(request: HttpRequest, number_class: NumberClass) -> Iterator[Li
     yield Line(f"Which numbers are {number_class}?", page)
 
 
-def _about_group(request: HttpRequest, group) -> Iterator[Line]:
+def _about_group(request: HttpRequest, group: Group) -> Iterator[Line]:
     yield from link_to_page(request, "what_can", f"What can members of {group} do?", who="group", name=group.name)
     yield from link_to_list(request, "accounts.user", f"Who is in {group}?", groups__id__exact=group.pk)
     yield Line(f"Rules about {group}", page_of(request, "auth.group", group.pk))
