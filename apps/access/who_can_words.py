@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from django.http import HttpRequest
 
 from apps.access.models import Rule
-from apps.access.reasons import REASON_TEXTS
+from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.sentences import circumstances, limits
 from apps.access.who_can import Answer, Verdict
 from apps.accounts.pages import Line, list_of, page_of
@@ -38,7 +38,7 @@ class Words:
     def verdict(self, answer: Answer) -> str:
         """For example: can, but only from 10.0.0.0/8."""
         if answer.verdict is Verdict.CANNOT:
-            return f"cannot: {REASON_TEXTS[answer.reason][:1].lower()}{REASON_TEXTS[answer.reason][1:-1]}"
+            return f"cannot: {_why(answer.reason)}"
         parts = [self._only(answer), self._unless(answer)]
         return ", ".join(["can", *filter(None, parts)])
 
@@ -69,6 +69,14 @@ class Words:
     def _unless(self, answer: Answer) -> str:
         said = {circumstances(rule) for rule in self.rules(answer.unless_ids)} - {""}
         return f"unless {' or '.join(sorted(said))}" if said else ""
+
+
+def _why(reason: Reason) -> str:
+    """A reason within a sentence."""
+    if reason is Reason.NO_CREDENTIALS:
+        return "guests are not welcome"
+    text = REASON_TEXTS[reason]
+    return f"{text[:1].lower()}{text[1:-1]}"
 
 
 def _first(rule_ids: tuple[int, ...]) -> tuple[int, ...]:

@@ -185,7 +185,7 @@ def test_what_decides_nothing_just_now_is_shown_apart(root):
 
 def test_guests_are_apart(root):
     factories.make_rule("play", guests=True)
-    assert who(root).context["guests"].startswith("cannot: neither a token nor a password came")
+    assert who(root).context["guests"].startswith("cannot: guests are not welcome")
     factories.make_app("open", guests=True)
     response = who(root)
     assert response.context["guests"] == "can"
@@ -278,7 +278,7 @@ def test_the_file_says_what_was_asked_and_has_everybody(root):
     assert [row[:3] for row in rows[6:]] == [
         [
             "guests",
-            "cannot: neither a token nor a password came, and the app does not welcome guests",
+            "cannot: guests are not welcome",
             "no-credentials",
         ],
         ["user =cmd", "can", "allowed-by-rule"],
