@@ -19,9 +19,10 @@ from apps.access.engine import decide
 from apps.access.facts import Decision, Facts, Identity, question_of
 from apps.access.identity import guest
 from apps.access.matching import fits
+from apps.access.other_ways_in import holder
 from apps.access.question import Question
 from apps.access.reasons import Reason
-from apps.access.rows import AppRow, Conditions, RuleRow, UserRow
+from apps.access.rows import AppRow, Conditions, LinkRow, RuleRow, UserRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import METHODS
 
@@ -62,7 +63,8 @@ class Asked:
     def __init__(self, call: HookCall, now: datetime, snapshot: Snapshot, rules_of: FindRules) -> None:
         self.call, self.now, self.snapshot = call, now, snapshot
         self._app = self._find_app()
-        self.question: Question = question_of(call, self._facts(SOMEBODY, snapshot))
+        somebody = Facts(now=now, app=self._app, identity=self._identity(SOMEBODY), snapshot=snapshot)
+        self.question: Question = question_of(call, somebody)
         self.rules = tuple(rules_of(self.question))
         known = [(self.what_is_known(rule), rule) for rule in self.rules]
         self.allows = tuple(rule for rule, _ in known if rule.effect == "allow")
@@ -74,19 +76,34 @@ class Asked:
 
     def about(self, user: UserRow | None) -> Answer:
         """The answer for one user (None: a guest), by the engine itself."""
-        worst = self._decide(user, self._at_worst)
-        if worst.allowed:
-            return Answer(Verdict.CAN, worst.reason, worst.rule_ids)
-        best = self._decide(user, self._at_best)
-        if best.allowed:
-            unless = worst.rule_ids if worst.reason is Reason.DENIED_BY_RULE else ()
-            return Answer(Verdict.PERHAPS, best.reason, best.rule_ids, unless)
-        allowed = self._decide(user and msgspec.structs.replace(user, active=True), self._with_allows_alone)
-        return Answer(Verdict.CANNOT, best.reason, best.rule_ids, (), allowed.rule_ids if allowed.allowed else ())
+        active = msgspec.structs.replace(user, active=True) if user else None
+        return self._answer(self._identity(user), self._identity(active))
+
+    def about_holder(self, link: LinkRow) -> Answer:
+        """The answer for whoever holds a link."""
+        identity = holder(link, self.call, self.snapshot, now=self.now)
+        return self._answer(identity, identity)
+
+    def links(self) -> list[LinkRow]:
+        """Links whose holders may do this: it is what they are for, and they are good."""
+        links = [link for link in list(self.snapshot.links.by_id.values()) if link.action == self.call.action]
+        return [link for link in links if holder(link, self.call, self.snapshot, now=self.now).problem is None]
 
     def without_rules(self, *, active: bool = True) -> Decision:
         """What is decided before any rule: allowed for a protected number or an app that is started by REST API."""
-        return self._decide(msgspec.structs.replace(SOMEBODY, active=active), self._with_rules(()))
+        somebody = msgspec.structs.replace(SOMEBODY, active=active)
+        return self._decide(self._identity(somebody), self._with_rules(()))
+
+    def _answer(self, identity: Identity, if_active: Identity) -> Answer:
+        worst = self._decide(identity, self._at_worst)
+        if worst.allowed:
+            return Answer(Verdict.CAN, worst.reason, worst.rule_ids)
+        best = self._decide(identity, self._at_best)
+        if best.allowed:
+            unless = worst.rule_ids if worst.reason is Reason.DENIED_BY_RULE else ()
+            return Answer(Verdict.PERHAPS, best.reason, best.rule_ids, unless)
+        allowed = self._decide(if_active, self._with_allows_alone)
+        return Answer(Verdict.CANNOT, best.reason, best.rule_ids, (), allowed.rule_ids if allowed.allowed else ())
 
     def what_is_known(self, rule: RuleRow) -> RuleRow:
         """The rule with those conditions alone that can be told now. One that cannot be read stays: it raises."""
@@ -110,12 +127,13 @@ class Asked:
         other.rules = RuleIndex(rules)
         return other
 
-    def _decide(self, user: UserRow | None, snapshot: Snapshot) -> Decision:
-        return decide(self.call, self._facts(user, snapshot))
+    def _decide(self, identity: Identity, snapshot: Snapshot) -> Decision:
+        return decide(self.call, Facts(now=self.now, app=self._app, identity=identity, snapshot=snapshot))
 
-    def _facts(self, user: UserRow | None, snapshot: Snapshot) -> Facts:
-        identity = Identity(user=user, entered_by="asked") if user else guest(self._app) if self._app else Identity()
-        return Facts(now=self.now, app=self._app, identity=identity, snapshot=snapshot)
+    def _identity(self, user: UserRow | None) -> Identity:
+        if user is not None:
+            return Identity(user=user, entered_by="asked")
+        return guest(self._app) if self._app else Identity()
 
     def _find_app(self) -> AppRow | None:
         """The app that a client connects to; for all else some app, which welcomes guests if any does."""

@@ -1,6 +1,6 @@
 """Answers as CSV files, written while they are read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from django.http import StreamingHttpResponse
 from django.utils import timezone
@@ -29,12 +29,15 @@ def heading(question: str, asked_at: str, revision: int) -> Iterator[tuple[str, 
     yield ()
 
 
-def as_file(asked: Asked, question: str, words: Words) -> Iterator[tuple[str, ...]]:
+def as_file(asked: Asked, question: str, words: Words, links: Mapping[int, str]) -> Iterator[tuple[str, ...]]:
     """Who can and who is refused although a rule allows it; as long as access does not change meanwhile."""
     revision = asked.snapshot.revision
     yield from heading(question, moment_text(asked.now, timezone.get_current_timezone()), revision)
     yield "who", "verdict", "reason", "rules"
     yield _row("guests", asked.about(None), words)
+    for link in asked.links():
+        if link.id in links:
+            yield _row(f"link {links[link.id]}", asked.about_holder(link), words)
     try:
         for which in Which:
             for listed in UserList(asked, which).everybody():

@@ -22,6 +22,7 @@ from apps.access.who_can_words import Words
 from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import LINES_SHOWN, Line, Section, completion_of, page_of
 from apps.database.connection import StatementFailed, Unavailable
+from apps.streams.models import StreamLink
 
 PAGE = 50
 
@@ -60,7 +61,7 @@ def who_can_file(request: HttpRequest) -> HttpResponse:
         asked = at_last_revision(lambda snapshot: _ask(form, snapshot))
     except (Unavailable, StatementFailed) as error:
         return HttpResponse(f"This cannot be answered just now: {error}", status=503, content_type="text/plain")
-    return file_response("who-can", as_file(asked, form.question, Words(request)))
+    return file_response("who-can", as_file(asked, form.question, Words(request), _labels(request, asked)))
 
 
 def who_can_url(user: Any, action: str, target: str) -> str:
@@ -91,7 +92,7 @@ def _answer(request: HttpRequest, form: WhoCanForm, snapshot: Snapshot) -> dict[
         "at": moment_text(asked.now, timezone.get_current_timezone()),
         "revision": snapshot.revision,
         "about": list(_about(asked)),
-        "sections": list(_sections(asked, words)),
+        "sections": [*_sections(asked, words), *_links(request, asked, words)],
         "guests": words.verdict(guests),
         "guest_rules": words.lines(guests),
         "may_see_users": may_see_users,
@@ -125,6 +126,27 @@ def _about(asked: Asked) -> Iterator[str]:
         yield f"It is the source of {others}: rules about these are about it, too."
     if asked.without_rules().allowed:
         yield "No rule can refuse this: everybody can."
+
+
+def _links(request: HttpRequest, asked: Asked, words: Words) -> Iterator[Section]:
+    """Links whose holders can do it, whoever they are; for those who may not see links, how many."""
+    links, labels = asked.links(), _labels(request, asked)
+    answers = {link.id: asked.about_holder(link) for link in links[:LINES_SHOWN] if link.id in labels}
+    words.read(answers.values())
+    lines = [
+        Line(labels[id_], page_of(request, "streams.streamlink", id_), f"Whoever holds it {words.verdict(answer)}.")
+        for id_, answer in answers.items()
+    ]
+    if more := len(links) - len(lines):
+        lines.append(Line(f"... and {more} more." if lines else f"There are links to it: {more}."))
+    if links:
+        yield Section("Whoever holds one of these links", tuple(lines))
+
+
+def _labels(request: HttpRequest, asked: Asked) -> dict[int, str]:
+    """What the links to it are called, for those who may see links."""
+    links = StreamLink.objects.in_bulk([link.id for link in asked.links()])
+    return {id_: link.label for id_, link in links.items()} if may_see(request.user, "streams.streamlink") else {}
 
 
 def _sections(asked: Asked, words: Words) -> Iterator[Section]:

@@ -203,8 +203,8 @@ def lock_text(user: User, now: datetime) -> str:
     ).order_by("-received_at")[:OFFERED]
     if wrong:
         return "Perhaps: wrong passwords came in the last five minutes. Ten from one address keep it out for five."
-    if not user.has_usable_password() and not user.tokens.filter(Q(expires_at=None) | Q(expires_at__gt=now)).exists():
-        return "In a way, yes: there is neither a password nor a token that works."
+    if not user.has_usable_password() and not user.tokens.working(now).exists():
+        return "In a way, yes: there is neither a password nor a token that works. A token signed elsewhere might."
     return "No: switched on, with a password or a token that works, and no wrong password of late."
 
 

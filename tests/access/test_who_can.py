@@ -23,7 +23,7 @@ from apps.protocol.methods import ACTIONS
 from apps.protocol.numbers import NumberClassRow
 from tests.access.test_deciding_properties import ACTIONS as DRAWN
 from tests.access.test_deciding_properties import NETWORKS, ORIGINS, STREAMS, Dice
-from tests.access.worlds import ALICE, BOB, NOW, TEACHERS, rule, snapshot
+from tests.access.worlds import ALICE, BOB, NOW, TEACHERS, link, rule, snapshot
 
 CAN, PERHAPS, CANNOT = Verdict
 PROTECTED = NumberClassRow(1, "emergency", ("112",), whole=True, protected=True)
@@ -217,6 +217,26 @@ def test_a_protected_number_can_be_called_by_everybody():
     assert question.about(ALICE).reason is Reason.PROTECTED_NUMBER
     assert allowed_people(question).everyone
     assert not denied_people(question).everyone
+
+
+@pytest.mark.parametrize(
+    ("rules", "verdict", "reason"),
+    [
+        ([], CAN, Reason.ALLOWED_BY_LINK),
+        ([rule(1, "play", effect="deny")], CAN, Reason.ALLOWED_BY_LINK),
+        ([rule(1, "play", effect="deny", guests=True)], CANNOT, Reason.DENIED_BY_RULE),
+        ([rule(1, "play", effect="deny", guests=True, conditions=AT_HOME)], PERHAPS, Reason.ALLOWED_BY_LINK),
+    ],
+)
+def test_whoever_holds_a_link_can_unless_guests_are_denied_it(rules, verdict, reason):
+    known = snapshot(rules=rules)
+    known.links.replace((), [link("good"), link("other", id=2, stream="door"), link("off", id=3, active=False)])
+    question = asked_of_anybody("play", "lobby", NOW, known)
+    (good,) = question.links()
+    assert good.code == "good"
+    answer = question.about_holder(good)
+    assert (answer.verdict, answer.reason) == (verdict, reason)
+    assert asked_of_anybody("publish", "lobby", NOW, known).links() == []
 
 
 def test_an_app_known_by_its_name_is_no_circumstance():

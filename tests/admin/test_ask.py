@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from apps.access.models import NumberClass
 from apps.access.reasons import Reason
-from apps.accounts.models import Token
+from apps.accounts.models import Revocation, Token, User
 from apps.audit import ask_questions
 from apps.audit.ask import Named, words_of
 from apps.audit.ask_questions import lock_text
@@ -210,6 +210,23 @@ def test_whether_somebody_is_locked_out(people):
     assert lock_text(alice, now).startswith("Perhaps: wrong passwords came")
     alice.is_active = False
     assert lock_text(alice, now).startswith("Yes: switched off.")
+
+
+def test_tokens_that_were_revoked_or_used_up_do_not_work(people):
+    alice, now = people[0], timezone.now()
+    token = factories.make_token(alice)
+    assert list(Token.objects.working(now)) == [token]
+    for change in ({"used_at": now}, {"expires_at": now}, {"created_at": now - timedelta(days=2)}):
+        before = {name: getattr(token, name) for name in change}
+        User.objects.filter(pk=alice.pk).update(revoked_before=now - timedelta(days=1))
+        Token.objects.filter(pk=token.pk).update(**change)
+        assert not Token.objects.working(now).exists(), change
+        Token.objects.filter(pk=token.pk).update(**before)
+    assert list(Token.objects.working(now)) == [token]
+    Revocation.objects.update_or_create(pk=1, defaults={"before": now + timedelta(minutes=1)})
+    assert not Token.objects.working(now).exists()
+    Revocation.objects.update(before=None)
+    assert list(Token.objects.working(now)) == [token]
 
 
 @pytest.mark.parametrize(("failures", "minutes", "locked"), [(10, 14, True), (9, 1, False), (10, 16, False)])

@@ -212,6 +212,21 @@ def test_rules_about_a_stream_are_about_its_source(root):
     assert listed(response) == {"root": "can"}
 
 
+def test_links_let_in_whoever_holds_them(root):
+    link = factories.make_link("lobby", "press")
+    factories.make_link("door", "other")
+    sections = {section.title: section.lines for section in who(root).context["sections"]}
+    (line,) = sections["Whoever holds one of these links"]
+    assert (line.text, line.remark) == ("press", "Whoever holds it can.")
+    assert line.url == reverse("admin:streams_streamlink_change", args=[link.pk])
+    assert ["link press", "can", "allowed-by-link", ""] in rows_of(root.get(f"{WHO}file/", PLAY))
+    browser = role_of("view_streampermission", "view_user")
+    sections = {section.title: section.lines for section in who(browser).context["sections"]}
+    (line,) = sections["Whoever holds one of these links"]
+    assert (line.text, line.url) == ("There are links to it: 1.", "")
+    assert "press" not in str(rows_of(browser.get(f"{WHO}file/", PLAY)))
+
+
 def test_pages_follow_by_name_and_cost_the_same(root, monkeypatch):
     monkeypatch.setattr(who_can_page, "PAGE", 20)
     User.objects.bulk_create(User(username=f"user-{number:03}") for number in range(100))
