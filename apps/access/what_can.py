@@ -99,7 +99,10 @@ def state(rule: RuleRow, now: datetime) -> str:
     if rule.starts_at is not None and now < rule.starts_at:
         return "not yet"
     schedule = rule.conditions.schedule if rule.conditions else None
-    return "" if schedule is None or in_schedule(schedule, now) else "not at this hour"
+    try:
+        return "" if schedule is None or in_schedule(schedule, now) else "not at this hour"
+    except ValueError:  # an unknown time zone, written by SQL
+        return "cannot be read, so it counts" if rule.effect != "allow" else "cannot be read, so it does not count"
 
 
 def examples(row: NumberClassRow, snapshot: Snapshot) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,10 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from apps.access import what_can_page, who_can_page
 from apps.access.models import AccessRevision, NumberClass, Schedule
-from apps.access.who_can_list import Which
 from apps.accounts.csv_lines import defused
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
@@ -448,5 +449,28 @@ def test_pages_of_users_groups_and_streams_lead_here(root, audrey):
     assert WHAT not in readers.get(reverse("admin:accounts_user_change", args=[alice.pk])).content.decode()
 
 
-def test_which_users_are_listed_has_two_names():
-    assert set(Which) == {"can", "refused"}
+@pytest.mark.browser
+def test_names_are_completed_and_the_answer_leads_on(desk):
+    factories.make_stream("lobby")
+    alice = factories.make_user("alice", groups=["teachers"])
+    factories.make_rule("publish", group="teachers", target=("exact", "lobby"))
+    desk.goto(WHO)
+    form = desk.get_by_role("form", name="Who can?")
+    form.get_by_label("Who can").select_option("hold")
+    expect(form.get_by_label("Name of the stream, or number")).to_be_hidden()
+    form.get_by_label("Who can").select_option("publish")
+    form.get_by_label("Name of the stream, or number").fill("lob")
+    expect(desk.locator("#streams option")).to_have_count(1)
+    form.get_by_label("Name of the stream, or number").fill("lobby")
+    form.get_by_role("button", name="Who can?").click()
+    expect(desk.locator("#answer")).to_contain_text("Who can publish “lobby”?")
+    desk.locator("#answer").get_by_role("link", name="alice").click()
+    expect(desk).to_have_url(re.compile(f"/admin/accounts/user/{alice.pk}/change/"))
+    desk.get_by_role("link", name="Everything they can do, by which rules").click()
+    expect(desk.locator("#answer")).to_contain_text("publish “lobby”")
+    form = desk.get_by_role("form", name="What can they do?")
+    form.get_by_label("What can").select_option("group")
+    form.get_by_label("Name of the user or group").fill("teach")
+    expect(desk.locator("#names option")).to_have_count(1)
+    form.get_by_label("What can").select_option("guest")
+    expect(form.get_by_label("Name of the user or group")).to_be_hidden()
