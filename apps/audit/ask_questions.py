@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from apps.access.latest import at_last_revision
 from apps.access.models import NumberClass, Rule
-from apps.access.pages import try_url
 from apps.access.reasons import Reason
 from apps.access.what_can import examples
 from apps.accounts.models import User
@@ -115,10 +114,8 @@ def _pairs(request: HttpRequest, named: Named) -> Iterator[Line]:
 
 
 def _try(request: HttpRequest, user: User, method: str, target: str, text: str) -> tuple[Line, ...]:
-    url = try_url(
-        request.user, method=method, action="", username=user.username, target=target, app_key=_app_of(user), reason=""
-    )
-    return (Line(text, url),) if url else ()
+    query = {"who": "user", "user": user.username, "method": method, "target": target, "app": _app_of(user)}
+    return link_to_page(request, "try_hook", text, **{name: value for name, value in query.items() if value})
 
 
 def _app_of(user: User) -> str:
