@@ -45,9 +45,8 @@ class Person:
 
     def rules(self) -> list[RuleRow]:
         """Every rule about them that has not ended, denies first, then by what it is about."""
-        rules = (
-            rule for rule in self.snapshot.rules.about(self.user) if rule.ends_at is None or self.now < rule.ends_at
-        )
+        about = {rule.id: rule for rule in self.snapshot.rules.about(self.user)}  # each comes once for each action
+        rules = (rule for rule in about.values() if rule.ends_at is None or self.now < rule.ends_at)
         return sorted(
             rules, key=lambda rule: (rule.effect == "allow", rule.actions, rule.target_kind, rule.target, rule.id)
         )
