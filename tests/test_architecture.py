@@ -18,7 +18,7 @@ PURE = (
         f"apps/access/{name}.py"
         for name in (
             "comparisons compile engine facts guesses identity matching misses nearest networks other_ways_in "
-            "question reasons revoking rewriting rows schedules sentences web_tokens"
+            "question reasons revoking rewriting rows schedules sentences web_tokens what_can who_can who_can_people"
         ).split()
     ),
     "apps/accounts/hashing.py",

@@ -7,12 +7,20 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from apps.access.file_page import access_file
 from apps.access.pages import try_hook
+from apps.access.what_can_page import what_can, what_can_file
+from apps.access.who_can_page import who_can, who_can_file
+from apps.audit.ask_page import ask
 from apps.hooks import health
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/ask/", admin.site.admin_view(ask), name="ask"),
     path("admin/access/try/", admin.site.admin_view(try_hook), name="try_hook"),
     path("admin/access/file/", admin.site.admin_view(access_file), name="access_file"),
+    path("admin/access/who-can/", admin.site.admin_view(who_can), name="who_can"),
+    path("admin/access/who-can/file/", admin.site.admin_view(who_can_file), name="who_can_file"),
+    path("admin/access/what-can/", admin.site.admin_view(what_can), name="what_can"),
+    path("admin/access/what-can/file/", admin.site.admin_view(what_can_file), name="what_can_file"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

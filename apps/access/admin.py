@@ -1,6 +1,7 @@
 """May they? Rules in the two lists that staff think in; each rule prints as the sentence it is."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from django.contrib import admin, messages
 from django.db.models import Q
@@ -55,6 +56,7 @@ class StateFilter(LinkFilter):
         return {
             "in-force": ("In force now", in_period() & Q(enforced=True)),
             "logged": ("Only logged", in_period() & Q(enforced=False)),
+            "ending": ("Ending within a week", in_period() & Q(ends_at__lte=now + timedelta(days=7))),
             "not-yet": ("Not yet", Q(starts_at__gt=now)),
             "expired": ("Expired", Q(ends_at__lte=now)),
         }

@@ -54,7 +54,7 @@ class Bucket:
     def candidates(self, question: Question) -> list[RuleRow]:
         """Rules that may be about what is asked."""
         found: list[RuleRow] = []
-        for place in self._places_of(question):
+        for place in self.places_of(question):
             found += self.places.get(place, ())
         return found
 
@@ -75,7 +75,7 @@ class Bucket:
             del self.places[place]
         return bool(self.places)
 
-    def _places_of(self, question: Question) -> list[Place]:
+    def places_of(self, question: Question) -> list[Place]:
         """Where to look, each place once: a thing known by several texts may begin alike in all of them."""
         places: list[Place] = [ANY]
         for target in question.targets:
@@ -163,6 +163,19 @@ class RuleIndex:
     def groups(self) -> list[int]:
         """Ids of the groups that rules are about."""
         return list(self._groups)
+
+    def about_anybody(self, question: Question) -> list[RuleRow]:
+        """Rules about anybody that may be about what is asked. Looks at every key, at each in a moment."""
+        found: list[RuleRow] = []
+        places: dict[tuple[tuple[int, ...], ...], frozenset[Place]] = {}
+        for (_, _, action), bucket in list(self._buckets.items()):
+            if action == question.action:
+                lengths = bucket.head_lengths, bucket.number_lengths
+                if lengths not in places:
+                    places[lengths] = frozenset(bucket.places_of(question))
+                if not bucket.places.keys().isdisjoint(places[lengths]):
+                    found += bucket.candidates(question)
+        return found
 
     def candidates(self, user: UserRow | None, question: Question) -> list[RuleRow]:
         """Rules about this user (None: a guest) that may be about what is asked."""

@@ -110,13 +110,13 @@ def by_link(text: str, call: HookCall, snapshot: Snapshot, *, now: datetime) -> 
     link = snapshot.links.by_name.get(code)
     if link is None or not _is_signed(link, signature):
         return Identity(problem=Reason.BAD_TOKEN)
-    return _holder(link, call, snapshot, now)
+    return holder(link, call, snapshot, now)
 
 
 def by_session_of_link(session: SessionRow, call: HookCall, snapshot: Snapshot, *, now: datetime) -> Identity:
     """Somebody whose session a link opened, if the link would still do."""
     link = snapshot.links.by_name.get(session.granted)
-    return _holder(link, call, snapshot, now) if link is not None else Identity(problem=Reason.BAD_TOKEN)
+    return holder(link, call, snapshot, now) if link is not None else Identity(problem=Reason.BAD_TOKEN)
 
 
 def _is_signed(link: LinkRow, signature: str) -> bool:
@@ -127,7 +127,8 @@ def _is_signed(link: LinkRow, signature: str) -> bool:
     return found
 
 
-def _holder(link: LinkRow, call: HookCall, snapshot: Snapshot, now: datetime) -> Identity:
+def holder(link: LinkRow, call: HookCall, snapshot: Snapshot, now: datetime) -> Identity:
+    """Somebody who holds a link, if it is good for this."""
     problem = _link_problem(link, call, snapshot, now)
     return Identity(problem=problem) if problem is not None else Identity(entered_by="link", link=link)
 

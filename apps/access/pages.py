@@ -19,7 +19,7 @@ from apps.access.reasons import SETTLED_BY_RULES
 from apps.access.try_form import CIRCUMSTANCES, PLAYER, SHARED, UNNAMED, TryForm, shareable_custom
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
-from apps.accounts.pages import Line, Section, link_to_add, link_to_list, list_of, page_of
+from apps.accounts.pages import Line, Section, completion_of, link_to_add, link_to_list, list_of, page_of
 from apps.connections.models import App
 from apps.database.connection import StatementFailed, Unavailable
 from apps.protocol.messages import HookCall
@@ -62,7 +62,7 @@ def try_hook(request: HttpRequest) -> HttpResponse:
         "sections": list(_answer(request, explanation)) if explanation else (),
         "fault": fault,
         "apps": apps if may_see(request.user, "connections.app") else (),
-        "users_url": _users_url(request),
+        "users_url": completion_of(request, "user", "accounts.user"),
         "unnamed": UNNAMED,
         "circumstances": any(form[name].value() or form[name].errors for name in CIRCUMSTANCES),
         "pasted": "body" in form.errors or form["who"].value() == "hook",
@@ -166,11 +166,3 @@ def _lines(request: HttpRequest, said: Iterable[Said]) -> Iterator[Line]:
     for each in said:
         rule = rules.get(each.id)
         yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed)
-
-
-def _users_url(request: HttpRequest) -> str:
-    """Where the admin's own completion finds users; "" if the viewer may not see them."""
-    if not may_see(request.user, "accounts.user"):
-        return ""
-    field = {"app_label": "access", "model_name": "rule", "field_name": "user"}
-    return f"{reverse('admin:autocomplete')}?{urlencode(field)}"

@@ -54,6 +54,16 @@ def sentence(rule: Any, zone: tzinfo = UTC) -> str:
     return said if rule.enforced else f"{said} (only logged)"
 
 
+def circumstances(rule: Any) -> str:
+    """Under which circumstances alone a rule holds, for example: during “Office hours” from 10.0.0.0/8."""
+    return " ".join(words for words in _circumstances(rule) if words)
+
+
+def limits(rule: Any) -> str:
+    """How much a rule allows, for example: at most 2 at once for each user."""
+    return ", ".join(_limits(rule))
+
+
 def _who(rule: Any) -> str:
     match rule.who:
         case "user":

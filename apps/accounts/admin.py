@@ -30,6 +30,7 @@ from apps.accounts.pages import (
     StaffAdmin,
     link_to_add,
     link_to_list,
+    link_to_page,
     note_changes,
     page_of,
     rules_section,
@@ -163,6 +164,10 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
         )
         yield self._sip_section(request, obj)
         yield rules_section(request, "Rules about this user", obj.rules, who="user", user=obj.pk)
+        if links := link_to_page(
+            request, "what_can", "Everything they can do, by which rules", who="user", name=obj.username
+        ):
+            yield Section("What can they do?", links=links)
         yield Section(
             "Connected now",
             tuple(

@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from apps.accounts.forms import may_manage
 from apps.accounts.models import User
-from apps.accounts.pages import StaffAdmin, rules_section
+from apps.accounts.pages import Section, StaffAdmin, link_to_page, rules_section
 
 
 def may_fill(request: HttpRequest, group: Group | None) -> bool:
@@ -122,6 +122,10 @@ class GroupAdmin(DjangoGroupAdmin, StaffAdmin):
 
     def sections(self, request, obj):
         yield rules_section(request, "Rules about this group", obj.rules, who="group", group=obj.pk)
+        if links := link_to_page(
+            request, "what_can", "Everything a member can do, by which rules", who="group", name=obj.name
+        ):
+            yield Section("What can its members do?", links=links)
 
 
 def _may_empty(request: HttpRequest, group: Group | None) -> bool:

@@ -1,10 +1,12 @@
 """Who: users (people, devices and staff) and their tokens."""
 
 import secrets
+from datetime import datetime
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from apps.accounts.hashing import hash_token
@@ -43,6 +45,16 @@ class TokenQuerySet(models.QuerySet):
         """Make a token for a user; gives the row and the token itself, which is not kept and cannot be shown again."""
         token = secrets.token_urlsafe(24)
         return self.create(user=user, label=label, token_hash=hash_token(token), **limits), token
+
+    def working(self, now: datetime) -> "TokenQuerySet":
+        """Those that have not expired, are not used up, and were not revoked with all of their user's or everything."""
+        everything = models.Subquery(Revocation.objects.values("before")[:1])
+        return self.filter(
+            models.Q(expires_at=None) | models.Q(expires_at__gt=now),
+            models.Q(user__revoked_before=None) | models.Q(created_at__gte=models.F("user__revoked_before")),
+            models.Q(created_at__gte=Coalesce(everything, models.F("created_at"))),
+            used_at=None,
+        )
 
 
 class Token(models.Model):

@@ -10,6 +10,8 @@ SECTIONS = {
         ("Schedules", "schedule", "access.schedule"),
         ("Number classes", "dialpad", "access.numberclass"),
         ("Try a hook", "quiz", "try_hook"),
+        ("Who can?", "groups", "who_can"),
+        ("What can they do?", "badge", "what_can"),
     ),
     "What happened": (
         ("Audit log", "history", "audit.auditevent"),
@@ -34,7 +36,8 @@ SECTIONS = {
 }
 """Title, icon, and model or name of each page."""
 
-OWN_PAGES = {"try_hook": ("access.streampermission", "access.callpermission"), "access_file": ()}
+RULES = ("access.streampermission", "access.callpermission")
+OWN_PAGES = {"try_hook": RULES, "who_can": RULES, "what_can": RULES, "access_file": ()}
 """Pages that are no list, each open to superusers and to whoever may see one of these models."""
 
 

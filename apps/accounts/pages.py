@@ -21,7 +21,7 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
-from apps.accounts.navigation import may, may_see
+from apps.accounts.navigation import may, may_open, may_see
 
 LINES_SHOWN = 20  # of everything that a page lists beside its form
 HITS_SHOWN = 1_000  # of a search, in each column
@@ -250,6 +250,19 @@ def link_to_add(request: HttpRequest, label: str, text: str, **initial) -> tuple
     if not may(request.user, "add", label):
         return ()
     return (Line(text, f"{reverse(f'admin:{_slug(label)}_add')}?{urlencode(initial)}"),)
+
+
+def link_to_page(request: HttpRequest, page: str, text: str, **query) -> tuple[Line, ...]:
+    """A link to a page that is no list; nothing if the viewer may not open it."""
+    return (Line(text, f"{reverse(page)}?{urlencode(query)}"),) if may_open(request.user, page) else ()
+
+
+def completion_of(request: HttpRequest, field: str, label: str) -> str:
+    """Where the admin's own completion finds what a rule may name; "" if the viewer may not see that."""
+    if not may_see(request.user, label):
+        return ""
+    query = {"app_label": "access", "model_name": "rule", "field_name": field}
+    return f"{reverse('admin:autocomplete')}?{urlencode(query)}"
 
 
 def rules_section(request: HttpRequest, title: str, rules, **initial) -> Section:

@@ -4,8 +4,6 @@ Pieces are found by the last row of the one before, so a million rows take no mo
 transaction stays open. An export that broke off goes on after its last row: every row says how, in `resume`.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from apps.accounts.csv_lines import csv_line
 from apps.audit.models import AuditEvent
 
 CHUNK = 2_000
@@ -23,8 +22,6 @@ COLUMNS = (
     *("rule_ids", "rules", "logged_rule_ids", "told", "revision"),
 )
 RESUME = "resume"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a cell begins that a spreadsheet would calculate."""
 
 
 class BadPlace(ValueError):
@@ -33,9 +30,9 @@ class BadPlace(ValueError):
 
 def csv_lines(events: Iterable[AuditEvent]) -> Iterator[bytes]:
     """A head line, then a line for each event. What a spreadsheet would calculate gets an apostrophe in front."""
-    yield _csv_line([*COLUMNS, RESUME])
+    yield csv_line([*COLUMNS, RESUME])
     for event in events:
-        yield _csv_line([_safe(_flat(value)) for value in (*_values(event).values(), place_of(event))])
+        yield csv_line([_flat(value) for value in (*_values(event).values(), place_of(event))])
 
 
 def json_lines(events: Iterable[AuditEvent]) -> Iterator[bytes]:
@@ -94,13 +91,3 @@ def _flat(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(map(str, value))
     return "" if value is None else str(value)
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def _csv_line(cells: list[str]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue().encode(errors="replace")

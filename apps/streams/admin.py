@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from apps.accounts.pages import Section, StaffAdmin, link_to_list, rules_section
+from apps.accounts.pages import Section, StaffAdmin, link_to_list, link_to_page, rules_section
 from apps.streams.models import Stream, StreamGroup
 
 
@@ -22,6 +22,12 @@ class StreamAdmin(StaffAdmin):
 
     def sections(self, request, obj):
         yield rules_section(request, "Rules about this stream", obj.rules, target_kind="stream", stream=obj.pk)
+        links = (
+            *link_to_page(request, "who_can", "Who can play it?", action="play", target=obj.name),
+            *link_to_page(request, "who_can", "Who can publish it?", action="publish", target=obj.name),
+        )
+        if links:
+            yield Section("Who can?", links=links)
         yield Section(
             "What happened",
             links=link_to_list(request, "audit.auditevent", "Hooks about this stream", target=obj.name),

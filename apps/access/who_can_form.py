@@ -1,0 +1,72 @@
+"""The form of Who can?: to do what, on what, when."""
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from apps.access.models import WITH_TARGET
+from apps.access.sentences import deed
+from apps.access.try_form import Moment
+from apps.accounts.validators import validate_moment
+from apps.protocol.action_words import ACTION_WORDS
+from apps.protocol.methods import ACTIONS
+from apps.protocol.screening import screen_text
+
+WITHOUT_TARGET = [action for action in ACTIONS if action not in WITH_TARGET]
+"""Actions of which no hook names what they are about."""
+
+
+class WhoCanForm(forms.Form):
+    """One question, as it stands in an address."""
+
+    action = forms.ChoiceField(
+        label="Who can",
+        choices=list(ACTION_WORDS.items()),
+        initial="play",
+        widget=UnfoldAdminSelectWidget({"x-model": "action"}),
+    )
+    target = forms.CharField(
+        label="Name of the stream, or number",
+        required=False,
+        max_length=1000,
+        widget=UnfoldAdminTextInputWidget(
+            {"list": "streams", "autocomplete": "off", "x-on:focus": "look", "x-on:input.debounce.250ms": "look"}
+        ),
+        help_text="A stream by its name, or a number however it is written; to connect, the app key. "
+        "Letter case counts. It need not be in the list of streams.",
+    )
+    at = Moment(
+        label="When",
+        required=False,
+        validators=[validate_moment],
+        help_text="Empty: now. Users and rules are those of today, whatever the moment.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean()
+        if values.get("action") in WITHOUT_TARGET:
+            values["target"] = ""
+        elif not values.get("target") and "target" not in self.errors:
+            self.add_error("target", "Say which stream or number it is about.")
+        elif screen_text(values.get("target", "")) != values.get("target", ""):
+            self.add_error("target", "This may have a login or a token in it. Type the name alone.")
+        return values
+
+    @property
+    def moment(self) -> datetime:
+        """The moment that is asked about."""
+        return self.cleaned_data["at"] or timezone.now()
+
+    @property
+    def question(self) -> str:
+        """What is asked, in words."""
+        return f"Who can {deed(self.cleaned_data['action'], self.cleaned_data['target'])}?"
+
+    def query(self, **more: str) -> str:
+        """The question as an address has it."""
+        asked = {**self.cleaned_data, "at": self["at"].data, **more}
+        return urlencode({name: value for name, value in asked.items() if value})

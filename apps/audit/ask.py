@@ -1,0 +1,120 @@
+"""Ask: what staff typed, the rows it names, and the questions about them that pages here answer.
+
+Every word that is the name of something counts, so a whole question may be typed in: why can't alice watch lobby?
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.contrib.auth.models import Group
+from django.db.models import Model, QuerySet
+
+from apps.access.models import NumberClass
+from apps.access.rule_rows import number_plan
+from apps.accounts.models import User
+from apps.accounts.navigation import may_see
+from apps.audit.models import AuditEvent
+from apps.connections.models import App
+from apps.protocol.methods import STREAM_ACTIONS
+from apps.protocol.numbers import canonical
+from apps.streams.models import Stream
+
+WORDS_READ = 20
+LENGTH_READ = 300
+OFFERED = 5
+"""Names that begin like what was typed."""
+
+_AROUND = " \t?!.,:;()'\"“”\u2018\u2019«»"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What was named, as far as the viewer may see it. Streams are names: they need no row to be published."""
+
+    users: tuple[User, ...] = ()
+    groups: tuple[Group, ...] = ()
+    streams: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    number_classes: tuple[NumberClass, ...] = ()
+    apps: tuple[App, ...] = ()
+    begun: tuple[tuple[str, str], ...] = ()
+    """Kind and name of rows whose names begin like the only word."""
+
+    @property
+    def names(self) -> list[str]:
+        """What hooks and rules know these rows by."""
+        rows = (*self.users, *self.groups, *self.streams, *self.numbers)
+        return list(dict.fromkeys(map(str, rows)))
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing at all was recognised."""
+        return not any(
+            (self.users, self.groups, self.streams, self.numbers, self.number_classes, self.apps, self.begun)
+        )
+
+
+def words_of(text: str) -> list[str]:
+    """The whole text, and its words with and without the signs around them; each once."""
+    text = text.replace("\0", "")[:LENGTH_READ].strip()
+    parts = text.split()[:WORDS_READ]
+    bare = [re.sub(r"['\u2019]s$", "", part.strip(_AROUND)) for part in parts]
+    return [word for word in dict.fromkeys([text.strip(_AROUND), *bare, text, *parts]) if word]
+
+
+def find_named(text: str, viewer: User) -> Named:
+    """The rows that the text names."""
+    words = words_of(text)
+    if not words:
+        return Named()
+    numbers = _numbers(words)
+    users = _rows(User.objects.prefetch_related("groups"), "accounts.user", "username", words, viewer)
+    streams = _streams([word for word in words if word not in numbers], viewer)
+    named = Named(
+        users=users,
+        groups=_rows(Group.objects, "auth.group", "name", words, viewer),
+        streams=streams,
+        numbers=numbers,
+        number_classes=_rows(NumberClass.objects, "access.numberclass", "name", words, viewer),
+        apps=_rows(App.objects, "connections.app", "key", words, viewer),
+    )
+    return Named(begun=tuple(_begun(words[0], viewer))) if named.nothing else named
+
+
+def _rows(rows: QuerySet, label: str, column: str, words: list[str], viewer: User) -> tuple[Model, ...]:
+    if not may_see(viewer, label):
+        return ()
+    return tuple(rows.filter(**{f"{column}__in": words}).order_by(column))
+
+
+def _streams(words: list[str], viewer: User) -> tuple[str, ...]:
+    """Streams in the list, and those that were published or played without being in it."""
+    found = [row.name for row in _rows(Stream.objects, "streams.stream", "name", words, viewer)]
+    if may_see(viewer, "audit.auditevent"):
+        found += [word for word in words if word not in found and _was_asked_for(word)]
+    return tuple(found)
+
+
+def _was_asked_for(name: str) -> bool:
+    """By the newest hooks about that name."""
+    newest = AuditEvent.objects.filter(target=name).order_by("-received_at").values_list("action", flat=True)[:OFFERED]
+    return not set(STREAM_ACTIONS).isdisjoint(newest)
+
+
+def _numbers(words: list[str]) -> tuple[str, ...]:
+    """Numbers with at least two digits; where the whole text is one, its parts are none."""
+    numbers = [word for word in words if len(canonical(word, number_plan())) > 1]
+    return tuple(numbers[:1] if numbers and numbers[0] == words[0] else numbers)
+
+
+def _begun(word: str, viewer: User) -> Iterable[tuple[str, str]]:
+    """Kind and name of what begins like a word, in whatever letter case."""
+    for kind, label, rows, column in (
+        ("user", "accounts.user", User.objects, "username"),
+        ("stream", "streams.stream", Stream.objects, "name"),
+        ("group", "auth.group", Group.objects, "name"),
+    ):
+        if may_see(viewer, label):
+            names = rows.filter(**{f"{column}__istartswith": word}).order_by(column).values_list(column, flat=True)
+            yield from ((kind, name) for name in names[:OFFERED])
