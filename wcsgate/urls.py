@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from apps.access.file_page import access_file
+from apps.access.lint_page import rules_to_look_at
 from apps.access.pages import try_hook
 from apps.hooks import health
 
@@ -13,6 +14,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/access/try/", admin.site.admin_view(try_hook), name="try_hook"),
     path("admin/access/file/", admin.site.admin_view(access_file), name="access_file"),
+    path("admin/access/rules/", admin.site.admin_view(rules_to_look_at), name="rules_to_look_at"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -9,6 +9,7 @@ SECTIONS = {
         ("Call permissions", "call", "access.callpermission"),
         ("Schedules", "schedule", "access.schedule"),
         ("Number classes", "dialpad", "access.numberclass"),
+        ("Rules to look at", "rule", "rules_to_look_at"),
         ("Try a hook", "quiz", "try_hook"),
     ),
     "What happened": (
@@ -34,7 +35,8 @@ SECTIONS = {
 }
 """Title, icon, and model or name of each page."""
 
-OWN_PAGES = {"try_hook": ("access.streampermission", "access.callpermission"), "access_file": ()}
+RULES = ("access.streampermission", "access.callpermission")
+OWN_PAGES = {"try_hook": RULES, "rules_to_look_at": RULES, "access_file": ()}
 """Pages that are no list, each open to superusers and to whoever may see one of these models."""
 
 
