@@ -24,7 +24,9 @@ def add(browser, name, **fields):
 
 
 def run(browser, name, action, *rules):
-    return browser.post(list_of(name), {"action": action, "_selected_action": [rule.pk for rule in rules]}, follow=True)
+    """Choose an action for rules, having looked at what it would change."""
+    chosen = {"action": action, "_selected_action": [rule.pk for rule in rules], "_confirmed": "1"}
+    return browser.post(list_of(name), chosen, follow=True)
 
 
 def listed(browser, name, **query):
@@ -188,7 +190,7 @@ def test_a_rule_that_can_never_match_is_refused(olga, list_name, fields, words):
 def test_a_rule_that_matches_some_of_its_actions_says_which_not(olga):
     fields = {"target_kind": "prefix", "target": "00", "actions": ["call", "dtmf"]}
     text = olga.post(reverse(f"admin:{CALLS}_add"), {**RULE, **fields}, follow=True).content.decode()
-    assert "To send tones is about no name or number, so there this rule never matches." in text
+    assert "To send tones is never about such a target, so there it matches nothing." in text
     assert Rule.objects.exists()
 
 
@@ -197,7 +199,8 @@ def test_a_rule_that_is_there_already_is_pointed_at(olga):
     factories.make_rule("play")
     fields = {"actions": ["play", "publish"]}
     text = olga.post(reverse(f"admin:{STREAMS}_add"), {**RULE, **fields}, follow=True).content.decode()
-    assert f'There was <a href="{reverse(f"admin:{STREAMS}_change", args=[first.pk])}">the same rule</a>' in text
+    assert "Another rule says the same." in text
+    assert f'href="{reverse(f"admin:{STREAMS}_change", args=[first.pk])}">{first}</a>' in text
     assert Rule.objects.count() == 3
 
 
