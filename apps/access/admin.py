@@ -81,6 +81,7 @@ class RuleAdmin(CareAdmin):
         (
             "When",
             {
+                "classes": ("collapse",),
                 "fields": ("starts_at", "ends_at", "schedule"),
                 "description": "Leave all empty for a rule that holds from now on, at all hours and without end.",
             },
@@ -88,6 +89,7 @@ class RuleAdmin(CareAdmin):
         (
             "Under which circumstances",
             {
+                "classes": ("collapse",),
                 "fields": CIRCUMSTANCES,
                 "description": "All that are given must hold; empty ones ask for nothing.",
             },
@@ -95,6 +97,7 @@ class RuleAdmin(CareAdmin):
         (
             "How much",
             {
+                "classes": ("collapse", "wcsgate-allow"),
                 "fields": ("limit_per", *LIMITS, "overflow"),
                 "description": "What comes on top of it is refused, unless another rule allows it.",
             },
@@ -102,6 +105,7 @@ class RuleAdmin(CareAdmin):
         (
             "What is changed",
             {
+                "classes": ("collapse", "wcsgate-allow"),
                 "fields": ("callee", "record", *CAPS),
                 "description": "Where several rules allow the same, the lowest caps count, and “never” beats “always”.",
             },
@@ -121,7 +125,9 @@ class RuleAdmin(CareAdmin):
         "stream": "target_kind == 'stream'",
         "stream_group": "target_kind == 'stream-group'",
         "number_class": "target_kind == 'number-class'",
-        **dict.fromkeys((*LIMITS, "overflow"), "limit_per != ''"),
+        **dict.fromkeys(LIMITS, "limit_per != ''"),
+        "overflow": "limit_per != '' && at_once",
+        "callee": "actions.includes('call')",
     }
 
     def save_model(self, request, obj, form, change):
@@ -129,6 +135,17 @@ class RuleAdmin(CareAdmin):
         super().save_model(request, obj, form, change)
         if warning := warning_of(obj, NumberClass.objects.all()):
             messages.warning(request, warning)
+
+    def get_fieldsets(self, request, obj=None):
+        """Only what the actions of this list have a use for; what is not used by the rule is folded away."""
+        unused, asked, kept = self.form.unused(obj), set(request.GET), []
+        for title, options in self.fieldsets:
+            fields = tuple(name for name in options["fields"] if name not in unused)
+            used = asked & set(fields) or (obj and any(getattr(obj, name) for name in fields if name != "overflow"))
+            classes = tuple(name for name in options.get("classes", ()) if name != "collapse" or not used)
+            if fields:
+                kept.append((title, {**options, "fields": fields, "classes": classes}))
+        return kept
 
     @display(description="Rule")
     def rule(self, rule: Rule) -> str:

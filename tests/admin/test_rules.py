@@ -215,3 +215,80 @@ def test_a_rule_that_is_there_already_is_pointed_at(olga):
 )
 def test_sentences_read_right(db, actions, target, text):
     assert str(factories.make_rule(*actions, target=target)) == f"Allow everyone with an account to {text}"
+
+
+def fields_of(browser, name, rule=None, **initial):
+    address = reverse(f"admin:{name}_change", args=[rule.pk]) if rule else reverse(f"admin:{name}_add")
+    return set(browser.get(address, initial).context["adminform"].form.fields)
+
+
+STREAM_THINGS = {"stream", "stream_group", "media_providers", "record", "max_width", "max_height", "max_bitrate"}
+NUMBER_THINGS = {"number_class", "callee"}
+
+
+def test_each_form_asks_only_for_what_its_actions_can_use(olga):
+    streams, calls = fields_of(olga, STREAMS), fields_of(olga, CALLS)
+    assert streams - calls == STREAM_THINGS
+    assert calls - streams == NUMBER_THINGS
+    for name, others in ((STREAMS, {"number-prefix", "number-class"}), (CALLS, {"stream", "stream-group"})):
+        assert add(olga, name, actions=["publish", "call"], target_kind=others.pop(), target="1").status_code == 200
+    assert not Rule.objects.exists()
+
+
+def test_what_a_rule_says_already_is_asked_for_in_either_form(olga):
+    stream = factories.make_stream()
+    call, play = factories.make_rule("call", stream=stream, record="on"), factories.make_rule("play", callee="+49")
+    assert {"stream", "record"} <= fields_of(olga, CALLS, call)
+    assert "callee" in fields_of(olga, STREAMS, play)
+    page = reverse(f"admin:{CALLS}_change", args=[call.pk])
+    fields = {**RULE, "actions": ["call"], "target_kind": "stream", "stream": stream.pk, "record": "on", "note": "x"}
+    assert olga.post(page, fields).status_code == 302
+    call.refresh_from_db()
+    assert (call.stream, call.record, call.note) == (stream, "on", "x")
+
+
+def test_what_is_not_used_is_folded_away(olga):
+    def folded(rule=None, **initial):
+        address = reverse(f"admin:{STREAMS}_change", args=[rule.pk]) if rule else reverse(f"admin:{STREAMS}_add")
+        fieldsets = list(olga.get(address, initial).context["adminform"])
+        return {fieldset.name for fieldset in fieldsets if fieldset.is_collapsible}
+
+    assert folded() == {"When", "Under which circumstances", "How much", "What is changed"}
+    rule = factories.make_rule("play", apps=["shop"], limit_per="user", at_once=1)
+    assert folded(rule) == {"When", "What is changed"}
+    assert "What is changed" not in folded(record="on")
+
+
+def test_what_there_is_can_be_ticked_and_anything_else_typed(olga):
+    factories.make_app("shop")
+    factories.make_node("edge-1")
+    text = olga.get(reverse(f"admin:{STREAMS}_add")).content.decode()
+    for name, value in (("apps", "shop"), ("nodes", "edge-1"), ("media_providers", "WebRTC")):
+        assert f'name="{name}_ticked" value="{value}"' in text
+    fields = {
+        "actions": ["play"],
+        "apps_ticked": ["shop"],
+        "apps_typed": "later, shop",
+        "media_providers_ticked": ["HLS"],
+    }
+    assert add(olga, STREAMS, **fields).status_code == 302
+    rule = Rule.objects.get()
+    assert (rule.apps, rule.nodes, rule.media_providers) == (["shop", "later"], [], ["HLS"])
+    form = olga.get(reverse(f"admin:{STREAMS}_change", args=[rule.pk])).context["adminform"].form
+    assert form["apps"].field.widget.decompress(rule.apps) == [["shop"], "later"]
+
+
+def test_where_there_are_many_apps_their_keys_are_typed(olga):
+    for number in range(21):
+        factories.make_app(f"app-{number}", hook_password="")
+    text = olga.get(reverse(f"admin:{STREAMS}_add")).content.decode()
+    assert 'name="apps_ticked"' not in text
+    assert add(olga, STREAMS, actions=["play"], apps_typed="app-7\n app-8").status_code == 302
+    assert Rule.objects.get().apps == ["app-7", "app-8"]
+
+
+def test_a_wrong_entry_of_a_list_is_said_at_its_field(olga):
+    errors = add(olga, STREAMS, actions=["play"], apps_typed="x" * 256).context["adminform"].form.errors
+    assert list(errors) == ["apps"]
+    errors = add(olga, STREAMS, actions=["play"], networks="10.0.0.0/8, nonsense").context["adminform"].form.errors
+    assert "Entry 2" in errors["networks"][0]
