@@ -48,7 +48,7 @@ class StateFilter(LinkFilter):
 
 
 class RuleAdmin(CareAdmin):
-    list_display = ("rule", "effect_label", "state", "note")
+    list_display = ("rule", "effect_label", "state", "tried", "note")
     list_filter = (StateFilter, "effect", "who", "enforced")
     list_select_related = NAMED_BY_RULES
     search_fields = ("user__username", "group__name", "target", "stream__name", "note")

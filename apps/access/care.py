@@ -2,6 +2,8 @@
 wrong with a rule is said on its page and when it is saved.
 """
 
+from collections.abc import Iterator
+
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
@@ -11,12 +13,14 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from unfold.decorators import display
 
 from apps.access.lint import Finding
 from apps.access.models import Rule
 from apps.access.proposals import changing, deleting, preview, saving
 from apps.access.rules_to_look_at import look_at_one
-from apps.accounts.pages import StaffAdmin, list_of, note_changes, page_of
+from apps.access.tried_out import Tally, for_whom, tallies
+from apps.accounts.pages import LINES_SHOWN, Line, Section, StaffAdmin, link_to_list, list_of, note_changes, page_of
 
 PREVIEW, SENTENCE, CONFIRMED = "_preview", "_sentence", "_confirmed"
 """Names of buttons, as they are posted."""
@@ -25,6 +29,7 @@ PREVIEW, SENTENCE, CONFIRMED = "_preview", "_sentence", "_confirmed"
 class CareAdmin(StaffAdmin):
     """Pages of rules, of which everything can be looked at before it is done."""
 
+    change_form_before_template = "admin/access/rule_form_before.html"
     change_form_after_template = "admin/access/rule_form_after.html"
     delete_confirmation_template = "admin/access/rule_delete.html"
     delete_selected_confirmation_template = "admin/access/rules_delete.html"
@@ -92,6 +97,30 @@ class CareAdmin(StaffAdmin):
         """What is wrong with it."""
         return format_html_join(" ", "{}", ((said(request, finding),) for finding in look_at_one(obj, timezone.now())))
 
+    def sections(self, request: HttpRequest, obj: Rule) -> Iterator[Section]:
+        """What it would have decided, as long as it is only logged."""
+        if not obj.enforced:
+            tally = tallies([obj]).get(obj.pk)
+            yield Section(
+                "Tried out",
+                tuple(_tried_out(request, tally)) if tally else (),
+                "So far it would have decided nothing otherwise. A hook counts as soon as it is in the audit log.",
+            )
+
+    def get_changelist_instance(self, request):
+        """The list, with what the rules on this page would have decided otherwise."""
+        changelist = super().get_changelist_instance(request)
+        found = tallies(changelist.result_list)
+        for rule in changelist.result_list:
+            rule.tally = found.get(rule.pk)
+        return changelist
+
+    @display(description="Tried out")
+    def tried(self, rule: Rule) -> str:
+        """What it would have decided otherwise."""
+        tally = rule.tally
+        return f"{tally} since {timezone.localtime(tally.first_at):%Y-%m-%d}" if tally else ""
+
     def change_rules(self, request: HttpRequest, rules, title: str, done: str, **values) -> HttpResponseBase | None:
         """Give many rules these values, once it was seen what that would change and was confirmed."""
         if CONFIRMED not in request.POST and rules:
@@ -100,6 +129,21 @@ class CareAdmin(StaffAdmin):
         note_changes(request, rules, done)
         self.message_user(request, f"{done[:-1]}: {len(rules)}.", messages.SUCCESS)
         return None
+
+
+def _tried_out(request: HttpRequest, tally: Tally) -> Iterator[Line]:
+    first, last = (f"{timezone.localtime(at):%Y-%m-%d %H:%M}" for at in (tally.first_at, tally.last_at))
+    rule = str(tally.rule.pk)
+    yield Line(f"It {tally}.", _log(request, tried_out=rule), f"From {first} to {last}.")
+    for name, count in for_whom(tally.rule)[:LINES_SHOWN]:
+        yield Line(
+            f"{name or 'Guests'}: {count}", _log(request, tried_out=rule, **({"username": name} if name else {}))
+        )
+
+
+def _log(request: HttpRequest, **query: str) -> str:
+    """The address of these entries of the audit log; "" if the viewer may not open it."""
+    return next((line.url for line in link_to_list(request, "audit.auditevent", "", **query)), "")
 
 
 def said(request: HttpRequest, finding: Finding) -> str:

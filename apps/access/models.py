@@ -450,6 +450,22 @@ class CallPermission(Rule):
         verbose_name = "call permission"
 
 
+class TriedOut(models.Model):
+    """A recorded hook that a rule would have decided otherwise, had it not only been logged. Kept by the workers."""
+
+    rule_id = models.BigIntegerField()
+    effect = models.CharField(max_length=5, help_text="Of the rule at the time.")
+    event_id = models.UUIDField()
+    received_at = models.DateTimeField()
+    username = models.TextField()
+
+    class Meta:
+        indexes = [models.Index(fields=["rule_id", "effect", "-received_at"], name="tried_out_by_rule")]
+
+    def __str__(self) -> str:
+        return f"rule {self.rule_id} at {self.received_at}"
+
+
 class AccessRevision(models.Model):
     """The one row that every change to a rule, user, group, token, stream, app or node raises, by database triggers."""
 

@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from apps.access.models import AccessRevision, Rule
+from apps.access.tried_out import note
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
 from tests.admin.test_rules import RULE, STREAMS, list_of
@@ -226,3 +227,65 @@ def test_each_sees_the_rules_of_their_own_lists(db):
     make_role("others", "view_user")
     other = browser_of(factories.make_user("other", is_staff=True, groups=["others"]))
     assert other.get(LINT).status_code == 403
+
+
+# Rules that are tried out
+
+
+@pytest.fixture
+def tried(olga):
+    """A deny that is only logged, and would have refused Bob twice and Charlie once."""
+    rule = factories.make_rule("play", effect="deny", enforced=False)
+    for name in ("bob", "charlie", "bob"):
+        fields = {"username": name, "effect": "allow", "reason": "allowed-by-rule", "logged_rule_ids": [rule.pk]}
+        note([make_event(**fields)])
+    make_event(username="alice")
+    return rule
+
+
+def test_what_a_rule_would_have_done_is_shown_in_the_list_and_on_its_page(olga, tried):
+    assert "would have refused 3 times since 20" in text_of(olga.get(list_of(STREAMS)))
+    text = text_of(olga.get(page(STREAMS, tried)))
+    assert "It would have refused 3 times." in text
+    assert "bob: 2" in text
+    assert "charlie: 1" in text
+    assert "Enforce it" in text
+    Rule.objects.update(enforced=True)
+    text = text_of(olga.get(page(STREAMS, tried)))
+    assert "Tried out" not in text
+    assert "Enforce it" not in text
+
+
+def test_the_hooks_behind_it_are_listed_in_the_audit_log(olga, tried):
+    log = reverse("admin:audit_auditevent_changelist")
+    assert f'href="{log}?tried_out={tried.pk}"' in text_of(olga.get(page(STREAMS, tried)))
+    shown = olga.get(log, {"tried_out": tried.pk}).context["cl"].queryset
+    assert {event.username for event in shown} == {"bob", "charlie"}
+    shown = olga.get(log, {"tried_out": tried.pk, "username": "bob"}).context["cl"].queryset
+    assert [event.username for event in shown] == ["bob", "bob"]
+    assert olga.get(log, {"tried_out": "x"}).status_code == 302
+
+
+def test_a_rule_is_enforced_from_its_page_after_a_look(desk, lobby):
+    Rule.objects.update(enforced=False)
+    rule = lobby["rule"]
+    chosen = {"action": "enforce", "_selected_action": [rule.pk], "who": "user"}  # and whatever the form has
+    text = text_of(desk.post(list_of(STREAMS), chosen))
+    assert "Enforce them?" in text
+    assert "charlie asked to play “lobby”: 3 times" in text
+    assert not Rule.objects.get().enforced
+    desk.post(list_of(STREAMS), {**chosen, "_confirmed": "1"})
+    assert Rule.objects.get().enforced
+
+
+def test_lists_ask_once_for_what_all_their_rules_would_have_done(olga):
+    def counted():
+        with CaptureQueriesContext(connection) as queries:
+            olga.get(list_of(STREAMS))
+        return len(queries)
+
+    factories.make_rule("play", enforced=False)
+    few = counted()
+    for _ in range(5):
+        factories.make_rule("play", enforced=False)
+    assert counted() == few
