@@ -8,12 +8,14 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from apps.access.file_page import access_file
 from apps.access.lint_page import rules_to_look_at
 from apps.access.pages import try_hook
+from apps.access.preset_page import add_from_preset
 from apps.hooks import health
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/access/try/", admin.site.admin_view(try_hook), name="try_hook"),
     path("admin/access/file/", admin.site.admin_view(access_file), name="access_file"),
+    path("admin/access/presets/", admin.site.admin_view(add_from_preset), name="presets"),
     path("admin/access/rules/", admin.site.admin_view(rules_to_look_at), name="rules_to_look_at"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),

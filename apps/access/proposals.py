@@ -38,6 +38,14 @@ def saving(rule: Rule, before: str) -> Proposal:
     return Proposal("What would this rule change?", ((str(rule), remark),), rows=(row_of(rule),))
 
 
+def adding(rules: Iterable[Rule]) -> Proposal:
+    """New rules. Not being saved, they are told apart by numbers that no rule has."""
+    rules = list(rules)
+    for number, rule in enumerate(rules, start=1):
+        rule.pk = -number
+    return Proposal("What would these rules change?", _sentences(rules), rows=tuple(map(row_of, rules)))
+
+
 def changing(rules: Iterable[Rule], title: str, confirm: str, **values) -> Proposal:
     """Rules with these values; the objects themselves take them on."""
     rules = list(rules)

@@ -24,6 +24,7 @@ PAGES = (
     "/admin/access/streampermission/",
     "/admin/access/streampermission/add/",
     "/admin/access/rules/",
+    "/admin/access/presets/",
     "/admin/accounts/user/",
     "/admin/accounts/token/add/",
     "/admin/streams/streamlink/add/",
@@ -108,6 +109,33 @@ def test_what_a_rule_would_change_is_seen_while_it_is_written(desk):
     desk.get_by_role("button", name="Save", exact=True).click()
     expect(desk.get_by_text("was added successfully")).to_be_visible()
     assert str(Rule.objects.latest("pk")) == "Deny user “charlie” to play “lobby”"
+
+
+def test_a_preset_becomes_rules(desk):
+    factories.make_user("ada", groups=["class"])
+    desk.goto("/admin/")
+    desk.get_by_role("link", name="Add from a preset").click()
+    desk.get_by_label("Guest: comes").check()
+    expect(desk.get_by_label("Who?")).to_be_hidden()
+    desk.get_by_label("Teacher: publishes").check()
+    desk.get_by_label("Group", exact=True).select_option("class")
+    desk.get_by_label("Names or numbers begin with").fill("lesson-")
+    desk.get_by_role("button", name="Show the rules").click()
+    proposed = desk.locator("#proposed ~ ul > li")
+    expect(proposed).to_have_count(3)
+    expect(proposed.nth(1)).to_contain_text("Allow group “class” to publish and play whatever begins with “lesson-”")
+    proposed.nth(1).locator("summary").press("Enter")
+    proposed.nth(1).get_by_label("Name, number or pattern").fill("math-")
+    proposed.nth(2).locator("label input").first.uncheck()
+    desk.get_by_role("button", name="Read them again as changed").click()
+    expect(proposed.nth(1)).to_contain_text("whatever begins with “math-”")
+    assert not Rule.objects.exists()
+    desk.get_by_role("button", name="Add these rules").click()
+    expect(desk.get_by_text("Added: 2 rules from the preset “Teacher”.")).to_be_visible()
+    assert [str(rule) for rule in Rule.objects.order_by("pk")] == [
+        "Allow group “class” to connect",
+        "Allow group “class” to publish and play whatever begins with “math-”",
+    ]
 
 
 def test_a_token_is_shown_once(desk):
