@@ -34,6 +34,8 @@ class TickOrType(forms.MultiWidget):
 
     def decompress(self, value):
         texts = value or []
+        if isinstance(texts, str):  # out of the address of a form that is filled in
+            texts = [text.strip() for text in texts.split(",")]
         typed = ", ".join(text for text in texts if text not in self.choices)
         return [[text for text in texts if text in self.choices], typed]
 

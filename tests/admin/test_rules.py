@@ -278,6 +278,12 @@ def test_what_there_is_can_be_ticked_and_anything_else_typed(olga):
     assert form["apps"].field.widget.decompress(rule.apps) == [["shop"], "later"]
 
 
+def test_an_address_may_fill_in_what_is_ticked_or_typed(olga):
+    factories.make_app("shop")
+    form = olga.get(reverse(f"admin:{STREAMS}_add"), {"apps": "shop, later"}).context["adminform"].form
+    assert form["apps"].field.widget.decompress(form["apps"].initial) == [["shop"], "later"]
+
+
 def test_where_there_are_many_apps_their_keys_are_typed(olga):
     for number in range(21):
         factories.make_app(f"app-{number}", hook_password="")
