@@ -117,6 +117,17 @@ def test_how_many_decisions_and_since_when_can_be_chosen(desk, lobby):
     assert text_of(desk.post(page(STREAMS), {**chosen, "most": "-1", "since": "x"})).count(" selected>") == 2
 
 
+def test_it_is_told_how_far_it_has_come_while_decisions_are_looked_at(desk, lobby, monkeypatch):
+    monkeypatch.setattr("apps.audit.preview.AT_A_TIME", 3)
+    response = desk.post(page(STREAMS), {**RULE, **BOB_TOO, "_preview": "1"})
+    told = [piece.decode() for piece in response.streaming_content]
+    found = [
+        next(number for number, piece in enumerate(told) if words in piece)
+        for words in ("Nothing is changed yet", "3 decisions looked at", "4 decisions looked at", "of 4 decisions")
+    ]
+    assert found == [0, 1, 2, 3]
+
+
 def test_what_is_wrong_in_the_form_is_said_there_and_nothing_is_saved(desk, lobby):
     before = state()
     response = desk.post(page(STREAMS), {**RULE, "actions": ["play"], "target_kind": "exact", "_preview": "1"})
