@@ -17,8 +17,9 @@ PURE = (
     *(
         f"apps/access/{name}.py"
         for name in (
-            "comparisons compile engine facts guesses identity matching misses nearest networks other_ways_in "
-            "question reasons revoking rewriting rows schedules sentences web_tokens what_can who_can who_can_people"
+            "comparisons compile engine facts guesses identity lint matching misses nearest networks other_ways_in "
+            "overlaps question reasons revoking rewriting rows schedules sentences web_tokens "
+            "what_can who_can who_can_people"
         ).split()
     ),
     "apps/accounts/hashing.py",

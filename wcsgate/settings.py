@@ -213,6 +213,7 @@ UNFOLD = {
     "SIDEBAR": {"show_search": False, "navigation": "apps.accounts.navigation.sidebar"},
     "DASHBOARD_CALLBACK": "apps.audit.dashboard.dashboard",
 }
+RULE_PREVIEW = "apps.audit.preview_page.preview_page"
 
 # The REST framework: the reference door for hooks, and its schema
 

@@ -6,7 +6,9 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from apps.access.file_page import access_file
+from apps.access.lint_page import rules_to_look_at
 from apps.access.pages import try_hook
+from apps.access.preset_page import add_from_preset
 from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.ask_page import ask
@@ -21,6 +23,8 @@ urlpatterns = [
     path("admin/access/who-can/file/", admin.site.admin_view(who_can_file), name="who_can_file"),
     path("admin/access/what-can/", admin.site.admin_view(what_can), name="what_can"),
     path("admin/access/what-can/file/", admin.site.admin_view(what_can_file), name="what_can_file"),
+    path("admin/access/presets/", admin.site.admin_view(add_from_preset), name="presets"),
+    path("admin/access/rules/", admin.site.admin_view(rules_to_look_at), name="rules_to_look_at"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

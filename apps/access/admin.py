@@ -5,18 +5,16 @@ from datetime import timedelta
 
 from django.contrib import admin, messages
 from django.db.models import Q
-from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html
 from unfold.decorators import display
 
+from apps.access.care import CareAdmin
 from apps.access.forms import CallPermissionForm, StreamPermissionForm
 from apps.access.models import (
     CAPS,
     CIRCUMSTANCES,
     LIMITS,
     NAMED_BY_RULES,
-    SAID,
     CallPermission,
     NumberClass,
     Rule,
@@ -25,8 +23,7 @@ from apps.access.models import (
 )
 from apps.access.protection import warning_of
 from apps.access.rule_rows import number_plan
-from apps.accounts.pages import LinkFilter, StaffAdmin, link_to_add, note_changes, page_of, rules_section
-from apps.protocol.action_words import ACTION_WORDS, joined
+from apps.accounts.pages import LinkFilter, StaffAdmin, link_to_add, rules_section
 from apps.protocol.numbers import NumberClasses, NumberClassRow, canonical
 
 NAMED = "['exact', 'prefix', 'glob', 'number-prefix'].includes(target_kind)"
@@ -35,16 +32,6 @@ NAMED = "['exact', 'prefix', 'glob', 'number-prefix'].includes(target_kind)"
 def in_period() -> Q:
     now = timezone.now()
     return (Q(starts_at=None) | Q(starts_at__lte=now)) & (Q(ends_at=None) | Q(ends_at__gt=now))
-
-
-def find_alike(rule: Rule) -> Rule | None:
-    """Another rule that says the same, for the same period, in whatever order."""
-    alike = Rule.objects.filter(
-        actions__contains=rule.actions,
-        actions__contained_by=rule.actions,
-        **{name: getattr(rule, name) for name in SAID if name != "actions"},
-    )
-    return alike.exclude(pk=rule.pk).order_by("pk").first()
 
 
 class StateFilter(LinkFilter):
@@ -62,8 +49,8 @@ class StateFilter(LinkFilter):
         }
 
 
-class RuleAdmin(StaffAdmin):
-    list_display = ("rule", "effect_label", "state", "note")
+class RuleAdmin(CareAdmin):
+    list_display = ("rule", "effect_label", "state", "tried", "note")
     list_filter = (StateFilter, "effect", "who", "enforced")
     list_select_related = NAMED_BY_RULES
     search_fields = ("user__username", "group__name", "target", "stream__name", "note")
@@ -96,6 +83,7 @@ class RuleAdmin(StaffAdmin):
         (
             "When",
             {
+                "classes": ("collapse",),
                 "fields": ("starts_at", "ends_at", "schedule"),
                 "description": "Leave all empty for a rule that holds from now on, at all hours and without end.",
             },
@@ -103,6 +91,7 @@ class RuleAdmin(StaffAdmin):
         (
             "Under which circumstances",
             {
+                "classes": ("collapse",),
                 "fields": CIRCUMSTANCES,
                 "description": "All that are given must hold; empty ones ask for nothing.",
             },
@@ -110,6 +99,7 @@ class RuleAdmin(StaffAdmin):
         (
             "How much",
             {
+                "classes": ("collapse", "wcsgate-allow"),
                 "fields": ("limit_per", *LIMITS, "overflow"),
                 "description": "What comes on top of it is refused, unless another rule allows it.",
             },
@@ -117,6 +107,7 @@ class RuleAdmin(StaffAdmin):
         (
             "What is changed",
             {
+                "classes": ("collapse", "wcsgate-allow"),
                 "fields": ("callee", "record", *CAPS),
                 "description": "Where several rules allow the same, the lowest caps count, and “never” beats “always”.",
             },
@@ -136,24 +127,27 @@ class RuleAdmin(StaffAdmin):
         "stream": "target_kind == 'stream'",
         "stream_group": "target_kind == 'stream-group'",
         "number_class": "target_kind == 'number-class'",
-        **dict.fromkeys((*LIMITS, "overflow"), "limit_per != ''"),
+        **dict.fromkeys(LIMITS, "limit_per != ''"),
+        "overflow": "limit_per != '' && at_once",
+        "callee": "actions.includes('call')",
     }
 
     def save_model(self, request, obj, form, change):
-        """Save it, and say what of it is of no use."""
+        """Save it, and say where it can refuse nothing."""
         super().save_model(request, obj, form, change)
         if warning := warning_of(obj, NumberClass.objects.all()):
             messages.warning(request, warning)
-        if without := obj.actions_without_target():
-            deeds = joined([ACTION_WORDS[action] for action in without], "or")
-            messages.warning(
-                request,
-                f"To {deeds} is about no name or number, so there this rule never matches. "
-                "For that, add a rule about anything.",
-            )
-        if not change and (alike := find_alike(obj)):
-            link = page_of(request, self.opts.label_lower, alike.pk)
-            messages.warning(request, format_html('There was <a href="{}">the same rule</a> already.', link))
+
+    def get_fieldsets(self, request, obj=None):
+        """Only what the actions of this list have a use for; what is not used by the rule is folded away."""
+        unused, asked, kept = self.form.unused(obj), set(request.GET), []
+        for title, options in self.fieldsets:
+            fields = tuple(name for name in options["fields"] if name not in unused)
+            used = asked & set(fields) or (obj and any(getattr(obj, name) for name in fields if name != "overflow"))
+            classes = tuple(name for name in options.get("classes", ()) if name != "collapse" or not used)
+            if fields:
+                kept.append((title, {**options, "fields": fields, "classes": classes}))
+        return kept
 
     @display(description="Rule")
     def rule(self, rule: Rule) -> str:
@@ -177,11 +171,13 @@ class RuleAdmin(StaffAdmin):
 
     @admin.action(description="Enforce: let them decide", permissions=["change"])
     def enforce(self, request, queryset):
-        self._update(request, queryset.filter(enforced=False), "Enforced.", enforced=True)
+        rules = list(queryset.filter(enforced=False))
+        return self.change_rules(request, rules, "Enforce them?", "Enforced.", enforced=True)
 
     @admin.action(description="Only log: they decide nothing", permissions=["change"])
     def only_log(self, request, queryset):
-        self._update(request, queryset.filter(enforced=True), "Only logged.", enforced=False)
+        rules = list(queryset.filter(enforced=True))
+        return self.change_rules(request, rules, "Only log them?", "Only logged.", enforced=False)
 
     @admin.action(description="End now", permissions=["change"])
     def end_now(self, request, queryset):
@@ -191,7 +187,8 @@ class RuleAdmin(StaffAdmin):
             self.message_user(
                 request, f"Not begun yet, so not ended: {waiting}. Delete them instead.", messages.WARNING
             )
-        self._update(request, queryset.filter(in_period()).exclude(starts_at__gte=now), "Ended.", ends_at=now)
+        rules = list(queryset.filter(in_period()).exclude(starts_at__gte=now))
+        return self.change_rules(request, rules, "End them now?", "Ended.", ends_at=now)
 
     @admin.action(description="Duplicate: copies that are only logged", permissions=["add"])
     def duplicate(self, request, queryset):
@@ -205,12 +202,6 @@ class RuleAdmin(StaffAdmin):
             f"Copied: {len(copies)}. The copies are only logged until you enforce them.",
             messages.SUCCESS,
         )
-
-    def _update(self, request: HttpRequest, rules, done: str, **values) -> None:
-        rules = list(rules)
-        Rule.objects.filter(pk__in=[rule.pk for rule in rules]).update(**values)
-        note_changes(request, rules, done)
-        self.message_user(request, f"{done[:-1]}: {len(rules)}.", messages.SUCCESS)
 
 
 @admin.register(StreamPermission)

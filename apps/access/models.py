@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.access.comparisons import MAX_LENGTH
+from apps.access.lint import WITH_TARGET
 from apps.access.sentences import sentence
 from apps.access.validators import (
     validate_comparison,
@@ -25,7 +26,7 @@ from apps.access.validators import (
 )
 from apps.accounts.validators import SENSIBLE, validate_action, validate_moment, validate_network
 from apps.protocol.action_words import ACTION_WORDS, joined
-from apps.protocol.methods import METHODS, STREAM_ACTIONS
+from apps.protocol.methods import STREAM_ACTIONS
 from apps.protocol.numbers import hides_digits
 from apps.streams.models import Stream, StreamGroup
 
@@ -45,9 +46,6 @@ SAID = (
 
 NAMED_BY_RULES = ("user", "group", "stream", "stream_group", "number_class", "schedule")
 """Rows of other tables that rules are about, and whose names their sentences say."""
-
-WITH_TARGET = {method.action for method in METHODS if method.target}
-"""Actions of which some hook names what they are about. All others fit rules on anything alone."""
 
 
 def _texts(max_length: int, validator, help_text: str) -> ArrayField:
@@ -448,6 +446,22 @@ class CallPermission(Rule):
     class Meta:
         proxy = True
         verbose_name = "call permission"
+
+
+class TriedOut(models.Model):
+    """A recorded hook that a rule would have decided otherwise, had it not only been logged. Kept by the workers."""
+
+    rule_id = models.BigIntegerField()
+    effect = models.CharField(max_length=5, help_text="Of the rule at the time.")
+    event_id = models.UUIDField()
+    received_at = models.DateTimeField()
+    username = models.TextField()
+
+    class Meta:
+        indexes = [models.Index(fields=["rule_id", "effect", "-received_at"], name="tried_out_by_rule")]
+
+    def __str__(self) -> str:
+        return f"rule {self.rule_id} at {self.received_at}"
 
 
 class AccessRevision(models.Model):

@@ -11,6 +11,11 @@ def in_networks(address: str, networks: Sequence[str]) -> bool:
     return parsed is not None and any(parsed in network for network in map(_network, networks) if network is not None)
 
 
+def is_network(text: str) -> bool:
+    """Whether it is a network, in which an address can lie."""
+    return _network(text) is not None
+
+
 @lru_cache(maxsize=4096)
 def _network(text: str) -> IPv4Network | IPv6Network | None:
     """A network as a value; None, in which nothing lies, for text that is none (somebody wrote it by SQL)."""

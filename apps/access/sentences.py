@@ -31,6 +31,10 @@ LIMIT_PER_WORDS = {
 """For whom a limit counts."""
 
 
+UNSAID = "…"
+"""What is still to be chosen, in the sentence of a rule that is being written."""
+
+
 def deed(action: str, target: str) -> str:
     """What somebody does, for example: play “lobby”."""
     words = (ACTION_WORDS.get(action, action), *((BEFORE_TARGET.get(action, ""), f"“{target}”") if target else ()))
@@ -67,9 +71,9 @@ def limits(rule: Any) -> str:
 def _who(rule: Any) -> str:
     match rule.who:
         case "user":
-            return f"user “{rule.user}”"
+            return f"user “{rule.user or UNSAID}”"
         case "group":
-            return f"group “{rule.group}”"
+            return f"group “{rule.group or UNSAID}”"
         case "guests":
             return "guests"
     return "everyone with an account"
@@ -92,19 +96,19 @@ def _deeds(rule: Any) -> str:
 def _target(rule: Any) -> str:
     match rule.target_kind:
         case "exact":
-            return f"“{rule.target}”"
+            return f"“{rule.target or UNSAID}”"
         case "prefix":
-            return f"whatever begins with “{rule.target}”"
+            return f"whatever begins with “{rule.target or UNSAID}”"
         case "glob":
-            return f"whatever matches “{rule.target}”"
+            return f"whatever matches “{rule.target or UNSAID}”"
         case "stream":
-            return f"stream “{rule.stream}”"
+            return f"stream “{rule.stream or UNSAID}”"
         case "stream-group":
-            return f"streams of group “{rule.stream_group}”"
+            return f"streams of group “{rule.stream_group or UNSAID}”"
         case "number-prefix":
-            return f"numbers that begin with “{rule.target}”"
+            return f"numbers that begin with “{rule.target or UNSAID}”"
         case "number-class":
-            return f"{rule.number_class} numbers"
+            return f"{rule.number_class or UNSAID} numbers"
     return "anything"
 
 

@@ -9,6 +9,8 @@ SECTIONS = {
         ("Call permissions", "call", "access.callpermission"),
         ("Schedules", "schedule", "access.schedule"),
         ("Number classes", "dialpad", "access.numberclass"),
+        ("Add from a preset", "playlist_add", "presets"),
+        ("Rules to look at", "rule", "rules_to_look_at"),
         ("Try a hook", "quiz", "try_hook"),
         ("Who can?", "groups", "who_can"),
         ("What can they do?", "badge", "what_can"),
@@ -37,7 +39,11 @@ SECTIONS = {
 """Title, icon, and model or name of each page."""
 
 RULES = ("access.streampermission", "access.callpermission")
-OWN_PAGES = {"try_hook": RULES, "who_can": RULES, "what_can": RULES, "access_file": ()}
+OWN_PAGES = {
+    **dict.fromkeys(("try_hook", "who_can", "what_can", "rules_to_look_at"), RULES),
+    "presets": (),
+    "access_file": (),
+}
 """Pages that are no list, each open to superusers and to whoever may see one of these models."""
 
 
@@ -52,8 +58,14 @@ def may_see(user, label: str) -> bool:
     return may(user, "view", label) or may(user, "change", label)
 
 
+ADDING = {"presets": RULES}
+"""Pages on which something is added, each open to whoever may add to one of these models."""
+
+
 def may_open(user, page: str) -> bool:
     """Whether a user may open a page of the sidebar."""
+    if page in ADDING:
+        return any(may(user, "add", label) for label in ADDING[page])
     return user.is_superuser or any(may_see(user, label) for label in OWN_PAGES.get(page, (page,)))
 
 

@@ -42,6 +42,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         filters.AppFilter,
         filters.NodeFilter,
         filters.SessionFilter,
+        filters.TriedOutFilter,
     )
     list_filter_submit = True
     list_select_related = False

@@ -7,8 +7,9 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from apps.access.models import TriedOut
 from apps.access.reasons import REASON_TEXTS
-from apps.accounts.pages import ColumnFilter
+from apps.accounts.pages import HITS_SHOWN, ColumnFilter
 from apps.audit.models import Effect
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
@@ -104,6 +105,20 @@ class TargetFilter(Field):
 
 class SessionFilter(Field):
     title, parameter_name, column, hint = "session", "session", "session_id", "Session id"
+
+
+class TriedOutFilter(ColumnFilter):
+    """Hooks that a rule would have decided otherwise, had it not only been logged. Asked for by links alone."""
+
+    title, parameter_name = "tried out", "tried_out"
+
+    def queryset(self, request, queryset):
+        if not self.value():
+            return queryset
+        if not (self.value().isascii() and self.value().isdigit() and len(self.value()) < 19):
+            raise IncorrectLookupParameters(f"“{self.value()}” is not the number of a rule.")
+        hits = TriedOut.objects.filter(rule_id=self.value()).order_by("-received_at")
+        return queryset.filter(pk__in=hits.values("event_id")[:HITS_SHOWN])
 
 
 class AppFilter(Field, connections.AppFilter):

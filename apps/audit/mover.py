@@ -17,6 +17,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+from apps.access import tried_out
 from apps.access.models import Rule
 from apps.access.rule_rows import number_plan
 from apps.audit.models import AuditEvent, Effect, HookFields, HookRecord
@@ -149,6 +150,7 @@ def _fold(records: Sequence[HookRecord]) -> None:
         else:
             event = latest[key] = new[record.id] = _event(record, key, sentences)
     AuditEvent.objects.bulk_create(new.values())
+    tried_out.note(new.values())
     known = [event for event in repeated.values() if event.id not in new]
     AuditEvent.objects.bulk_update(known, ["repeats", "last_received_at"])
 

@@ -26,6 +26,8 @@ PAGES = (
     "/admin/access/what-can/?who=user&name=user-0",
     "/admin/access/streampermission/",
     "/admin/access/streampermission/add/",
+    "/admin/access/rules/",
+    "/admin/access/presets/",
     "/admin/accounts/user/",
     "/admin/accounts/token/add/",
     "/admin/streams/streamlink/add/",
@@ -71,6 +73,72 @@ def test_a_stream_permission_is_made_with_the_fields_that_matter(desk):
     desk.get_by_role("button", name="Save", exact=True).click()
     expect(desk.get_by_text("was added successfully")).to_be_visible()
     assert str(Rule.objects.get()) == "Allow user “alice” to publish whatever begins with “lesson-”"
+
+
+def test_what_a_rule_would_change_is_seen_while_it_is_written(desk):
+    factories.make_app()
+    factories.make_rule("play", target=("prefix", "lob"))
+    charlie = factories.make_user("charlie")
+    make_event(user_id=charlie.pk, effect="allow", reason="allowed-by-rule")
+    desk.goto("/admin/access/streampermission/add/")
+    sentence = desk.locator("#sentence")
+    expect(sentence).to_have_text("Allow user “…” to do nothing")
+    limits, changed = (desk.locator("summary", has_text=title) for title in ("How much", "What is changed"))
+    expect(limits).to_be_visible()
+    expect(desk.get_by_label("Counted")).to_be_hidden()
+    limits.click()
+    desk.get_by_label("Counted").select_option("user")
+    desk.get_by_label("At once").fill("2")
+    expect(sentence).to_contain_text("at most 2 at once for each user")
+    desk.get_by_label("Deny", exact=True).check()
+    expect(limits).to_be_hidden()
+    expect(changed).to_be_hidden()
+    choose(desk, "user", "charlie")
+    desk.get_by_label("play", exact=True).check()
+    desk.get_by_label("Name, number or pattern").fill("lobby")
+    expect(sentence).to_have_text("Deny user “charlie” to play “lobby”")
+    desk.locator("summary", has_text="Under which circumstances").press("Enter")
+    desk.get_by_label("defaultApp", exact=True).check()
+    expect(sentence).to_contain_text("through app “defaultApp”")
+    desk.get_by_label("defaultApp", exact=True).uncheck()
+    with desk.expect_popup() as opened:
+        desk.get_by_role("button", name="What would it change?").click()
+    preview = opened.value
+    expect(preview.locator("#found")).to_contain_text("1 of 1 decision would be answered otherwise.")
+    expect(preview.locator("#found")).to_contain_text("charlie asked to play “lobby”: once")
+    expect(preview.get_by_text("decisions looked at")).to_be_hidden()
+    preview.close()
+    assert Rule.objects.count() == 1
+    desk.get_by_role("button", name="Save", exact=True).click()
+    expect(desk.get_by_text("was added successfully")).to_be_visible()
+    assert str(Rule.objects.latest("pk")) == "Deny user “charlie” to play “lobby”"
+
+
+def test_a_preset_becomes_rules(desk):
+    factories.make_user("ada", groups=["class"])
+    desk.goto("/admin/")
+    desk.get_by_role("link", name="Add from a preset").click()
+    desk.get_by_label("Guest: comes").check()
+    expect(desk.get_by_label("Who?")).to_be_hidden()
+    desk.get_by_label("Teacher: publishes").check()
+    desk.get_by_label("Group", exact=True).select_option("class")
+    desk.get_by_label("Names or numbers begin with").fill("lesson-")
+    desk.get_by_role("button", name="Show the rules").click()
+    proposed = desk.locator("#proposed ~ ul > li")
+    expect(proposed).to_have_count(3)
+    expect(proposed.nth(1)).to_contain_text("Allow group “class” to publish and play whatever begins with “lesson-”")
+    proposed.nth(1).locator("summary").press("Enter")
+    proposed.nth(1).get_by_label("Name, number or pattern").fill("math-")
+    proposed.nth(2).locator("label input").first.uncheck()
+    desk.get_by_role("button", name="Read them again as changed").click()
+    expect(proposed.nth(1)).to_contain_text("whatever begins with “math-”")
+    assert not Rule.objects.exists()
+    desk.get_by_role("button", name="Add these rules").click()
+    expect(desk.get_by_text("Added: 2 rules from the preset “Teacher”.")).to_be_visible()
+    assert [str(rule) for rule in Rule.objects.order_by("pk")] == [
+        "Allow group “class” to connect",
+        "Allow group “class” to publish and play whatever begins with “math-”",
+    ]
 
 
 def test_a_token_is_shown_once(desk):

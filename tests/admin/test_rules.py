@@ -24,7 +24,9 @@ def add(browser, name, **fields):
 
 
 def run(browser, name, action, *rules):
-    return browser.post(list_of(name), {"action": action, "_selected_action": [rule.pk for rule in rules]}, follow=True)
+    """Choose an action for rules, having looked at what it would change."""
+    chosen = {"action": action, "_selected_action": [rule.pk for rule in rules], "_confirmed": "1"}
+    return browser.post(list_of(name), chosen, follow=True)
 
 
 def listed(browser, name, **query):
@@ -188,7 +190,7 @@ def test_a_rule_that_can_never_match_is_refused(olga, list_name, fields, words):
 def test_a_rule_that_matches_some_of_its_actions_says_which_not(olga):
     fields = {"target_kind": "prefix", "target": "00", "actions": ["call", "dtmf"]}
     text = olga.post(reverse(f"admin:{CALLS}_add"), {**RULE, **fields}, follow=True).content.decode()
-    assert "To send tones is about no name or number, so there this rule never matches." in text
+    assert "To send tones is never about such a target, so there it matches nothing." in text
     assert Rule.objects.exists()
 
 
@@ -197,7 +199,8 @@ def test_a_rule_that_is_there_already_is_pointed_at(olga):
     factories.make_rule("play")
     fields = {"actions": ["play", "publish"]}
     text = olga.post(reverse(f"admin:{STREAMS}_add"), {**RULE, **fields}, follow=True).content.decode()
-    assert f'There was <a href="{reverse(f"admin:{STREAMS}_change", args=[first.pk])}">the same rule</a>' in text
+    assert "Another rule says the same." in text
+    assert f'href="{reverse(f"admin:{STREAMS}_change", args=[first.pk])}">{first}</a>' in text
     assert Rule.objects.count() == 3
 
 
@@ -212,3 +215,86 @@ def test_a_rule_that_is_there_already_is_pointed_at(olga):
 )
 def test_sentences_read_right(db, actions, target, text):
     assert str(factories.make_rule(*actions, target=target)) == f"Allow everyone with an account to {text}"
+
+
+def fields_of(browser, name, rule=None, **initial):
+    address = reverse(f"admin:{name}_change", args=[rule.pk]) if rule else reverse(f"admin:{name}_add")
+    return set(browser.get(address, initial).context["adminform"].form.fields)
+
+
+STREAM_THINGS = {"stream", "stream_group", "media_providers", "record", "max_width", "max_height", "max_bitrate"}
+NUMBER_THINGS = {"number_class", "callee"}
+
+
+def test_each_form_asks_only_for_what_its_actions_can_use(olga):
+    streams, calls = fields_of(olga, STREAMS), fields_of(olga, CALLS)
+    assert streams - calls == STREAM_THINGS
+    assert calls - streams == NUMBER_THINGS
+    for name, others in ((STREAMS, {"number-prefix", "number-class"}), (CALLS, {"stream", "stream-group"})):
+        assert add(olga, name, actions=["publish", "call"], target_kind=others.pop(), target="1").status_code == 200
+    assert not Rule.objects.exists()
+
+
+def test_what_a_rule_says_already_is_asked_for_in_either_form(olga):
+    stream = factories.make_stream()
+    call, play = factories.make_rule("call", stream=stream, record="on"), factories.make_rule("play", callee="+49")
+    assert {"stream", "record"} <= fields_of(olga, CALLS, call)
+    assert "callee" in fields_of(olga, STREAMS, play)
+    page = reverse(f"admin:{CALLS}_change", args=[call.pk])
+    fields = {**RULE, "actions": ["call"], "target_kind": "stream", "stream": stream.pk, "record": "on", "note": "x"}
+    assert olga.post(page, fields).status_code == 302
+    call.refresh_from_db()
+    assert (call.stream, call.record, call.note) == (stream, "on", "x")
+
+
+def test_what_is_not_used_is_folded_away(olga):
+    def folded(rule=None, **initial):
+        address = reverse(f"admin:{STREAMS}_change", args=[rule.pk]) if rule else reverse(f"admin:{STREAMS}_add")
+        fieldsets = list(olga.get(address, initial).context["adminform"])
+        return {fieldset.name for fieldset in fieldsets if fieldset.is_collapsible}
+
+    assert folded() == {"When", "Under which circumstances", "How much", "What is changed"}
+    rule = factories.make_rule("play", apps=["shop"], limit_per="user", at_once=1)
+    assert folded(rule) == {"When", "What is changed"}
+    assert "What is changed" not in folded(record="on")
+
+
+def test_what_there_is_can_be_ticked_and_anything_else_typed(olga):
+    factories.make_app("shop")
+    factories.make_node("edge-1")
+    text = olga.get(reverse(f"admin:{STREAMS}_add")).content.decode()
+    for name, value in (("apps", "shop"), ("nodes", "edge-1"), ("media_providers", "WebRTC")):
+        assert f'name="{name}_ticked" value="{value}"' in text
+    fields = {
+        "actions": ["play"],
+        "apps_ticked": ["shop"],
+        "apps_typed": "later, shop",
+        "media_providers_ticked": ["HLS"],
+    }
+    assert add(olga, STREAMS, **fields).status_code == 302
+    rule = Rule.objects.get()
+    assert (rule.apps, rule.nodes, rule.media_providers) == (["shop", "later"], [], ["HLS"])
+    form = olga.get(reverse(f"admin:{STREAMS}_change", args=[rule.pk])).context["adminform"].form
+    assert form["apps"].field.widget.decompress(rule.apps) == [["shop"], "later"]
+
+
+def test_an_address_may_fill_in_what_is_ticked_or_typed(olga):
+    factories.make_app("shop")
+    form = olga.get(reverse(f"admin:{STREAMS}_add"), {"apps": "shop, later"}).context["adminform"].form
+    assert form["apps"].field.widget.decompress(form["apps"].initial) == [["shop"], "later"]
+
+
+def test_where_there_are_many_apps_their_keys_are_typed(olga):
+    for number in range(21):
+        factories.make_app(f"app-{number}", hook_password="")
+    text = olga.get(reverse(f"admin:{STREAMS}_add")).content.decode()
+    assert 'name="apps_ticked"' not in text
+    assert add(olga, STREAMS, actions=["play"], apps_typed="app-7\n app-8").status_code == 302
+    assert Rule.objects.get().apps == ["app-7", "app-8"]
+
+
+def test_a_wrong_entry_of_a_list_is_said_at_its_field(olga):
+    errors = add(olga, STREAMS, actions=["play"], apps_typed="x" * 256).context["adminform"].form.errors
+    assert list(errors) == ["apps"]
+    errors = add(olga, STREAMS, actions=["play"], networks="10.0.0.0/8, nonsense").context["adminform"].form.errors
+    assert "Entry 2" in errors["networks"][0]
