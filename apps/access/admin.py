@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import display
 
+from apps.access import running_admin  # noqa: F401 - registers what runs
 from apps.access.forms import CallPermissionForm, StreamPermissionForm
 from apps.access.models import (
     CAPS,

@@ -46,7 +46,7 @@ SAID = (
 NAMED_BY_RULES = ("user", "group", "stream", "stream_group", "number_class", "schedule")
 """Rows of other tables that rules are about, and whose names their sentences say."""
 
-WITH_TARGET = {method.action for method in METHODS if method.target}
+WITH_TARGET = {method.action for method in METHODS if method.target or method.of_call}
 """Actions of which some hook names what they are about. All others fit rules on anything alone."""
 
 

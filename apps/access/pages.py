@@ -165,7 +165,7 @@ def _lines(request: HttpRequest, said: Iterable[Said]) -> Iterator[Line]:
     rules = Rule.objects.in_bulk([rule.id for rule in said])
     for each in said:
         rule = rules.get(each.id)
-        yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed)
+        yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed or each.used)
 
 
 def _users_url(request: HttpRequest) -> str:

@@ -12,6 +12,7 @@ SECTIONS = {
         ("Try a hook", "quiz", "try_hook"),
     ),
     "What happened": (
+        ("Running", "play_circle", "live.lease"),
         ("Audit log", "history", "audit.auditevent"),
         ("Sessions", "sensors", "connections.session"),
     ),
