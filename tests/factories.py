@@ -1,5 +1,6 @@
 """Rows for tests, with defaults. Alice publishes, Bob watches, Charlie may do nothing."""
 
+import uuid
 from base64 import b64encode
 from datetime import timedelta
 
@@ -10,6 +11,8 @@ from apps.access.models import Rule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
 from apps.connections.models import App, Node, SipAccount, TokenIssuer
+from apps.live.counted import who
+from apps.live.models import Lease
 from apps.streams.models import Stream, StreamLink
 from tests.access import signed
 
@@ -91,6 +94,31 @@ def make_rule(*actions, effect="allow", user=None, group=None, guests=False, str
         target=text,
         stream=stream,
         **fields,
+    )
+
+
+def make_lease(user=None, key="m-1", action="play", target="lobby", *, rules=(), **fields):
+    """Something that was let in a minute ago and runs since, unless told otherwise."""
+    began = fields.pop("opened_at", timezone.now() - timedelta(minutes=1))
+    username = user.username if user else ""
+    return Lease.objects.create(
+        **{
+            "record_id": uuid.uuid4(),
+            "node_id": NODE_ID,
+            "app_key": "defaultApp",
+            "session_id": SESSION_ID,
+            "key": key,
+            "action": action,
+            "target": target,
+            "thing": target,
+            "who": who(username, ""),
+            "username": username,
+            "user": user,
+            "rule_ids": [rule.id for rule in rules],
+            "opened_at": began,
+            "started_at": began,
+            **fields,
+        }
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LAYERS = ("protocol", "database", "accounts", "streams", "connections", "access", "audit", "hooks", "wcsgate")
+LAYERS = ("protocol", "database", "accounts", "streams", "connections", "live", "access", "audit", "hooks", "wcsgate")
 """Each may import those before it, and itself."""
 
 PURE = (
@@ -17,17 +17,19 @@ PURE = (
     *(
         f"apps/access/{name}.py"
         for name in (
-            "comparisons compile engine facts guesses identity lint matching misses nearest networks other_ways_in "
-            "overlaps question reasons revoking rewriting rows schedules sentences web_tokens "
+            "comparisons compile engine facts guesses identity limiting lint matching misses nearest networks "
+            "other_ways_in overlaps question reasons revoking rewriting rows schedules sentences web_tokens "
             "what_can who_can who_can_people"
         ).split()
     ),
     "apps/accounts/hashing.py",
     "apps/connections/jwks.py",
     "apps/connections/rows.py",
+    "apps/live/counted.py",
+    "apps/live/rows.py",
 )
 PURE_LIBRARIES = {"cryptography", "jwt", "msgspec", *sys.stdlib_module_names}
-INNOCENT = {"apps/__init__.py", *(f"apps/{name}/__init__.py" for name in ("access", "accounts", "connections"))}
+INNOCENT = {"apps/__init__.py", *(f"apps/{name}/__init__.py" for name in ("access", "accounts", "connections", "live"))}
 """Packages of pure modules: importing a module runs its package first, so these hold nothing but a docstring."""
 
 

@@ -106,6 +106,8 @@ CELERY_BEAT_SCHEDULE = {
     # Nudges expire quickly: one that waited is no better than the next one.
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
+    "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},
+    "forget leases": {"task": "live.forget_leases", "schedule": 3600.0, "options": {"expires": 600}},
     "forget changes": {"task": "access.forget_changes", "schedule": 3600.0, "options": {"expires": 600}},
 }
 
@@ -140,6 +142,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.streams",
     "apps.connections",
+    "apps.live",
     "apps.access",
     "apps.audit",
     "apps.hooks",

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 from unfold.decorators import display
 
+from apps.access import running_admin  # noqa: F401 - registers what runs
 from apps.access.care import CareAdmin
 from apps.access.forms import CallPermissionForm, StreamPermissionForm
 from apps.access.models import (

@@ -24,6 +24,9 @@ from apps.access.rows import (
     TokenRow,
     UserRow,
 )
+from apps.connections.rows import SessionRow
+from apps.live.rows import CutRow, cut_name
+from apps.protocol.messages import HookCall
 from apps.protocol.methods import ACTIONS
 from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
@@ -265,6 +268,23 @@ class Streams(Rows[StreamRow]):
         return (name, *(row.name for row in behind)), tuple({id_ for row in rows for id_ in row.group_ids})
 
 
+class Cuts(Rows[CutRow]):
+    """Orders to end something."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda cut: cut.name)
+
+    def cut(self, call: HookCall, session: SessionRow | None) -> bool:
+        """Whether a hook is about something that was ordered to end, or comes out of a session that was."""
+        if not self.by_name:
+            return False
+        whole = self.by_name.get(cut_name(call.node_id, call.session_id, ""))
+        if whole is not None and session is not None and whole.opening == session.opening:
+            return True
+        keys = {call.media_session_id, call.call_id, "" if session else call.session_id} - {""}
+        return any(cut_name(call.node_id, call.session_id, key) in self.by_name for key in keys)
+
+
 class Classes:
     """The number classes, compiled anew when one changes: there are few."""
 
@@ -302,6 +322,7 @@ class Snapshot:
         self.sip_accounts: Rows[SipAccountRow] = Rows(lambda account: str(account.user_id))
         self.streams = Streams()
         self.number_classes = Classes(plan)
+        self.cuts = Cuts()
         self.rules = RuleIndex()
         self._used: dict[str, tuple[str, ...]] = {}
 

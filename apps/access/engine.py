@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from apps.access.facts import Decision, Facts, Identity, question_of
+from apps.access.limiting import limits_for
 from apps.access.matching import applies
 from apps.access.question import Question
 from apps.access.reasons import Reason
@@ -77,6 +78,11 @@ def app_unknown(call: HookCall, facts: Facts) -> Decision | None:
     return Decision(False, Reason.UNKNOWN_APP) if facts.app is None else None
 
 
+def cut(call: HookCall, facts: Facts) -> Decision | None:
+    """What was ordered to end, or belongs to a session that was."""
+    return Decision(False, Reason.CUT) if facts.snapshot.cuts.cut(call, facts.session) else None
+
+
 def identity_bad(call: HookCall, facts: Facts) -> Decision | None:
     """Session, token or password not good; no credential where guests are not welcome."""
     problem = facts.identity.problem
@@ -102,7 +108,8 @@ def settled_by_link(call: HookCall, facts: Facts) -> Decision | None:
     as_guest = settled_by_rules(call, replace(facts, identity=Identity(entered_by="guest")))
     if as_guest is None or as_guest.reason is Reason.DENIED_BY_RULE:
         return as_guest
-    allowed = replace(as_guest, allowed=True, reason=Reason.ALLOWED_BY_LINK, rule_ids=())
+    _, counts = limits_for(call, "", (), facts.snapshot)
+    allowed = replace(as_guest, allowed=True, reason=Reason.ALLOWED_BY_LINK, rule_ids=(), counts=counts)
     return _carried_out(allowed, call, facts)
 
 
@@ -117,7 +124,8 @@ def _is_protected(target: str, facts: Facts) -> bool:
 
 
 def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
-    """Any deny in force refuses, else any allow in force allows, else nothing does; order never matters.
+    """Any deny in force refuses, else any allow in force allows, as far as its limits have room; else nothing does.
+    Order never matters.
 
     A rule that raises an error counts as matching if it denies and as not matching if it allows. What is allowed is
     refused all the same where it cannot be carried out as it was decided: see _carried_out.
@@ -126,13 +134,17 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     if user is None and not facts.identity.is_guest:
         return None
     found = _in_force(facts, question_of(call, facts))
+    settling, counts = found.denies, None
+    if found.allows and not found.denies:
+        settling, counts = limits_for(call, user.username if user else "", found.allows, facts.snapshot)
     decision = Decision(
         allowed=bool(found.allows) and not found.denies,
         reason=Reason.DENIED_BY_RULE if found.denies else Reason.ALLOWED_BY_RULE if found.allows else Reason.NO_RULE,
-        rule_ids=_ids(found.denies or found.allows),
+        rule_ids=_ids(settling),
         logged_rule_ids=_ids(found.only_logged),
         failed_rule_ids=_ids(found.failed),
         rewrites=None if found.denies else strictest(found.allows),
+        counts=counts,
     )
     return _carried_out(decision, call, facts) if decision.allowed else decision
 
@@ -202,6 +214,7 @@ CHECKS: tuple[Check, ...] = (
     not_refusable,
     started_by_rest_api,
     app_unknown,
+    cut,
     identity_bad,
     user_inactive,
     protected_number,

@@ -16,6 +16,7 @@ from apps.access.engine import decide
 from apps.access.facts import Facts, Identity, question_of
 from apps.access.guesses import Guesses
 from apps.access.identity import guest, identify
+from apps.access.limits_explained import weigh
 from apps.access.misses import Miss, Names
 from apps.access.models import Rule
 from apps.access.nearest import LOOKED_AT, Nearest, nearest
@@ -25,6 +26,7 @@ from apps.access.sentences import deed, moment_text
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
 from apps.database.hook_path import hook_database
+from apps.live.calls import Calls
 from apps.protocol.messages import HookCall
 from apps.protocol.policy import consequence
 from apps.protocol.screening import screen_text
@@ -36,11 +38,12 @@ class NoSuchUser(LookupError):
 
 @dataclass(frozen=True)
 class Said:
-    """A rule as its sentence, and what it missed where it only nearly matched."""
+    """A rule as its sentence, what it missed where it only nearly matched, and how much of its limit is used up."""
 
     id: int
     sentence: str
     missed: str = ""
+    used: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Explanation:
             f"{'Allowed' if self.allowed else 'Refused'}: {self.reason}. {self.detail}",
             f"{self.who}{f' ({self.found})' if self.found else ''} {what} {f'“{self.target}” ' if self.target else ''}"
             f"by {self.method}, under the rules of revision {self.revision}.",
-            *(f"  Settled by: {rule.sentence}" for rule in self.rules),
+            *(f"  Settled by: {rule.sentence}{f' — {rule.used}' if rule.used else ''}" for rule in self.rules),
             *(f"  Only logged: {rule.sentence}" for rule in self.only_logged),
             *(f"  Near: {rule.sentence} — {rule.missed}" for rule in self.near),
             *([f"  {self.near_cut}"] if self.near_cut else []),
@@ -100,7 +103,9 @@ class Explanation:
 
 def explain_now(call: HookCall, *, now: datetime, as_user: str = "", as_guest: bool = False) -> Explanation:
     """Explain under the rules of the last commit. Raises NoSuchUser, or Unavailable if the database does not answer."""
-    session = Sessions(hook_database()).find(call.node_id, call.session_id, time.monotonic() + PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    session = Sessions(hook_database()).find(call.node_id, call.session_id, deadline)
+    call = Calls(hook_database()).with_number(call, deadline)
     return under_todays_rules(
         lambda snapshot: explain(call, snapshot, session, now=now, as_user=as_user, as_guest=as_guest)
     )
@@ -126,8 +131,8 @@ def explain(
 
 def explained(call: HookCall, facts: Facts) -> Explanation:
     """Decide on what is known, and say why."""
-    decision, identity = decide(call, facts), facts.identity
-    question = question_of(call, facts)
+    decision, used, used_of_stream = weigh(decide(call, facts), call, facts)
+    identity, question = facts.identity, question_of(call, facts)
     settled_by_none = decision.reason is Reason.NO_RULE and (identity.user is not None or identity.is_guest)
     near = nearest(facts.snapshot.rules, identity.user, question) if settled_by_none else Nearest([], cut=False)
     near_ids = [each.rule.id for each in near.rules]
@@ -141,12 +146,12 @@ def explained(call: HookCall, facts: Facts) -> Explanation:
         found=_found(call, facts),
         allowed=decision.allowed,
         reason=str(decision.reason),
-        detail=REASON_TEXTS[decision.reason],
+        detail=REASON_TEXTS[decision.reason] + (f" Of the stream itself: {used_of_stream}." if used_of_stream else ""),
         what_wcs_does=consequence(call.method, allowed=decision.allowed, told=screen_text(decision.told)),
         at=moment_text(facts.now, timezone.get_current_timezone()),
         revision=facts.snapshot.revision,
         what_to_do=ADVICE[decision.reason].text if decision.reason in ADVICE else "",
-        rules=[_said(rule_id, rules) for rule_id in decision.rule_ids],
+        rules=[_said(rule_id, rules, used=used.get(rule_id, "")) for rule_id in decision.rule_ids],
         only_logged=[_said(rule_id, rules) for rule_id in decision.logged_rule_ids],
         near=[_said(each.rule.id, rules, each.misses) for each in near.rules],
         near_cut=f"There are more than {LOOKED_AT} rules to look at, so others may be nearer." if near.cut else "",
@@ -216,12 +221,12 @@ def _rules(rule_ids: Iterable[int]) -> dict[int, Rule]:
     return Rule.objects.with_names().in_bulk(list(rule_ids))
 
 
-def _said(rule_id: int, rules: Mapping[int, Rule], misses: Iterable[Miss] = ()) -> Said:
+def _said(rule_id: int, rules: Mapping[int, Rule], misses: Iterable[Miss] = (), used: str = "") -> Said:
     """A rule in words; by its number alone if it has just been removed."""
     rule = rules.get(rule_id)
     names = _names(rule)
     missed = "; ".join(miss.say(names) for miss in misses)
-    return Said(rule_id, str(rule) if rule else f"rule {rule_id}, removed meanwhile", missed)
+    return Said(rule_id, str(rule) if rule else f"rule {rule_id}, removed meanwhile", missed, used)
 
 
 def _names(rule: Rule | None) -> Names:

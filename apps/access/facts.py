@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from apps.access.compile import Snapshot
+from apps.access.limiting import Counts
 from apps.access.question import Question
 from apps.access.reasons import Reason
 from apps.access.rewriting import Change
@@ -50,7 +51,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to a hook, and what settled it.
 
-    `logged_rule_ids` are rules in force that are only logged; `failed_rule_ids` those that raised an error. `rewrites`
+    `logged_rule_ids` are rules in force that are only logged; `failed_rule_ids` those that raised an error. With
+    `counts`, it is allowed only if these limits have room: recording it finds out, and says by which rule. `rewrites`
     is what the rules want, `changes` what of it WCS is told. `hiding` and `account` are the policy and the SIP
     account that an allowed connect brings.
     """
@@ -61,6 +63,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     logged_rule_ids: tuple[int, ...] = ()
     failed_rule_ids: tuple[int, ...] = ()
     rewrites: Rewrites | None = None
+    counts: Counts | None = None
     changes: tuple[Change, ...] = ()
     hiding: Hiding = Hiding(0)
     account: SipAccountRow | None = None

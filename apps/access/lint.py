@@ -19,7 +19,7 @@ from apps.protocol.numbers import NumberPlan, prefix
 OPENING = frozenset({"publish", "play", "call", "transfer", "message"})
 """Actions that open much where they are allowed on anything."""
 
-WITH_TARGET = frozenset(method.action for method in METHODS if method.target)
+WITH_TARGET = frozenset(method.action for method in METHODS if method.target or method.of_call)
 """Actions of which some hook names what they are about. All others fit rules on anything alone."""
 
 _REGEX = re.compile(r"\\[dwsDWSb.]|\.[*+]|\[[^\]]*-[^\]]*\]|\[\^|^\^|\$$|\([^)]*\|[^)]*\)")

@@ -165,4 +165,4 @@ def _lines(request: HttpRequest, said: Iterable[Said]) -> Iterator[Line]:
     rules = Rule.objects.in_bulk([rule.id for rule in said])
     for each in said:
         rule = rules.get(each.id)
-        yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed)
+        yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed or each.used)

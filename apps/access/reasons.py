@@ -10,6 +10,7 @@ class Reason(StrEnum):
     NOT_REFUSABLE = "not-refusable"
     STARTED_BY_REST_API = "started-by-rest-api"
     UNKNOWN_APP = "unknown-app"
+    CUT = "cut"
     UNKNOWN_SESSION = "unknown-session"
     SESSION_ENDED = "session-ended"
     NO_CREDENTIALS = "no-credentials"
@@ -32,10 +33,11 @@ class Reason(StrEnum):
     CONNECT_AGAIN = "connect-again"
     ALLOWED_BY_RULE = "allowed-by-rule"
     ALLOWED_BY_LINK = "allowed-by-link"
+    LIMIT_REACHED = "limit-reached"
     NO_RULE = "no-rule"
 
 
-SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE)
+SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE, Reason.LIMIT_REACHED)
 """Reasons with which it is known who asked, without a name a guest, and which other rules could change."""
 
 REASON_TEXTS = {
@@ -43,6 +45,7 @@ REASON_TEXTS = {
     Reason.NOT_REFUSABLE: "It has happened already, or only lets go of something, so it is never refused.",
     Reason.STARTED_BY_REST_API: "The app is marked as started by the WCS REST API, so it is never refused.",
     Reason.UNKNOWN_APP: "No WCS app with this app key is known here.",
+    Reason.CUT: "It was ordered to end, by staff or by a limit that ends the oldest.",
     Reason.UNKNOWN_SESSION: "No session with this id was opened on this node through this app.",
     Reason.SESSION_ENDED: "The session has ended.",
     Reason.NO_CREDENTIALS: "Neither a token nor a password came, and the app does not welcome guests.",
@@ -67,6 +70,7 @@ REASON_TEXTS = {
     "anything of that kind. The client must connect again.",
     Reason.ALLOWED_BY_RULE: "A rule allows it.",
     Reason.ALLOWED_BY_LINK: "A link to this stream allows it.",
+    Reason.LIMIT_REACHED: "A rule would allow it, but only so many or so much, and that is used up.",
     Reason.NO_RULE: "No rule allows it.",
 }
 """What each code tells staff."""

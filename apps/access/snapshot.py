@@ -40,6 +40,7 @@ from apps.access.rows import (
 from apps.access.rule_rows import RULES, number_plan, rule_row
 from apps.connections.rows import SessionRow
 from apps.database.connection import AWAY_FOR, Unavailable, conninfo_of
+from apps.live.rows import CutRow
 from apps.protocol.messages import HookCall
 from apps.protocol.numbers import NumberClassRow
 
@@ -198,6 +199,12 @@ PARTS = {
         "WHERE id = ANY(%(ids)s)",
         lambda row: _tuple(row, NumberClassRow),
         ("access_numberclass",),
+    ),
+    "cuts": Part(
+        "SELECT id, node_id, session_id, key, opening FROM live_cut {where}",
+        "WHERE id = ANY(%(ids)s)",
+        lambda row: _tuple(row, CutRow),
+        ("live_cut",),
     ),
     "rules": Part(RULES, "WHERE r.id = ANY(%(ids)s)", rule_row, ("access_rule",)),
 }

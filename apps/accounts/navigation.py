@@ -16,6 +16,7 @@ SECTIONS = {
         ("What can they do?", "badge", "what_can"),
     ),
     "What happened": (
+        ("Running", "play_circle", "live.lease"),
         ("Audit log", "history", "audit.auditevent"),
         ("Sessions", "sensors", "connections.session"),
     ),

@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from apps.access import tried_out
 from apps.access.models import Rule
 from apps.access.rule_rows import number_plan
+from apps.audit.leases import follow
 from apps.audit.models import AuditEvent, Effect, HookFields, HookRecord
 from apps.connections.models import Node
 from apps.protocol.methods import NUMBER_ACTIONS, find
@@ -92,6 +93,7 @@ def _move_together(ids: Sequence[UUID]) -> int:
         _note_last_use(records)
         _fold(records)
         HookRecord.objects.filter(id__in=[record.id for record in records]).delete()
+        follow(records)  # last, so that what it locks does not wait for the rest
     return len(records)
 
 

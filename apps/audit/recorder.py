@@ -14,6 +14,7 @@ from apps.access.facts import Decision, Facts, Identity
 from apps.access.networks import parse_address
 from apps.access.other_ways_in import granted
 from apps.access.rows import TokenRow
+from apps.audit import admission
 from apps.audit.token_uses import uses_token, using_token
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
@@ -51,18 +52,27 @@ _IN_SESSION = Statement(
         RETURNING revision""",
     (*_FORMATS, 1, 1),
 )
-_OPENING = Statement(
-    "record_opening_session",
-    f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision)
-        INSERT INTO connections_session AS s (node_id, session_id, opening, app_key, user_id, username, token_id,
+
+
+def _opening(values: tuple[str, str, str, str], record: str) -> str:
+    """What opens a session where there is a record; the names are those of the values that `_statement` adds."""
+    entered_by, origin, hiding, grant = values
+    return f"""INSERT INTO connections_session AS s (node_id, session_id, opening, app_key, user_id, username, token_id,
             entered_by, client_address, origin, hiding, opened_at, ended_at, end_reason, granted)
-        SELECT $4, $6, 1, $5, $19, $13, $20, $23, $12::inet, $24, $25::smallint, $2, NULL, '', $26 FROM record
+        SELECT $4, $6, 1, $5, $19, $13, $20, {entered_by}, $12::inet, {origin}, {hiding}::smallint, $2, NULL, '',
+            {grant} FROM {record}
         ON CONFLICT (node_id, session_id) DO UPDATE SET opening = s.opening + 1, app_key = excluded.app_key,
             user_id = excluded.user_id, username = excluded.username, token_id = excluded.token_id,
             entered_by = excluded.entered_by, client_address = excluded.client_address, origin = excluded.origin,
             hiding = excluded.hiding, opened_at = excluded.opened_at, ended_at = NULL, end_reason = '',
             granted = excluded.granted
-        RETURNING id, opening""",  # noqa: S608 - constants
+        RETURNING id, opening"""  # noqa: S608 - constants
+
+
+_OPENING = Statement(
+    "record_opening_session",
+    f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision)
+        {_opening(("$23", "$24", "$25", "$26"), "record")}""",
     (*_FORMATS, 0, 0, 0, 0),
 )
 _ENDING = Statement(
@@ -70,9 +80,58 @@ _ENDING = Statement(
     f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision),
         ended AS (UPDATE connections_session SET ended_at = $2, end_reason = $23
             WHERE node_id = $4 AND session_id = $6 AND app_key = $5 AND ended_at IS NULL
+                AND EXISTS (SELECT FROM record)),
+        all_in_it AS (UPDATE live_lease SET ended_at = greatest($2, opened_at), end_reason = $23
+            WHERE node_id = $4 AND session_id = $6 AND app_key = $5 AND ended_at IS NULL
                 AND EXISTS (SELECT FROM record))
         SELECT revision FROM record""",  # noqa: S608 - constants
     (*_FORMATS, 0),
+)
+
+
+def _changing(plain: Statement, name: str, change: str, *values: str) -> Statement:
+    """The statement, made to change as well what runs under the key that the event names: a value more, then these."""
+    first = len(plain.formats) + 1
+    for number, value in enumerate(values, start=first + 1):
+        change = change.replace(value, f"${number}")
+    sql = f"""WITH record AS ({plain.sql}),
+        changed AS (UPDATE live_lease SET {change}
+            WHERE session_id = $6 AND key = ${first} AND node_id = $4 AND app_key = $5 AND ended_at IS NULL
+                AND EXISTS (SELECT FROM record))
+        SELECT revision FROM record"""  # noqa: S608 - constants
+    return Statement(f"{plain.name}_{name}", sql, (*plain.formats, *[0] * (1 + len(values))))
+
+
+_STARTED = {
+    plain: _changing(plain, "of_start", "started_at = coalesce(started_at, greatest($2, opened_at))")
+    for plain in (_PLAIN, _IN_SESSION)
+}
+_ENDED = {
+    plain: _changing(plain, "of_end", "ended_at = greatest($2, opened_at), end_reason = REASON", "REASON")
+    for plain in (_PLAIN, _IN_SESSION)
+}
+_AS_ADMITTED = _VALUES.replace("$14, $15, $16::bigint[]", "a.effect, a.reason, a.rule_ids").replace(
+    "$21, r.revision", "CASE a.effect WHEN 'allow' THEN $21 ELSE '' END, $22"
+)
+_ADMITTED = f"""INSERT INTO audit_hookrecord ({_COLUMNS}) SELECT {_AS_ADMITTED} FROM {admission.ADMIT}
+    RETURNING effect, reason, rule_ids"""  # noqa: S608 - constants
+_ADMITTING = Statement(
+    "record_admitting",
+    f"WITH record AS ({_ADMITTED}) SELECT effect, reason, rule_ids::text FROM record",  # noqa: S608 - constants
+    (*_FORMATS, *admission.FORMATS),
+)
+_ADMITTING_SESSION = Statement(
+    "record_admitting_session",
+    f"""WITH record AS ({_ADMITTED}),
+        opened AS ({_opening(("$34", "$35", "$36", "$37"), "record WHERE effect = 'allow'")})
+        SELECT effect, reason, rule_ids::text, id, opening FROM record LEFT JOIN opened ON true""",  # noqa: S608
+    (*_FORMATS, *admission.FORMATS, 0, 0, 0, 0),
+)
+_RECORDED = Statement(
+    "recorded",
+    """SELECT effect, reason, rule_ids::text FROM audit_hookrecord WHERE id = $1
+       UNION ALL SELECT effect, reason, rule_ids::text FROM audit_auditevent WHERE id = $1""",
+    (1,),
 )
 _USING_TOKEN = {statement: using_token(statement) for statement in (_PLAIN, _IN_SESSION, _OPENING)}
 _TOKEN_USE = Statement(
@@ -107,26 +166,35 @@ class Recorder:
         *,
         revision: int,
         deadline: float,
-    ) -> bool:
-        """Record a hook with its decision, durably. False if what was decided on is no longer true; then nothing is
-        recorded, and the session is looked up again next time.
+    ) -> Decision | None:
+        """Record a hook with its decision, durably; gives the decision as it then stands, limits having been counted.
+        None if what was decided on is no longer true; then nothing is recorded, and the session is looked up again
+        next time.
 
         `deadline` is a moment of `time.monotonic`. Raises Unavailable or StatementFailed.
         """
-        plain, more = _statement(call, decision, facts.identity, session)
-        statement = _USING_TOKEN[plain] if uses_token(facts, decision) else plain
-        params = _params(record_id, call, body, facts, decision, session, revision) + more
+        username, user_id = _whose(call, facts.identity, session)
+        params = _params(record_id, call, body, facts, decision, username, user_id, revision)
+        admitted, uses = admission.is_admitted(call, decision), uses_token(facts, decision)
+        if admitted:
+            params += admission.admission(record_id, call, facts, decision, session, username, uses_token=uses)
+        plain, more = _statement(call, decision, facts.identity, session, admitted=admitted)
+        statement = _USING_TOKEN[plain] if uses and not admitted else plain
         try:
-            rows = self._database.run(statement, params, deadline)
+            rows = self._database.run(statement, params + more, deadline)
         except StatementFailed as error:
             if error.sqlstate != "23505":
                 raise
-            rows = [()]  # the record is there already: a connection broke after it was written, and we came again
-        if not rows or plain in (_OPENING, _ENDING):
+            # The record is there already: a connection broke after it was written, and we came again.
+            rows = self._database.run(_RECORDED, params[:1], deadline) if admitted else [()]
+        if not rows or plain in (_OPENING, _ADMITTING_SESSION, _ENDING):
             self._sessions.forget(call.node_id, call.session_id)
-        if rows and rows[0] and plain is _OPENING:
-            self._sessions.remember(call.node_id, call.session_id, _opened(call, facts, decision, rows[0]))
-        return bool(rows)
+        if not rows:
+            return None
+        opened = rows[0][3:] if admitted else rows[0]
+        if opened and opened[0] and plain in (_OPENING, _ADMITTING_SESSION):
+            self._sessions.remember(call.node_id, call.session_id, _opened(call, facts, decision, opened))
+        return admission.verdict(decision, rows[0]) if admitted else decision
 
     def use_of(self, token: TokenRow, deadline: float) -> tuple[str, str] | None:
         """The node id and session id that used a token for single use; None while nobody has."""
@@ -145,14 +213,12 @@ def _params(
     body: bytes,
     facts: Facts,
     decision: Decision,
-    session: SessionRow | None,
+    username: str,
+    user_id: int | None,
     revision: int,
 ) -> list[Param]:
     """The values of _VALUES."""
-    user, token = facts.identity.user, facts.identity.token
-    by_session = session if session is not None and session.app_key == call.app_key and not user else None
-    username = user.username if user else by_session.username if by_session else ""
-    user_id = user.id or None if user else by_session.user_id if by_session else None
+    token = facts.identity.token
     return [
         uuid(record_id),
         timestamp(facts.now),
@@ -179,18 +245,43 @@ def _params(
     ]
 
 
+def _whose(call: HookCall, identity: Identity, session: SessionRow | None) -> tuple[str, int | None]:
+    """Name and id of the user that a hook is put down to."""
+    if identity.user is not None:
+        return identity.user.username, identity.user.id or None
+    if session is not None and session.app_key == call.app_key:
+        return session.username, session.user_id
+    return "", None
+
+
 def _statement(
-    call: HookCall, decision: Decision, identity: Identity, session: SessionRow | None
+    call: HookCall, decision: Decision, identity: Identity, session: SessionRow | None, *, admitted: bool
 ) -> tuple[Statement, list[Param]]:
-    """The statement that records this hook, and its values beyond those of _VALUES."""
-    if call.method is not None and call.method.kind is CONNECT and decision.allowed:
+    """The statement that records this hook, and its values beyond those of _VALUES and of its admission."""
+    method = call.method
+    if method is not None and method.kind is CONNECT and decision.allowed:
         entered_by, origin = identity.entered_by or "rest", screen_text(call.origin)[:255]
-        return _OPENING, [text(entered_by), text(origin), text(str(int(decision.hiding))), text(granted(identity))]
-    if call.method is not None and call.status in call.method.ends_session:
-        return _ENDING, [text(screen_text(f"{call.status} {call.info}".strip())[:255])]
+        hiding = text(str(int(decision.hiding)))
+        more: list[Param] = [text(entered_by), text(origin), hiding, text(granted(identity))]
+        return _ADMITTING_SESSION if admitted else _OPENING, more
+    if admitted:
+        return _ADMITTING, []
+    end_reason = text(screen_text(f"{call.status} {call.info}".strip())[:255]) if method and call.status else b""
+    if method is not None and call.status in method.ends_session:
+        return _ENDING, [end_reason]
+    plain, in_session = _PLAIN, list[Param]()
     if session is not None and not session.ended:
-        return _IN_SESSION, [int8(session.id), int8(session.opening)]
-    return _PLAIN, []
+        plain, in_session = _IN_SESSION, [int8(session.id), int8(session.opening)]
+    if method is not None and method.is_end(call.status, call.info):
+        return _ENDED[plain], [*in_session, text(event_key(call)), end_reason]
+    if method is not None and call.status in method.starts:
+        return _STARTED[plain], [*in_session, text(event_key(call))]
+    return plain, in_session
+
+
+def event_key(call: HookCall) -> str:
+    """What an event says something about: a stream, a call, else the session."""
+    return call.media_session_id or call.call_id or call.session_id
 
 
 def _opened(call: HookCall, facts: Facts, decision: Decision, row: tuple[bytes | None, ...]) -> SessionRow:

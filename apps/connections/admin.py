@@ -140,6 +140,13 @@ class NodeAdmin(SecretAdmin):
                 "with rest_hook_send_hash=true.",
             },
         ),
+        (
+            "How it is told to end something",
+            {
+                "fields": ("api_url", "api_user", "new_api_password"),
+                "description": "Optional. Without it, what is ordered to end ends with its next keep-alive.",
+            },
+        ),
     )
     empty_hint = "A WCS server appears here by itself with its first hook. Add an app, and point WCS here, to see it."
 

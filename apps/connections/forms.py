@@ -87,15 +87,34 @@ class AppForm(SecretForm):
 
 class NodeForm(SecretForm):
     stored_in = "secrets"
+    new_api_password = forms.CharField(
+        label="New password for its REST API",
+        required=False,
+        strip=False,
+        max_length=200,
+        widget=UnfoldAdminPasswordToggleWidget(attrs={"autocomplete": "new-password"}),
+    )
 
     class Meta:
         model = Node
-        fields = ("node_id", "name", "networks")
+        fields = ("node_id", "name", "networks", "api_url", "api_user")
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.fields["new_secret"].label = "New signing secret"
         self.fields["secrets_set"].label = "Signing secrets"
+        stored = "One is set; it cannot be shown. Empty: it stays." if self.instance.api_password else "None is set."
+        self.fields["new_api_password"].help_text = f"{stored} It goes when the user above is removed."
+
+    def clean(self) -> dict:
+        """A password needs its user; without a user there is no login, and so nothing to keep."""
+        data = super().clean()
+        password, user = data.get("new_api_password"), data.get("api_user")
+        if password and not user:
+            self.add_error("api_user", "The password for its REST API needs the user it belongs to.")
+        elif password or not user:
+            self.instance.set_api_password(password or "")
+        return data
 
     def set_secret(self, secret: str) -> None:
         self.instance.set_secret(secret)

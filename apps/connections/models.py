@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator, URLValidator
 from django.db import models
 from django.utils import timezone
 
@@ -82,6 +82,25 @@ class Node(models.Model):
     name = models.CharField(max_length=100, blank=True, help_text="What you call it, for example edge-1.")
     secrets = ArrayField(SealedField(), default=list, blank=True, editable=False)
     networks = _networks_field("Networks its hooks may come from, separated by commas. Empty: the app's decide.")
+    api_url = models.CharField(
+        "address of its REST API",
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[URLValidator(schemes=("http", "https"))],
+        help_text="For ending what runs at once, for example http://10.0.0.5:8081/rest-api. Empty: streams are ended "
+        "with their next keep-alive, and calls by whoever is in them.",
+    )
+    api_user = models.CharField(
+        "user of its REST API",
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Empty: the API asks for no login, which is how WCS comes (disable_rest_auth=true).",
+    )
+    api_password = SealedField(blank=True, default="", db_default="", editable=False)
     first_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -94,6 +113,10 @@ class Node(models.Model):
     def set_secret(self, secret: str) -> None:
         """Make this the secret that signs its hooks; the one before stays valid until the next change. Not saved."""
         self.secrets = _rotated(self.secrets, secret)
+
+    def set_api_password(self, password: str) -> None:
+        """Make this the password for its REST API; empty, there is none. Does not save."""
+        self.api_password = seal(password) if password else ""
 
 
 def validate_algorithm(value: str) -> None:

@@ -21,6 +21,7 @@ from apps.database.connection import StatementFailed, Unavailable
 from apps.database.hook_path import hook_database
 from apps.hooks.authentication import CallerRefused, authenticate, caller_address
 from apps.hooks.replies import Answer, log_in, problem, reply
+from apps.live.calls import Calls
 from apps.protocol.messages import MAX_BYTES, HookCall, HookTooLarge, MalformedHook
 from apps.protocol.methods import EITHER, SESSION, find
 
@@ -81,11 +82,12 @@ def _answer_unread(wire_name: str, environ: Mapping[str, str]) -> Answer | None:
 
 
 class Gate:
-    """What answering needs in this process: the snapshot, the sessions and the recorder."""
+    """What answering needs in this process: the snapshot, the sessions, the calls and the recorder."""
 
-    def __init__(self, keeper: SnapshotKeeper, sessions: Sessions, recorder: Recorder) -> None:
+    def __init__(self, keeper: SnapshotKeeper, sessions: Sessions, calls: Calls, recorder: Recorder) -> None:
         self._keeper = keeper
         self._sessions = sessions
+        self._calls = calls
         self._recorder = recorder
 
     def answer(self, wire_name: str, environ: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
@@ -106,17 +108,18 @@ class Gate:
                 snapshot = self._keeper.other_than(revision, deadline)
                 continue
             session = self._session(call, deadline)
+            call = self._calls.with_number(call, deadline)
             facts = facts_for(call, snapshot, session, app, now)
             decision = decide(call, facts)
             recorded = self._recorder.commit(
                 new_id(now), call, body, facts, decision, session, revision=revision, deadline=time.monotonic() + limit
             )
-            if uses_token(facts, decision):
-                self._note_use(call, facts, snapshot, deadline, recorded=recorded)
-            if recorded:
-                if decision.failed_rule_ids:
-                    logger.error("Rules %s raised an error while deciding", decision.failed_rule_ids)
-                return reply(call, body, decision)
+            if uses_token(facts, decision) and (recorded is None or recorded.allowed):
+                self._note_use(call, facts, snapshot, deadline, recorded=recorded is not None)
+            if recorded is not None:
+                if recorded.failed_rule_ids:
+                    logger.error("Rules %s raised an error while deciding", recorded.failed_rule_ids)
+                return reply(call, body, recorded)
             if self._recorder.revision(deadline) != revision:
                 snapshot = self._keeper.other_than(revision, deadline)
         raise AccessKeepsChanging("Access kept changing.")
@@ -136,8 +139,9 @@ class Gate:
 
 @lru_cache(maxsize=1)
 def _gate() -> Gate:
-    sessions = Sessions(hook_database())
-    return Gate(snapshot_keeper(), sessions, Recorder(hook_database(), sessions))
+    database = hook_database()
+    sessions = Sessions(database)
+    return Gate(snapshot_keeper(), sessions, Calls(database), Recorder(database, sessions))
 
 
 def _read_body(read: Read, environ: Mapping[str, str]) -> bytes:

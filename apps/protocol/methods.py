@@ -32,9 +32,18 @@ class Identity(StrEnum):
     EITHER = "either"  # in the body if it carries a credential, else in the session
 
 
+class Extent(StrEnum):
+    """How long what a hook asks for lasts, and so how limits count it."""
+
+    RUNS = "runs"  # something begins, and goes on until WCS reports its end
+    PART = "part"  # it belongs to something that runs already
+    MOMENT = "moment"  # it is over at once
+
+
 CONNECT, DIRECT, EVENT, INCOMING = Kind
 EFFECTIVE, POINTLESS, IMPOSSIBLE = Refusal
 CREDENTIALS, SESSION, EITHER = Identity
+RUNS, PART, MOMENT = Extent
 
 NOTIFY = "notify"  # the action of hooks that only tell us something; nobody needs to be granted it
 RUNNING_STREAM = "running-stream"  # publish or play, as the body's `published` says
@@ -61,8 +70,20 @@ ACTIONS = (
 """What staff grant."""
 
 STREAM_ACTIONS = ("publish", "play")
-NUMBER_ACTIONS = ("call", "answer", "transfer", "message", "receive-call", "receive-message", "receive-transfer")
+NUMBER_ACTIONS = (
+    "call",
+    "answer",
+    "hold",
+    "transfer",
+    "dtmf",
+    "message",
+    "receive-call",
+    "receive-message",
+    "receive-transfer",
+)
 """Actions whose target is a number, or an address of SIP with one."""
+CALL_ACTIONS = ("call", "receive-call")
+"""Actions that begin a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +93,9 @@ class Method:
     `name` is as on the wire, `aliases` are other spellings seen there (matched in any letter case).
     `target` lists the body's members that may name what is acted on; the first one present counts.
     `address_target` says that the target may be an address on the node itself, whose path is the stream's name.
-    `ends_session` are the values of `status` with which the session is over.
+    `of_call` says that a hook without a target of its own is about the number of the call that its `callId` names.
+    `extent` says how long what it asks for lasts. `starts` and `ends` are the values of `status` with which something
+    that was asked for is running, or over; `ends_session` those with which the session is over, and all in it.
     `overwrite` are the members that we may change, and that WCS takes from our answer (protocol.md 5).
     `dials` is the member with what is called or written to, where WCS would do so.
     `unstored` are members that are never stored, and which WCS is asked not to send.
@@ -94,12 +117,27 @@ class Method:
     shows_number: tuple[str, ...] = ()
     shows_account: tuple[str, ...] = ()
     address_target: bool = False
+    of_call: bool = False
+    extent: Extent = MOMENT
+    starts: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
     ends_session: tuple[str, ...] = ()
 
     @property
     def refusable(self) -> bool:
         """True where our 403 stops something, so that it may be refused at all."""
         return self.refusal is EFFECTIVE
+
+    def is_end(self, status: str, info: str) -> bool:
+        """True for an event that tells that something is over. Whoever asks for an id that is in use already is told
+        FAILED under that id; what runs under it goes on.
+        """
+        return status in self.ends and info != "MediaSessionId is already in use"
+
+    @property
+    def end_unreported(self) -> bool:
+        """True where something runs outside any session, so that no event tells when it has ended."""
+        return self.extent is RUNS and self.identity is CREDENTIALS and self.kind is not CONNECT
 
 
 SIP_MEMBERS = (
@@ -135,6 +173,7 @@ METHODS = (
         CREDENTIALS,
         unstored=_SIP,
         shows_account=SIP_MEMBERS,
+        extent=RUNS,
     ),
     # Direct invocations that can usefully be refused: protocol.md 5.1
     Method(
@@ -148,10 +187,21 @@ METHODS = (
         unstored=_CALL_MEDIA,
         shows_number=("callee",),
         shows_account=_CALLER,
+        extent=RUNS,
     ),
-    Method("answer", DIRECT, "answer", EFFECTIVE, ("caller",), unstored=_CALL_MEDIA, shows_account=("callee",)),
-    Method("hold", DIRECT, "hold", EFFECTIVE),
-    Method("unhold", DIRECT, "hold", EFFECTIVE),
+    Method(
+        "answer",
+        DIRECT,
+        "answer",
+        EFFECTIVE,
+        ("caller",),
+        unstored=_CALL_MEDIA,
+        shows_account=("callee",),
+        of_call=True,
+        extent=PART,
+    ),
+    Method("hold", DIRECT, "hold", EFFECTIVE, of_call=True, extent=PART),
+    Method("unhold", DIRECT, "hold", EFFECTIVE, of_call=True, extent=PART),
     Method(
         "transfer",
         DIRECT,
@@ -161,8 +211,9 @@ METHODS = (
         overwrite=("target",),
         dials="target",
         shows_number=("target",),
+        extent=PART,
     ),
-    Method("sendDtmf", DIRECT, "dtmf", EFFECTIVE, aliases=("sendDTMF",)),
+    Method("sendDtmf", DIRECT, "dtmf", EFFECTIVE, aliases=("sendDTMF",), of_call=True, extent=PART),
     Method(
         "sendMessage",
         DIRECT,
@@ -187,6 +238,7 @@ METHODS = (
         overwrite=("name", "record", *_SIZE),
         unstored=_MEDIA,
         shows_source=_NAME,
+        extent=RUNS,
     ),
     Method(
         "playStream",
@@ -198,8 +250,9 @@ METHODS = (
         overwrite=("name", *_SIZE),
         unstored=_MEDIA,
         shows_source=_NAME,
+        extent=RUNS,
     ),
-    Method("playHLS", DIRECT, "play", EFFECTIVE, ("name",), CREDENTIALS, unstored=_MEDIA),
+    Method("playHLS", DIRECT, "play", EFFECTIVE, ("name",), CREDENTIALS, unstored=_MEDIA, extent=RUNS),
     Method(
         "playRTSP",
         DIRECT,
@@ -209,6 +262,7 @@ METHODS = (
         CREDENTIALS,
         unstored=_MEDIA,
         address_target=True,  # protocol.md 5.3: the full RTSP URL with its query
+        extent=RUNS,
     ),
     Method("OnDataEvent", DIRECT, "data", EFFECTIVE),
     Method("submitBugReport", DIRECT, "bug-report", EFFECTIVE, aliases=("sendBugReport",)),
@@ -225,6 +279,7 @@ METHODS = (
         unstored=_SIP,
         shows_account=SIP_MEMBERS,
         ends_session=("DISCONNECTED", "FAILED"),
+        starts=("ESTABLISHED",),
     ),
     Method(
         "RegistrationStatusEvent",
@@ -243,6 +298,8 @@ METHODS = (
         unstored=_CALL_MEDIA,
         shows_number=("callee", *_SIP_MESSAGE),
         shows_account=(*_CALLER, *_SIP_MESSAGE),
+        starts=("ESTABLISHED",),
+        ends=("FINISH", "FAILED", "BUSY"),
     ),
     Method(
         "TransferStatusEvent",
@@ -264,7 +321,17 @@ METHODS = (
     ),
     Method("SubscriptionStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("event",), shows_account=_SIP_MESSAGE),
     Method("XcapStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
-    Method("StreamStatusEvent", EVENT, NOTIFY, IMPOSSIBLE, ("name",), unstored=_MEDIA, shows_source=_NAME),
+    Method(
+        "StreamStatusEvent",
+        EVENT,
+        NOTIFY,
+        IMPOSSIBLE,
+        ("name",),
+        unstored=_MEDIA,
+        shows_source=_NAME,
+        starts=("PUBLISHING", "PLAYING"),
+        ends=("UNPUBLISHED", "STOPPED", "FAILED", "DISCONNECTED"),
+    ),
     Method("DataStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
     Method("BugReportStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
     Method(
@@ -276,6 +343,7 @@ METHODS = (
         EITHER,
         unstored=_MEDIA,
         shows_source=_NAME,
+        extent=PART,
     ),
     Method("sendStreamEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
     Method("StreamEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
@@ -288,6 +356,7 @@ METHODS = (
         ("caller",),
         unstored=_CALL_MEDIA,
         shows_account=("callee", *_SIP_MESSAGE),
+        extent=RUNS,
     ),
     Method("OnMessageEvent", INCOMING, "receive-message", EFFECTIVE, ("from",), shows_account=("to", *_SIP_MESSAGE)),
     Method(
@@ -301,8 +370,8 @@ METHODS = (
     ),
     # Named elsewhere in the vendor's documents: protocol.md 5.6
     Method("pauseStream", DIRECT, "play", POINTLESS, ("name",), unstored=_MEDIA, shows_source=_NAME),
-    Method("snapshot", DIRECT, "play", EFFECTIVE, ("name",), EITHER, shows_source=_NAME),
-    Method("availableStream", DIRECT, "play", EFFECTIVE, ("name",), EITHER, shows_source=_NAME),
+    Method("snapshot", DIRECT, "play", EFFECTIVE, ("name",), EITHER, shows_source=_NAME, extent=PART),
+    Method("availableStream", DIRECT, "play", EFFECTIVE, ("name",), EITHER, shows_source=_NAME, extent=PART),
     Method("pushLogs", DIRECT, "bug-report", EFFECTIVE, unstored=("logs",)),
     Method("sessionDebug", DIRECT, "bug-report", EFFECTIVE),
     Method("SessionDebugStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),

@@ -137,6 +137,7 @@ def test_the_order_of_the_checks_is_the_policy():
         "not_refusable",
         "started_by_rest_api",
         "app_unknown",
+        "cut",
         "identity_bad",
         "user_inactive",
         "protected_number",

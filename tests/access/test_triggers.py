@@ -17,6 +17,7 @@ from apps.access.snapshot import PARTS
 from apps.accounts.models import Revocation, Token, User
 from apps.connections.models import App, Node, Session, SipAccount, TokenIssuer
 from apps.database.connection import conninfo_of
+from apps.live.models import Cut
 from apps.streams.models import Stream, StreamGroup, StreamLink
 from tests import factories
 
@@ -27,6 +28,7 @@ WATCHED = {
         "0004_triggers_for_more_of_the_rule",
         "0005_ways_in_triggers",
         "0006_triggers_for_sip_accounts",
+        "0009_triggers_for_cuts",
     )
     for table, columns in import_module(f"apps.access.migrations.{migration}").WATCHED.items()
 }
@@ -58,6 +60,13 @@ CASES = {
     "connections_app": Case(App, lambda number: App(key=f"app-{number}"), {"guests": True}),
     "connections_node": Case(Node, lambda number: Node(node_id=f"node-{number}"), {"secrets": ["sealed"]}),
     "streams_streamgroup": Case(StreamGroup, lambda number: StreamGroup(name=f"group-{number}"), {"name": "renamed"}),
+    "live_cut": Case(
+        Cut,
+        lambda number: Cut(
+            lease=factories.make_lease(), node_id="node", session_id="session", key=f"key-{number}", ordered_by="staff"
+        ),
+        {"key": "changed"},
+    ),
     "access_schedule": Case(
         Schedule,
         lambda number: Schedule(name=f"schedule {number}", time_zone="UTC", windows=["daily 08:00-18:00"]),
@@ -341,6 +350,13 @@ DECIDING = {  # how each column is given another value; together with WATCHED's 
         "visible_name": "visible_name = 'changed'",
         "register": "register = false",
     },
+    "live_cut": {
+        "lease_id": "lease_id = (SELECT min(id) FROM live_lease)",
+        "node_id": "node_id = 'changed'",
+        "session_id": "session_id = 'changed'",
+        "key": "key = 'changed'",
+        "opening": "opening = 2",
+    },
     "access_rule": {
         "effect": "effect = 'deny'",
         "who": "who = 'guests'",
@@ -389,6 +405,7 @@ def others(db):
     """Rows that a changed row may point to."""
     factories.make_user("somebody", groups=["some group"])
     factories.make_stream("some stream")
+    factories.make_lease(key="some stream's")
     StreamGroup.objects.create(name="some streams")
     NumberClass.objects.create(name="some numbers", prefixes=["+49900"])
     Schedule.objects.create(name="some hours", time_zone="UTC", windows=["daily 08:00-18:00"])
@@ -419,7 +436,8 @@ def test_columns_that_decide_nothing_raise_nothing(table, changes):
     since = changes()
     for field in fields:
         kind = field.get_internal_type()
-        value = True if kind == "BooleanField" else timezone.now() if kind == "DateTimeField" else "changed"
+        values = {"BooleanField": True, "DateTimeField": timezone.now(), "PositiveIntegerField": 3}
+        value = values.get(kind, "changed")
         assert getattr(row, field.name) != value
         type(row).objects.filter(pk=row.pk).update(**{field.name: value})
     assert (since.raised, since.log) == (0, [])

@@ -26,6 +26,7 @@ MODELS = (
     "node",
     "session",
     "sipaccount",
+    "lease",
     "streampermission",
     "callpermission",
     "auditevent",

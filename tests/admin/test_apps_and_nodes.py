@@ -141,3 +141,43 @@ def test_sessions_show_the_short_node_and_plain_dates(olga):
     assert re.search(r"field-short_node[^>]*>\s*192.168.1.101\s*<", text)
     assert re.search(r"field-short_node[^>]*>\s*edge-1\s*<", text)
     assert "2026-01-02 03:04:05" in text
+
+
+# The REST API of a node
+
+
+def save_node(browser, node, **fields):
+    page = reverse("admin:connections_node_change", args=[node.pk])
+    response = browser.post(page, {"name": "edge", "networks": "", "secrets_set": "keep", **fields})
+    node.refresh_from_db()
+    return response
+
+
+def test_a_node_is_told_how_to_reach_its_rest_api_and_the_password_is_not_shown(olga, db):
+    node = factories.make_node()
+    api = {"api_url": "http://10.0.0.5:8081/rest-api", "api_user": "gate"}
+    save_node(olga, node, **api, new_api_password="sesame")
+    assert (node.api_url, node.api_user, unseal(node.api_password)) == (*api.values(), "sesame")
+    text = olga.get(reverse("admin:connections_node_change", args=[node.pk])).content.decode()
+    assert "One is set; it cannot be shown." in text
+    assert "sesame" not in text
+    assert node.api_password not in text
+    save_node(olga, node, **api)
+    assert unseal(node.api_password) == "sesame"
+    save_node(olga, node, api_url=api["api_url"], api_user="")
+    assert node.api_password == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"api_url": "file:///etc/passwd"}, "api_url"),
+        ({"api_url": "10.0.0.5:8081"}, "api_url"),
+        ({"api_url": "http://10.0.0.5/rest-api", "new_api_password": "sesame"}, "api_user"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_at_its_field(olga, db, fields, field):
+    node = factories.make_node()
+    response = save_node(olga, node, **fields)
+    assert list(response.context["adminform"].form.errors) == [field]
+    assert (node.api_url, node.api_password) == ("", "")

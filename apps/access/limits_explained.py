@@ -1,0 +1,85 @@
+"""What limits make of a decision, for whoever asks why. Counts as a hook would, and changes nothing."""
+
+from msgspec.structs import replace
+
+from apps.access.facts import Decision, Facts
+from apps.access.limiting import Count, thing_of, who_of
+from apps.access.reasons import Reason
+from apps.live.models import Lease
+from apps.live.usage import Used, used
+from apps.protocol.messages import HookCall
+from apps.protocol.methods import RUNS
+
+_MEASURES = (
+    ("at_once", "{used} of {most} run at once"),
+    ("per_day", "{used} of {most} today"),
+    ("per_month", "{used} of {most} this month"),
+    ("minutes_per_day", "{used} of {most} minutes today"),
+    ("minutes_per_month", "{used} of {most} minutes this month"),
+)
+
+
+def weigh(decision: Decision, call: HookCall, facts: Facts) -> tuple[Decision, dict[int, str], str]:
+    """The decision once its limits are counted; for each rule with a limit how much of it is used up, and the same for
+    the limit of the stream itself, "" where it has none. What runs already is not counted against itself.
+    """
+    if decision.counts is None:
+        return decision, {}, ""
+    counts = decision.counts
+    of_rules = [(count, used(count.key, facts.now)) for count in counts.any_of]
+    of_stream = [(count, used(count.key, facts.now)) for count in counts.all_of]
+    words = {count.rule_id: _words(count, many) for count, many in of_rules if count.rule_id is not None}
+    settled = (
+        replace(decision, counts=None) if _runs(call, facts, decision) else _settled(decision, of_rules, of_stream)
+    )
+    return settled, words, "; ".join(_words(count, many) for count, many in of_stream)
+
+
+def _settled(decision: Decision, of_rules: list[tuple[Count, Used]], of_stream: list[tuple[Count, Used]]) -> Decision:
+    """As audit_admit settles it (apps/audit/migrations/0004_admission.py); a test compares the two."""
+    refused = replace(decision, allowed=False, reason=Reason.LIMIT_REACHED, rewrites=None, counts=None)
+    if any(_full(count, many) for count, many in of_stream):
+        return replace(refused, rule_ids=())
+    if not of_rules:
+        return replace(decision, counts=None)
+    with_room = [count.rule_id for count, many in of_rules if not _full(count, many)]
+    making_room = [
+        count.rule_id
+        for count, many in of_rules
+        if count.overflow == "end-oldest" and not _full(replace(count, at_once=None), many)
+    ]
+    lets_in = next((rule_id for rule_id in (*with_room, *making_room) if rule_id is not None), None)
+    return replace(decision, rule_ids=(lets_in,), counts=None) if lets_in is not None else refused
+
+
+def _runs(call: HookCall, facts: Facts, decision: Decision) -> bool:
+    """Whether that very thing was let in before, and runs."""
+    if call.method is None or call.method.extent is not RUNS:
+        return False
+    same = Lease.objects.filter(
+        node_id=call.node_id,
+        session_id=call.session_id,
+        key__in={call.media_session_id, call.call_id, call.session_id} - {""},
+        action=call.action,
+        thing=thing_of(call, facts.snapshot),
+        who=who_of(call, facts.identity.user.username if facts.identity.user else ""),
+        rule_ids__overlap=list(decision.rule_ids),
+    )
+    return same.running(facts.now).exists()
+
+
+def _full(count: Count, many: Used) -> bool:
+    limits = ((getattr(count, name), getattr(many, name)) for name, _ in _MEASURES)
+    return any(most is not None and so_many >= most for most, so_many in limits)
+
+
+def _words(count: Count, many: Used) -> str:
+    """For example: 2 of 2 run at once, 7 of 10 today."""
+    said = [
+        words.format(used=f"{float(getattr(many, name)):.0f}", most=getattr(count, name))
+        for name, words in _MEASURES
+        if getattr(count, name) is not None
+    ]
+    if count.overflow == "end-oldest" and count.at_once is not None and many.at_once >= count.at_once:
+        said.append("the oldest would be ended")
+    return ", ".join(said)

@@ -1,0 +1,183 @@
+"""Leases as the records tell: what was let in without a limit, what has started, what has ended.
+
+What ends is also ended by the hook that says so, at once; here it is looked at again, in case the lease was opened
+after its end had come. Everything may be done twice, or in another order: the outcome is the same.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import msgspec
+from django.db import connection
+
+from apps.access.rule_rows import number_plan
+from apps.audit.admission import RUNS_OUT, lease_key
+from apps.audit.models import AuditEvent, Effect, HookRecord
+from apps.live.counted import thing, who
+from apps.live.models import Lease
+from apps.protocol.methods import METHODS, RUNS, Method, find
+from apps.streams.models import Stream
+
+SLACK = timedelta(seconds=10)
+"""How far the clocks of two web servers may be apart, and so an end seem to come before its beginning."""
+
+_CHANGE = """UPDATE live_lease l SET {change} FROM (
+        SELECT l.id, min(event.at) AS at, min(event.reason) AS reason
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])
+            AS event (node_id, session_id, app_key, key, at, reason)
+        JOIN live_lease l ON l.session_id = event.session_id AND l.key = event.key
+            AND l.node_id = event.node_id AND l.app_key = event.app_key
+        WHERE l.opened_at <= event.at + interval '{slack}' AND {still} GROUP BY l.id
+    ) AS event
+    WHERE l.id = event.id AND l.id IN (SELECT id FROM live_lease WHERE id = event.id FOR UPDATE SKIP LOCKED)"""
+_START = _CHANGE.format(
+    slack=SLACK,
+    change="started_at = greatest(event.at, l.opened_at)",
+    still="l.started_at IS NULL AND (l.ended_at IS NULL OR l.ended_at >= event.at)",
+)
+_END = _CHANGE.format(  # an end that has ended something is not the end of what runs under that id by now
+    slack=SLACK,
+    change="ended_at = greatest(event.at, l.opened_at), end_reason = event.reason",
+    still="""l.ended_at IS NULL AND NOT EXISTS (
+        SELECT FROM live_lease over WHERE over.session_id = l.session_id AND over.key = l.key
+            AND over.node_id = l.node_id AND over.ended_at = event.at)""",
+)
+_END_WITH_SESSION = """UPDATE live_lease l SET ended_at = greatest(s.ended_at, l.opened_at), end_reason = s.end_reason
+    FROM connections_session s
+    WHERE l.session_id = ANY (%s) AND l.ended_at IS NULL AND s.ended_at IS NOT NULL
+        AND s.node_id = l.node_id AND s.session_id = l.session_id AND s.app_key = l.app_key"""
+_ENDED_UNHEARD = "UPDATE live_lease SET ended_at = runs_out_at WHERE ended_at IS NULL AND runs_out_at <= %s"
+
+
+class _Body(msgspec.Struct):
+    info: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def follow(records: Sequence[HookRecord]) -> None:
+    """Bring the leases up to what these records say; they are in the order in which the hooks came."""
+    opening = [record for record in records if _opens(record)]
+    _open(opening)
+    events = [(record, method) for record in records if (method := find(record.method)) is not None]
+    _change(_START, [record for record, method in events if record.status in method.starts])
+    ended_before = _ends_in_the_log(opening)
+    _change(_END, [*ended_before, *(record for record, method in events if _ends(record, method))])
+    sessions = sorted({record.session_id for record in records if record.session_id})
+    with connection.cursor() as cursor:
+        cursor.execute(_END_WITH_SESSION, [sessions])
+        cursor.execute(_ENDED_UNHEARD, [records[-1].received_at])
+
+
+def _opens(record: HookRecord) -> bool:
+    method = find(record.method)
+    return method is not None and method.extent is RUNS and record.effect == Effect.ALLOWED
+
+
+def _ends(record: HookRecord | AuditEvent, method: Method) -> bool:
+    if record.status not in method.ends:
+        return False
+    return method.is_end(record.status, _info(record) if record.status == "FAILED" else "")
+
+
+def _info(record: HookRecord | AuditEvent) -> str:
+    return _decode(bytes(record.body)).info or ""
+
+
+def _open(records: Sequence[HookRecord]) -> None:
+    """A lease for each that has none yet. The same hook again is the same thing, still running."""
+    have = set(
+        Lease.objects.filter(record_id__in=[record.id for record in records]).values_list("record_id", flat=True)
+    )
+    sources = _sources(records)
+    leases = [_lease(record, sources) for record in records if record.id not in have]
+    running = _like_these(leases)
+    new = []
+    for lease in leases:
+        again = next((known for known in running.get(_same(lease), ()) if _ran(known, lease)), None)
+        if again is None:
+            running.setdefault(_same(lease), []).append(lease)
+            new.append(lease)
+        elif lease.runs_out_at and again.runs_out_at:
+            again.runs_out_at = max(again.runs_out_at, lease.runs_out_at)
+            if again.pk:
+                again.save(update_fields=["runs_out_at"])
+    Lease.objects.bulk_create(new, ignore_conflicts=True)
+
+
+def _lease(record: HookRecord, sources: dict[str, str]) -> Lease:
+    method = find(record.method)
+    unreported = method is not None and method.end_unreported
+    address = record.client_address or ""
+    return Lease(
+        record_id=record.id,
+        node_id=record.node_id,
+        app_key=record.app_key,
+        session_id=record.session_id,
+        key=lease_key(method, record.media_session_id, record.call_id, record.session_id),
+        action=record.action,
+        target=record.target,
+        thing=thing(record.action, record.target, sources.get(record.target, ""), number_plan()),
+        who=who(record.username, address),
+        username=record.username,
+        user_id=record.user_id,
+        client_address=record.client_address,
+        rule_ids=record.rule_ids,
+        opened_at=record.received_at,
+        started_at=record.received_at if unreported else None,
+        runs_out_at=record.received_at + RUNS_OUT if unreported else None,
+    )
+
+
+def _sources(records: Iterable[HookRecord]) -> dict[str, str]:
+    names = {record.target for record in records}
+    return dict(Stream.objects.filter(name__in=names).exclude(source="").values_list("name", "source"))
+
+
+def _same(lease: Lease) -> tuple[str, ...]:
+    return (lease.node_id, lease.session_id, lease.key, lease.action, lease.thing, lease.who)
+
+
+def _like_these(leases: Sequence[Lease]) -> dict[tuple[str, ...], list[Lease]]:
+    """What is known under the ids of these."""
+    sessions, keys = {lease.session_id for lease in leases}, {lease.key for lease in leases}
+    found: dict[tuple[str, ...], list[Lease]] = {}
+    for lease in Lease.objects.filter(session_id__in=sessions, key__in=keys).order_by("id"):
+        found.setdefault(_same(lease), []).append(lease)
+    return found
+
+
+def _ran(known: Lease, lease: Lease) -> bool:
+    """Whether what is known ran when the other was asked for."""
+    until = known.ended_at or known.runs_out_at
+    return known.opened_at <= lease.opened_at and (until is None or until > lease.opened_at)
+
+
+def _ends_in_the_log(opening: Sequence[HookRecord]) -> list[AuditEvent]:
+    """Ends that were moved before their beginnings: it was two processes that recorded them."""
+    if not opening:
+        return []
+    named = [method.name for method in METHODS if method.ends]
+    events = AuditEvent.objects.filter(
+        node_id__in={record.node_id for record in opening},
+        session_id__in={record.session_id for record in opening},
+        received_at__gte=min(record.received_at for record in opening) - SLACK,
+        method__in=named,
+    ).defer("body", "rules", "digest")
+    return [event for event in events if (method := find(event.method)) is not None and _ends(event, method)]
+
+
+def _change(sql: str, events: Sequence[HookRecord | AuditEvent]) -> None:
+    if not events:
+        return
+    columns = [
+        [event.node_id for event in events],
+        [event.session_id for event in events],
+        [event.app_key for event in events],
+        [event.media_session_id or event.call_id or event.session_id for event in events],
+        [event.received_at for event in events],
+        [event.status for event in events],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, columns)

@@ -1,0 +1,1 @@
+"""What is running: leases, orders to end them, and how WCS is told."""

@@ -1,0 +1,85 @@
+"""Hooks that name nothing but a call are about the number of that call."""
+
+import pytest
+
+from apps.access.models import NumberClass
+from tests import factories
+from tests.hooks.processes import recorded
+
+PREMIUM, FRIEND = "+49 900 1234567", "10007"
+TONES = {"dtmf": "1", "type": "RFC2833"}
+HOOKS = ("hold", "unhold", "sendDtmf", "sendDTMF")
+
+
+@pytest.fixture
+def alice(client, school):
+    """Alice may call anybody, but neither hold calls to premium numbers nor send tones there."""
+    NumberClass.objects.filter(name="premium").delete()
+    premium = NumberClass.objects.create(name="premium", prefixes=["+49900"])
+    factories.make_rule("call", "receive-call", "answer", "hold", "dtmf", "transfer")
+    deny = {"effect": "deny", "number_class": premium}
+    factories.make_rule("hold", "dtmf", target=("number-class", ""), **deny)
+    return client("alice")
+
+
+@pytest.mark.parametrize("method", HOOKS)
+def test_rules_about_numbers_hold_for_them(alice, method):
+    assert [alice.call(PREMIUM, id="a"), alice.call(FRIEND, id="b")] == ["", ""]
+    assert alice.hook(method, callId="a", **TONES) == "denied-by-rule"
+    assert alice.hook(method, callId="b", **TONES) == ""
+
+
+def test_of_a_call_that_came_in_it_is_the_number_that_called(alice):
+    assert alice.hook("OnCallEvent", caller=PREMIUM, callee="alice", callId="a") == ""
+    assert alice.hook("hold", callId="a") == "denied-by-rule"
+
+
+def test_the_record_says_which_number_it_was(alice):
+    alice.call(PREMIUM, id="a")
+    alice.hook("sendDtmf", callId="a", **TONES)
+    (record,) = recorded(method="sendDtmf")
+    assert (record.target, record.action) == (PREMIUM, "dtmf")
+
+
+def test_a_transfer_is_about_where_it_goes(alice, school):
+    alice.call(FRIEND, id="a")
+    factories.make_rule("transfer", effect="deny", target=("exact", FRIEND))
+    assert alice.hook("transfer", callId="a", target="10009") == ""
+    assert alice.hook("transfer", callId="a", target=FRIEND) == "denied-by-rule"
+
+
+def test_an_answer_that_names_no_caller_is_about_the_one_of_its_call(alice):
+    factories.make_rule("answer", effect="deny", target=("exact", FRIEND))
+    alice.hook("OnCallEvent", caller=FRIEND, callId="a")
+    assert alice.hook("answer", callId="a") == "denied-by-rule"
+    assert alice.hook("answer", callId="a", caller="10009") == ""
+
+
+def test_another_process_finds_it_as_soon_as_the_call_was_answered(alice, another_process):
+    alice.call(PREMIUM, id="a")
+    assert another_process.reason("hold", sessionId=alice.session, callId="a") == "denied-by-rule"
+
+
+def test_an_id_that_is_used_again_stands_for_the_later_number(alice, another_process):
+    ask = {"sessionId": alice.session, "callId": "a"}
+    alice.call(FRIEND, id="a")
+    assert another_process.reason("hold", **ask) == ""
+    alice.call_event("a", "FINISH")
+    alice.call(PREMIUM, id="a")
+    assert another_process.reason("hold", **ask) == "denied-by-rule"
+
+
+def test_calls_of_others_by_the_same_id_are_none_of_its_business(alice, client):
+    charlie = client("charlie")
+    charlie.call(PREMIUM, id="a")
+    alice.call(FRIEND, id="a")
+    assert [alice.hook("hold", callId="a"), charlie.hook("hold", callId="a")] == ["", "denied-by-rule"]
+
+
+def test_of_a_call_that_was_never_let_in_only_rules_about_anything_hold(client, school):
+    factories.make_rule("hold", user=school["alice"], target=("exact", FRIEND))
+    alice = client("alice")
+    assert alice.call(FRIEND, id="a") == "no-rule"
+    assert alice.hook("hold", callId="a") == "no-rule"
+    factories.make_rule("hold", user=school["alice"])
+    assert alice.hook("hold", callId="a") == ""
