@@ -14,7 +14,7 @@ from apps.access.file_values import Entry
 from apps.access.models import NumberClass, Rule, Schedule
 from apps.access.sentences import sentence
 from apps.accounts.models import Revocation, Token, User
-from apps.connections.models import App, Node, TokenIssuer
+from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.connections.sealing import CannotUnseal, unseal
 from apps.streams.models import Stream, StreamGroup, StreamLink
 
@@ -24,6 +24,7 @@ MODELS = (
     Token,
     App,
     Node,
+    SipAccount,
     TokenIssuer,
     StreamGroup,
     Stream,
@@ -34,7 +35,7 @@ MODELS = (
     Rule,
 )  # in the order of who refers to whom
 BATCH = 2000
-UNPRINTED = {"password", "token_hash", "hook_passwords", "secrets", "jwks", "source"}
+UNPRINTED = {"password", "token_hash", "hook_passwords", "secrets", "jwks", "source", "api_password"}
 WORDS = {
     "is_active": "active",
     "is_staff": "staff",

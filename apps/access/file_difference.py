@@ -20,7 +20,7 @@ from apps.access.models import NumberClass, Rule, Schedule
 from apps.access.protection import problem_of, warning_of
 from apps.access.sentences import sentence
 from apps.accounts.models import Token, User
-from apps.connections.models import App, Node
+from apps.connections.models import App, Node, SipAccount
 from apps.connections.sealing import CannotUnseal, seal
 from apps.streams.models import Stream, StreamGroup
 
@@ -40,6 +40,8 @@ def find_changes(file: Entry, *, replace: bool) -> Changes:
         comparison.compare_app(entry)
     for entry in file.get("nodes", []):
         comparison.compare_node(entry)
+    for entry in file.get("sip_accounts", []):
+        comparison.compare_sip_account(entry)
     for entry in file.get("stream_groups", []):
         comparison.compare_named(entry, StreamGroup, "stream group", comparison.known.stream_groups)
     for entry in file.get("schedules", []):
@@ -131,12 +133,24 @@ class Comparison:
 
     def compare_node(self, entry: Entry) -> None:
         node = self.known.nodes.get(entry["node_id"]) or Node(node_id=entry["node_id"])
-        values = given(entry, "name", "networks")
+        values = given(entry, "name", "networks", "api_url", "api_user")
+        values |= _password(entry, "api_password", node.api_password)
         if "secrets" in entry:
             values["secrets"] = changed_secrets(node.secrets, [seal(secret) for secret in entry["secrets"]])
         if "secrets_sealed" in entry:
             values["secrets"] = changed_secrets(node.secrets, entry["secrets_sealed"])
         self.changes.put(node, f"node {node.node_id}", values)
+
+    def compare_sip_account(self, entry: Entry) -> None:
+        """The account of a user, who has one at most; a new one needs a login, a domain and a password."""
+        user = self.user(entry["user"], entry.place.key("user"))
+        account = self.known.sip_accounts.get(user.username) or SipAccount(user=user)
+        names = ("login", "authentication_name", "domain", "outbound_proxy", "port", "visible_name", "register", "note")
+        values = given(entry, *names) | _password(entry, "password", account.password)
+        self.changes.put(account, f"SIP account of {user.username}", values)
+        for name in ("login", "domain", "password"):
+            if not getattr(account, name):
+                entry.place.key(name).problem("is needed for a new account")
 
     def compare_stream(self, entry: Entry) -> None:
         stream = self.known.streams.setdefault(entry["name"], Stream(name=entry["name"]))
@@ -246,6 +260,17 @@ def _token_values(row: Token, entry: Entry) -> dict[str, Any]:
 
 def _is_password(password: str, user: User) -> bool:
     return kept_password(user.password) != NO_PASSWORD and check_password(password, user.password)
+
+
+def _password(entry: Entry, name: str, before: str) -> dict[str, str]:
+    """The sealed password that an entry gives, in clear or sealed, as the value of a field; none if it gives none."""
+    given_sealed = entry.get(f"{name}_sealed", "")
+    if name in entry:
+        given_sealed = seal(entry[name]) if entry[name] else ""
+    elif not given_sealed:
+        return {}
+    (after,) = changed_secrets([before], [given_sealed])
+    return {name: after}
 
 
 def _without_way_in(username: str) -> User:

@@ -37,7 +37,7 @@ from apps.access.file_yaml import parse
 from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, Schedule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
-from apps.connections.models import MAX_SECRETS, App, Node, TokenIssuer
+from apps.connections.models import MAX_SECRETS, App, Node, SipAccount, TokenIssuer
 from apps.protocol.methods import METHODS
 from apps.streams.models import Stream, StreamGroup, StreamLink
 
@@ -62,7 +62,7 @@ TOKEN = mapping(
         "used": moment,
     },
     needed=("label",),
-    either=("token", "token_hash"),
+    either=(("token", "token_hash"),),
 )
 USER = mapping(
     {
@@ -79,7 +79,7 @@ USER = mapping(
         "tokens": listing(TOKEN),
     },
     needed=("username",),
-    either=("password", "password_hash"),
+    either=(("password", "password_hash"),),
 )
 APP = mapping(
     {
@@ -94,7 +94,7 @@ APP = mapping(
         "note": of(App, "note"),
     },
     needed=("key",),
-    either=("hook_password", "hook_passwords_sealed"),
+    either=(("hook_password", "hook_passwords_sealed"),),
 )
 NODE = mapping(
     {
@@ -103,9 +103,30 @@ NODE = mapping(
         "secrets": listing(filled(text), at_most=MAX_SECRETS),
         "secrets_sealed": listing(sealed, at_most=MAX_SECRETS),
         "networks": texts(Node, "networks"),
+        "api_url": of(Node, "api_url"),
+        "api_user": of(Node, "api_user"),
+        "api_password": text,
+        "api_password_sealed": sealed,
     },
     needed=("node_id",),
-    either=("secrets", "secrets_sealed"),
+    either=(("secrets", "secrets_sealed"), ("api_password", "api_password_sealed")),
+)
+SIP_ACCOUNT = mapping(
+    {
+        "user": username,
+        "login": of(SipAccount, "login"),
+        "authentication_name": of(SipAccount, "authentication_name"),
+        "password": filled(text),
+        "password_sealed": sealed,
+        "domain": of(SipAccount, "domain"),
+        "outbound_proxy": of(SipAccount, "outbound_proxy"),
+        "port": count(SipAccount, "port"),
+        "visible_name": of(SipAccount, "visible_name"),
+        "register": flag,
+        "note": of(SipAccount, "note"),
+    },
+    needed=("user",),
+    either=(("password", "password_sealed"),),
 )
 STREAM_GROUP = mapping({"name": of(StreamGroup, "name"), "note": of(StreamGroup, "note")}, needed=("name",))
 STREAM = mapping(
@@ -188,7 +209,7 @@ ISSUER = mapping(
         "note": of(TokenIssuer, "note"),
     },
     needed=("issuer", "algorithms"),
-    either=("secrets", "secrets_sealed"),
+    either=(("secrets", "secrets_sealed"),),
 )
 _TARGET_TEXT = accepted_by(models.CharField(max_length=Rule._meta.get_field("target").max_length))
 RULE = mapping(
@@ -231,6 +252,7 @@ FILE = mapping(
         "users": section(USER),
         "apps": section(APP),
         "nodes": section(NODE),
+        "sip_accounts": section(SIP_ACCOUNT),
         "stream_groups": section(STREAM_GROUP),
         "streams": section(STREAM),
         "schedules": section(SCHEDULE),
@@ -325,7 +347,14 @@ def plain_values(rule: Entry) -> dict[str, Any]:
 
 def _check_said_once(file: Entry) -> None:
     """Two entries about the same thing would contradict each other, or hide a slip of the pen."""
-    keys = {"users": "username", "apps": "key", "nodes": "node_id", "issuers": "issuer", "links": "code"}
+    keys = {
+        "sip_accounts": "user",
+        "users": "username",
+        "apps": "key",
+        "nodes": "node_id",
+        "issuers": "issuer",
+        "links": "code",
+    }
     for name in (*keys, "stream_groups", "streams", "schedules", "number_classes"):
         key = keys.get(name, "name")
         _each_once((entry.place.key(key), entry.get(key)) for entry in file.get(name, []))

@@ -12,7 +12,7 @@ from apps.access.file_format import hash_of
 from apps.access.file_values import Entry
 from apps.access.models import SAID, NumberClass, Rule, Schedule
 from apps.accounts.models import Revocation, Token, User
-from apps.connections.models import App, Node, TokenIssuer
+from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.streams.models import Stream, StreamGroup, StreamLink
 
 
@@ -21,7 +21,15 @@ class Known:
 
     def __init__(self, file: Entry, *, every_rule: bool) -> None:
         users, streams, rules = file.get("users", []), file.get("streams", []), file.get("rules") or []
-        self._load_users(users, streams, file.get("links", []), rules)
+        accounts = file.get("sip_accounts", [])
+        named = {account["user"] for account in accounts} | _named(rules, "who", "user")
+        self._load_users(users, streams, file.get("links", []), named)
+        self.sip_accounts = {
+            row.user.username: row
+            for row in SipAccount.objects.select_related("user").filter(
+                user__username__in=[account["user"] for account in accounts]
+            )
+        }
         self.memberships = _memberships(
             User.groups.through, "user__username", "group__name", [user["username"] for user in users]
         )
@@ -52,10 +60,10 @@ class Known:
         if rules or every_rule:
             self._load_rules()
 
-    def _load_users(self, users: list[Entry], streams: list[Entry], links: list[Entry], rules: list[Entry]) -> None:
+    def _load_users(self, users: list[Entry], streams: list[Entry], links: list[Entry], named: set[str]) -> None:
         owners = {stream["owner"] for stream in streams if stream.get("owner")}
         makers = {link["made_by"] for link in links if link.get("made_by")}
-        names = {user["username"] for user in users} | owners | makers | _named(rules, "who", "user")
+        names = {user["username"] for user in users} | owners | makers | named
         self.users = {row.username: row for row in User.objects.filter(username__in=names)}
 
     def _load_tokens(self, users: list[Entry]) -> None:

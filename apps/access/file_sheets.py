@@ -29,10 +29,12 @@ LISTS = frozenset(
     "secrets_sealed hook_passwords_sealed algorithms".split()
 )
 PAIRS = frozenset({"who", "target"})
-FLAGS = frozenset("active staff guests rest_started whole protected enforced single_use accepts_unknown".split())
+FLAGS = frozenset(
+    "active staff guests rest_started whole protected enforced single_use accepts_unknown register".split()
+)
 NUMBERS = frozenset(
     "max_publishers max_viewers short limits.at_once limits.per_day limits.per_month limits.minutes_per_day "
-    "limits.minutes_per_month changes.max_width changes.max_height changes.max_bitrate leeway".split()
+    "limits.minutes_per_month changes.max_width changes.max_height changes.max_bitrate leeway port".split()
 )
 TAG = "tag:yaml.org,2002:"
 COLUMNS = {
@@ -53,7 +55,11 @@ COLUMNS = {
         *("single_use", "issued", "used"),
     ),
     "apps": ("key", "guests", "token_name", "hook_user", "hook_passwords_sealed", "networks", "rest_started", "note"),
-    "nodes": ("node_id", "name", "secrets_sealed", "networks"),
+    "nodes": ("node_id", "name", "secrets_sealed", "networks", "api_url", "api_user", "api_password_sealed"),
+    "sip_accounts": (
+        *("user", "login", "authentication_name", "password_sealed", "domain", "outbound_proxy", "port"),
+        *("visible_name", "register", "note"),
+    ),
     "stream_groups": ("name", "note"),
     "streams": ("name", "owner", "source", "groups", "max_publishers", "max_viewers", "note"),
     "schedules": ("name", "time_zone", "windows", "holidays", "note"),

@@ -217,9 +217,9 @@ def section(read: Read) -> Read:
 
 
 def mapping(
-    keys: Mapping[str, Read], needed: tuple[str, ...] = (), either: tuple[str, str] | None = None
+    keys: Mapping[str, Read], needed: tuple[str, ...] = (), either: tuple[tuple[str, str], ...] = ()
 ) -> Callable[[Node, Place], Entry]:
-    """Keys with values. Of the two keys in `either` at most one may be given."""
+    """Keys with values. Of each two keys in `either` at most one may be given."""
 
     def read(node: Node, place: Place) -> Entry:
         if not isinstance(node, MappingNode):
@@ -238,8 +238,9 @@ def mapping(
         for key in needed:
             if key not in entry.given:
                 place.key(key).problem("is missing")
-        if either and entry.given.issuperset(either):
-            place.problem(f"give {either[0]} or {either[1]}, not both")
+        for one, other in either:
+            if entry.given.issuperset((one, other)):
+                place.problem(f"give {one} or {other}, not both")
         return entry
 
     return read

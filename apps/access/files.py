@@ -16,7 +16,7 @@ from apps.access.file_sheets import write_sheets
 from apps.access.file_values import in_order, kept_password
 from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, Schedule
 from apps.accounts.models import Revocation, Token, User
-from apps.connections.models import App, Node, TokenIssuer
+from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.streams.models import Stream, StreamGroup, StreamLink
 
 HEADING = "# Written by export_access. It holds hashes and sealed secrets: keep it private.\n"
@@ -64,6 +64,7 @@ def _everything() -> dict[str, Any]:
         "users": _sorted(_user(row) for row in User.objects.prefetch_related("groups", "tokens")),
         "apps": _sorted(_app(row) for row in App.objects.all()),
         "nodes": _sorted(_node(row) for row in Node.objects.all()),
+        "sip_accounts": _sorted(_sip_account(row) for row in SipAccount.objects.select_related("user")),
         "stream_groups": _sorted(_fields(row, "name", "note") for row in StreamGroup.objects.all()),
         "streams": _sorted(_stream(row) for row in Stream.objects.select_related("owner").prefetch_related("groups")),
         "schedules": _sorted(
@@ -137,7 +138,14 @@ def _node(node: Node) -> dict[str, Any]:
         "name": node.name,
         "secrets_sealed": node.secrets,
         "networks": node.networks,
+        **_fields(node, "api_url", "api_user"),
+        **({"api_password_sealed": node.api_password} if node.api_password else {}),
     }
+
+
+def _sip_account(account: SipAccount) -> dict[str, Any]:
+    names = ("login", "authentication_name", "domain", "outbound_proxy", "port", "visible_name", "register", "note")
+    return {"user": account.user.username, **_fields(account, *names), "password_sealed": account.password}
 
 
 def _issuer(issuer: TokenIssuer) -> dict[str, Any]:

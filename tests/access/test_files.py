@@ -16,7 +16,7 @@ from apps.access.files import export_access, import_access
 from apps.access.models import AccessRevision, NumberClass, Rule, Schedule
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Revocation, Token, User
-from apps.connections.models import App, Node, TokenIssuer
+from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.connections.sealing import seal, unseal
 from apps.protocol.methods import ACTIONS
 from apps.streams.models import Stream, StreamGroup, StreamLink
@@ -54,7 +54,11 @@ users:
               {label: "007", token_hash: "%s", expires: 2031-02-03 04:05:06.789+02:00}]}
   - {username: "12", active: false}
 apps: [{key: "0x1F", token_name: aclAuth, note: "yes", guests: true, rest_started: true, hook_user: "~"}]
-nodes: [{node_id: "n:1", secrets: [new, old], networks: ["2001:db8::/32"]}]
+nodes:
+  - {node_id: "n:1", secrets: [new, old], networks: ["2001:db8::/32"], api_url: "http://10.0.0.5:8081/rest-api",
+     api_user: gate, api_password: api-secret}
+sip_accounts:
+  - {user: ada, login: "10007", password: sip-secret, domain: sip.example.com, port: 5080, register: false}
 stream_groups: [{name: doors, note: "all of them"}, {name: "0"}]
 streams: [{name: "a # b", note: "*", groups: [doors, "0"], max_viewers: 7}, {name: "\\U0001F600", max_publishers: 1}]
 schedules:
@@ -277,6 +281,25 @@ def test_streams_leave_groups_that_the_file_does_not_give_them():
 )  # fmt: skip
 def test_a_problem_of_the_larger_rule_is_a_sentence_with_its_place(problems, content, problem):
     assert problems(content) == [problem]
+
+
+def test_a_sip_account_is_of_a_user_and_its_password_is_kept_sealed():
+    import_access(EVERYTHING)
+    account = SipAccount.objects.get()
+    assert (account.user.username, account.login, account.port, account.register) == ("ada", "10007", 5080, False)
+    assert (unseal(account.password), unseal(Node.objects.get().api_password)) == ("sip-secret", "api-secret")
+    assert lines("sip_accounts: [{user: ada, password: sip-secret}]") == []
+    assert lines("sip_accounts: [{user: ada, password: other, port: 5060}]") == [
+        "~ SIP account of ada: port “5080” → “5060”, password changed"
+    ]
+    assert not any(secret in export_access() for secret in ("sip-secret", "api-secret"))
+
+
+def test_a_new_sip_account_needs_what_it_cannot_do_without(problems):
+    assert problems("sip_accounts: [{user: ada, login: '1'}]") == [
+        "sip_accounts[0].domain: is needed for a new account",
+        "sip_accounts[0].password: is needed for a new account",
+    ]
 
 
 def test_differences_are_told_one_by_one():
@@ -507,8 +530,8 @@ TARGETED = (
         ("groups: [\x07]", "the file: contains control characters, so it is not YAML."),
         ("[" * 100_000, "the file: is nested too deeply."),
         ("[a]", "the file: expected keys with values, not a list"),
-        ("rule: []", "rule: unknown key; known here: groups, users, apps, nodes, stream_groups, "
-         "streams, schedules, number_classes, issuers, links, revoked_before, rules"),
+        ("rule: []", "rule: unknown key; known here: groups, users, apps, nodes, sip_accounts, "
+         "stream_groups, streams, schedules, number_classes, issuers, links, revoked_before, rules"),
         ("groups: teachers", "groups: expected a list, like [a, b], not text"),
         ("groups: [a]\ngroups: [b]", "groups: is given twice"),
         ("groups: [12]", "groups[0]: expected text, not a number; put it in quotes"),
