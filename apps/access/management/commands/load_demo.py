@@ -33,6 +33,7 @@ STAFF_MAY = {
     ],
     "audit": ["view_auditevent"],
     "auth": ["view_group"],
+    "live": ["view_lease", "end_lease"],
     "connections": ["view_session", *(f"{verb}_sipaccount" for verb in ("view", "add", "change", "delete"))],
     "streams": [f"{verb}_{what}" for verb in ("view", "add", "change", "delete") for what in ("stream", "streamlink")],
 }
