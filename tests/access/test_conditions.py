@@ -31,6 +31,8 @@ def raw(**members):
         ({"schedule": OFFICE}, {"now": datetime(2026, 12, 25, 12, tzinfo=UTC)}, False),
         ({"networks": ("10.0.0.0/8",)}, {"address": "10.1.2.3"}, True),
         ({"networks": ("10.0.0.0/8",)}, {"address": "::ffff:10.1.2.3"}, True),
+        ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "::ffff:11.1.2.3"}, False),
         ({"networks": ("2001:db8::/32",)}, {"address": "2001:db8::7"}, True),
         ({"networks": ("10.0.0.0/8",)}, {"address": "11.1.2.3"}, False),
         ({"networks": ("0.0.0.0/0",)}, {"address": ""}, False),
