@@ -107,6 +107,8 @@ def replaced(node, **changes):
 def places(node):
     """Every place with a node of code in it: its parent, the field, and where in a list."""
     for field, value in ast.iter_fields(node):
+        if field == "keywords" and isinstance(node, ast.ClassDef):
+            continue
         if field in ("annotation", "returns", "type_comment", "decorator_list"):
             continue
         for at, child in enumerate(value if isinstance(value, list) else [value]):

@@ -10,6 +10,7 @@ from apps.access import compile, matching
 from apps.access.compile import Rows, RuleIndex, Snapshot
 from apps.access.matching import matches_glob
 from apps.access.rows import RuleRow, UserRow
+from apps.protocol.numbers import NumberClassRow
 from tests.access.worlds import ALICE, TEACHERS, asking, rule
 
 
@@ -57,6 +58,7 @@ def test_a_pattern_fits(pattern, text):
         ("ab*ba", "aba"),
         ("a*b*c", "acb"),
         ("*aba*aba*", "ababa"),
+        ("*ab*b", "ab"),
         ("{user}-*", "bob-cam"),
         ("{user}-*", "{user}-cam"),
         ("{user}", "alice2"),
@@ -224,6 +226,66 @@ def test_who_reads_while_the_index_changes_sees_the_old_rules_or_the_new():
     index.replace([1, 2], [rule(3, "play")])
     assert [found.id for found in reading] == [1, 2]
     assert [found.id for found in index.candidates(ALICE, asking("x"))] == [3]
+
+
+ELSEWHERE = [
+    rule(1, "play", target=("exact", "attic")),
+    rule(2, "play", target=("stream", "attic")),
+    rule(3, "play", target=("prefix", "attic-")),
+    rule(4, "play", target=("glob", "attic*cam*")),
+    rule(5, "play", target=("glob", "attic{user}-{user}")),
+    rule(6, "play", target=("number-prefix", "+49900")),
+    rule(7, "play", target=("stream-group", ""), target_id=7),
+    rule(8, "play", target=("number-class", ""), target_id=8),
+]
+THERE = [
+    asking("attic"),
+    asking("attic"),
+    asking("attic-1"),
+    asking("attic, the cam"),
+    asking("atticalice-alice"),
+    asking("x", number="+49900"),
+    asking("x", stream_groups=(7,)),
+    asking("x", number_class=NumberClassRow(8, "eight")),
+]
+
+
+def test_among_many_only_rules_about_what_is_asked_are_looked_at(monkeypatch):
+    monkeypatch.setattr(compile, "FEW", 0)
+    index = RuleIndex(ELSEWHERE)
+    other = asking("lobby", number="+4930", stream_groups=(8,), number_class=NumberClassRow(7, "seven"))
+    assert index.candidates(ALICE, other) == []
+    for expected, question in zip(ELSEWHERE, THERE, strict=True):
+        assert expected in index.candidates(ALICE, question)
+
+
+@pytest.mark.parametrize("few", [0, compile.FEW])
+def test_what_is_about_somebody_is_told_oldest_first(monkeypatch, few):
+    monkeypatch.setattr(compile, "FEW", few)
+    rules = [rule(id_, "play", target=("exact", text)) for id_, text in ((3, "a"), (1, "b"), (2, "a"))]
+    index = RuleIndex([*rules, rule(4, "play", guests=True), rule(5, "publish", user=ALICE)])
+    assert [found.id for found in index.about(ALICE)] == [1, 2, 3, 5]
+    assert [found.id for found in index.about(None)] == [4]
+
+
+@pytest.mark.parametrize("few", [0, 2, compile.FEW])
+def test_nothing_stays_of_rules_that_have_gone(monkeypatch, few):
+    monkeypatch.setattr(compile, "FEW", few)
+    twins = [rule(id_, "play", target=("exact", "attic")) for id_ in (11, 12, 13)]
+    index = RuleIndex([*ELSEWHERE, *twins])
+    for gone in (*twins, *ELSEWHERE):
+        index.replace([gone.id], ())
+        assert gone not in index.about(ALICE)
+    assert vars(index) == vars(RuleIndex())
+
+
+@pytest.mark.parametrize("number", ["11", "112"])
+def test_a_rule_about_how_numbers_begin_counts_once_also_where_the_number_ends_there(monkeypatch, number):
+    monkeypatch.setattr(compile, "FEW", 0)
+    index = RuleIndex(
+        rule(id_, "call", target=("number-prefix", text)) for id_, text in ((1, number), (2, "1234"), (3, "12345"))
+    )
+    assert [found.id for found in index.candidates(ALICE, asking(number, action="call", number=number))] == [1]
 
 
 @pytest.mark.parametrize("target", ["", "l", "lob"])

@@ -31,6 +31,8 @@ def raw(**members):
         ({"schedule": OFFICE}, {"now": datetime(2026, 12, 25, 12, tzinfo=UTC)}, False),
         ({"networks": ("10.0.0.0/8",)}, {"address": "10.1.2.3"}, True),
         ({"networks": ("10.0.0.0/8",)}, {"address": "::ffff:10.1.2.3"}, True),
+        ({"networks": ("10.0.0.7/8",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("no network",)}, {"address": "10.1.2.3"}, False),
         ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "10.1.2.3"}, True),
         ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "::ffff:11.1.2.3"}, False),
         ({"networks": ("2001:db8::/32",)}, {"address": "2001:db8::7"}, True),
@@ -171,6 +173,15 @@ def test_a_stream_that_got_another_source_is_not_behind_the_old_one():
     assert decided("playStream", known, name="rtsp://other").reason is Reason.NO_RULE
 
 
+def test_of_two_streams_with_one_source_the_other_stays_behind_it():
+    known = with_streams(rule(1, "play", target=("stream", "attic")))
+    known.streams.replace((), [StreamRow(2, "attic", CAMERA, (6,)), StreamRow(3, "cellar", CAMERA)])
+    known.streams.replace((), [StreamRow(1, "lobby", "rtsp://other", (5,))])
+    known.streams.replace([3], ())
+    assert known.streams.known_as(CAMERA) == ((CAMERA, "attic"), (6,))
+    assert decided("playStream", known, name=CAMERA).reason is Reason.ALLOWED_BY_RULE
+
+
 def with_numbers(*rules):
     known = snapshot(rules=rules)
     known.plan = NumberPlan("49")
@@ -204,6 +215,17 @@ def test_the_longest_beginning_says_which_class_a_number_is_in():
     national = rule(1, "call", target=("number-class", ""), target_id=3)
     assert decided("call", with_numbers(national), callee="030123").reason is Reason.ALLOWED_BY_RULE
     assert decided("call", with_numbers(national), callee="0900123").reason is Reason.NO_RULE
+
+
+def test_what_only_looks_like_a_number_is_none_where_no_number_is_meant():
+    about_numbers = [
+        rule(1, "subscribe", target=("number-prefix", "11")),
+        rule(2, "subscribe", target=("number-class", ""), target_id=1),
+        rule(3, "subscribe", target=("exact", "0049")),
+    ]
+    assert decided("subscribe", with_numbers(*about_numbers), event="112").reason is Reason.NO_RULE
+    assert decided("subscribe", with_numbers(*about_numbers), event="+49").reason is Reason.NO_RULE
+    assert decided("subscribe", with_numbers(*about_numbers), event="0049").rule_ids == (3,)
 
 
 @pytest.mark.parametrize("rules", [(), (rule(1, "call", effect="deny"),)])
