@@ -32,7 +32,6 @@ FIRST = {  # what most mutants of a module die of; the rest of TESTS is run for 
     "networks": ("conditions", "identity"),
     "comparisons": ("conditions",),
     "compile": ("compile",),
-    "question": ("conditions",),
     "facts": ("conditions",),
     "schedules": ("schedules",),
     "identity": ("identity",),

@@ -74,9 +74,10 @@ def _measure(connection, postgres):
         bare = _seconds(lambda: _copy(connection))
         gc.collect()
         memory, both = _memory(), [os.getpid(), *tree(postgres.pid)]
-        cpu, started = cpu_ns(both), time.perf_counter()
+        cpu, started = sum(cpu_ns(both).values()), time.perf_counter()
         snapshots[count] = load(connection)
-        seconds, cpu, before = time.perf_counter() - started, (cpu_ns(both) - cpu) / 1e9, count
+        seconds, cpu = time.perf_counter() - started, (sum(cpu_ns(both).values()) - cpu) / 1e9
+        before = count
         print(
             f"{count:>9} rules: loaded in {seconds:.1f} s, with {cpu:.1f} s of CPU time of this process and Postgres; "
             f"{seconds / bare:.1f} times as long as only to copy the same rows out of Postgres; "

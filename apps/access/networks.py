@@ -27,7 +27,7 @@ def _network(text: str) -> IPv4Network | IPv6Network | None:
     except ValueError:
         return None
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    return IPv4Network((mapped, max(0, network.prefixlen - 96))) if mapped is not None else network
+    return IPv4Network((mapped, network.prefixlen - 96)) if mapped is not None else network
 
 
 @lru_cache(maxsize=4096)

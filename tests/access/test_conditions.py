@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import msgspec
 import pytest
 
-from apps.access.comparisons import holds, parse_comparison, unreadable
+from apps.access.comparisons import MAX_LENGTH, Comparison, holds, parse_comparison, said_text, unreadable
 from apps.access.engine import decide
 from apps.access.matching import applies, is_origin
 from apps.access.reasons import Reason
@@ -32,6 +32,8 @@ def raw(**members):
         ({"networks": ("10.0.0.0/8",)}, {"address": "10.1.2.3"}, True),
         ({"networks": ("10.0.0.0/8",)}, {"address": "::ffff:10.1.2.3"}, True),
         ({"networks": ("10.0.0.7/8",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("::ffff:0.0.0.0/96",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("::ffff:0:0/95",)}, {"address": "10.1.2.3"}, False),
         ({"networks": ("no network",)}, {"address": "10.1.2.3"}, False),
         ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "10.1.2.3"}, True),
         ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "::ffff:11.1.2.3"}, False),
@@ -99,6 +101,9 @@ def test_a_page_is_below_a_domain(wanted, origin, fits):
         ("device.kind begins with cam-", {"device": "cam-7"}, False),
         ("age >= 18", {"age": 18}, True),
         ("age > 18", {"age": 18}, False),
+        ("age < 18", {"age": 18}, False),
+        ("age <= 18", {"age": 18}, True),
+        ("on = false", {"on": False}, True),
         ("age < 18", {"age": "17.5"}, True),
         ("age <= 18", {"age": "old"}, False),
         ("age > 1", {"age": float("inf")}, False),
@@ -117,6 +122,23 @@ def test_a_comparison_holds(text, custom, held):
 def test_what_is_no_comparison_says_how_to_write_one(text):
     with pytest.raises(ValueError, match="Write it like"):
         parse_comparison(text)
+
+
+def test_a_comparison_may_be_as_long_as_it_says():
+    longest = "role = ".ljust(MAX_LENGTH, "r")
+    assert str(parse_comparison(longest)) == longest
+    with pytest.raises(ValueError, match="Write it like"):
+        parse_comparison(longest + "r")
+
+
+def test_what_was_said_is_told_as_text():
+    assert said_text(parse_comparison("device.age = 18"), {"device": {"age": 17.5}}) == "17.5"
+    assert said_text(parse_comparison("device.age = 18"), {"device": "phone"}) is None
+
+
+def test_nothing_is_greater_or_less_than_what_is_no_number():
+    assert not holds(Comparison("age", ">", ("old",)), {"age": 18})
+    assert not holds(Comparison("age", "<", ("old",)), {"age": 18})
 
 
 def test_a_comparison_reads_as_it_is_written():
