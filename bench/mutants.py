@@ -28,15 +28,15 @@ MODEL = "deciding_properties.py::test_deciding_agrees_with_the_model"
 FIRST = {  # what most mutants of a module die of; the rest of TESTS is run for those that are left
     "engine": ("engine", "conditions"),
     "matching": ("conditions", "compile"),
-    "rewriting": ("conditions",),
+    "rewriting": ("conditions", "rewriting"),
     "networks": ("conditions", "identity"),
     "comparisons": ("conditions",),
     "compile": ("compile",),
     "facts": ("conditions",),
     "schedules": ("schedules",),
-    "identity": ("identity",),
+    "identity": ("identity", "ways_in"),
 }
-TESTS = ("engine", "conditions", "compile", MODEL, "identity")
+TESTS = ("engine", "conditions", "compile", "rewriting", MODEL, "identity", "ways_in")
 SWAPPED = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,

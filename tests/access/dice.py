@@ -31,8 +31,10 @@ from tests.access.worlds import COMMON, DAY, NOW, session
 
 World = namedtuple("World", "users groups tokens apps streams number_classes issuers links revocations rules plan")
 Hook = namedtuple("Hook", "method members session now written")  # as it comes in, with the session found for it
-Written = namedtuple("Written", "text user dialled")
-"""What stands for a number: the whole text, what of it is dialled, and its digits and signs; "" where it has none."""
+Written = namedtuple("Written", "text user dialled at_home", defaults=(True,))
+"""What stands for a number: the whole text, what of it is dialled, its digits and signs ("" where it has none), and
+whether it is plainly called in the own telephone system.
+"""
 
 USERNAMES = ("alice", "bob", "*", "{user}", "a*b")
 STREAMS = ("lobby", "lobby-1", "", "alice", "a*b", *(f"{name}-cam" for name in USERNAMES))
@@ -212,7 +214,7 @@ class Dice(Random):
             ends_at=self.choice(MOMENTS),
             enforced=self.random() < 0.8,
             conditions=self.conditions() if self.random() < 0.5 else None,
-            rewrites=self.rewrites() if self.random() < 0.3 else None,
+            rewrites=self.rewrites() if self.random() < 0.5 else None,
         )
 
     def target(self):
@@ -230,7 +232,11 @@ class Dice(Random):
             case "class":
                 return "number-class", "", self.choice(CLASS_IDS)
             case "number":
-                return "number-prefix", self.choice(("+49900", "+49", "+", "11", "+390", "0", "")), None
+                return (
+                    "number-prefix",
+                    self.choice(("+49900", "+49900", "+4930", "+4930", "+49", "+", "11", "10", "+390", "0", "")),
+                    None,
+                )
         return ("unheard-of" if self.random() < 0.08 else "any"), "", None
 
     def conditions(self):
@@ -257,7 +263,7 @@ class Dice(Random):
             max_width=self.choice(sizes),
             max_height=self.choice(sizes),
             max_bitrate=self.choice(sizes),
-            callee=self.choice(("", "", "100", "200")),
+            callee=self.choice(("", "100", "0900123456", "+4930123")),
         )
 
     def hook(self, methods):
@@ -284,8 +290,9 @@ class Dice(Random):
             return Written(*self.choice((("support", "support", ""), ("sip:support@pbx", "support", ""), ("", "", ""))))
         dialled = self.choice(NUMBERS[:-3])
         user = "".join(sign + self.choice(("", "", "", " ", "-", ".")) for sign in dialled[:-1]) + dialled[-1]
-        forms = ("{}", "{}", "sip:{}@pbx.example", "tel:{}", "Bob <sip:{}@10.0.0.7;transport=udp>", "SIP: {}@h;x=5")
-        return Written(self.choice(forms).format(user), user, dialled)
+        forms = ("{}", "{}", "sip:{}@pbx.example", "tel:{}", '"Bob" <sip:{}@10.0.0.7;transport=udp>', "SIP: {}@h;x=5")
+        form = self.choice(forms)
+        return Written(form.format(user), user, dialled, "@" not in form)
 
     def custom(self, method):
         said = {name: self.choice(values) for name, values in SAID.items() if self.random() < 0.8}

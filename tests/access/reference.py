@@ -19,7 +19,7 @@ from apps.access.reasons import Reason
 from apps.access.rows import Rewrites, UserRow
 from apps.accounts.hashing import hash_token
 from apps.protocol.methods import find
-from tests.access.dice import GROUPS, ISSUED_AT, PAST, SIGNED
+from tests.access.dice import GROUPS, ISSUED_AT, PAST, SIGNED, Written
 from tests.access.worlds import HOUR, NOW
 from tests.protocol.number_oracle import slow_canonical
 
@@ -83,12 +83,31 @@ class Reference:
         by_link, user = user is HOLDER_OF_LINK, None if user is HOLDER_OF_LINK else user
         if user is not None and not user.active:
             return Decision(False, Reason.USER_INACTIVE)
-        number_class = self.class_of(self.number(hook))
-        if action_of(hook) == "call" and number_class is not None and number_class.protected:
+        if action_of(hook) == "call" and self.is_protected(hook):
             return Decision(True, Reason.PROTECTED_NUMBER)
         return self.settled_by_rules(hook, user, by_link)
 
+    def is_protected(self, hook):
+        number_class = self.class_of(self.number(hook))
+        return number_class is not None and number_class.protected and hook.written.at_home
+
     def settled_by_rules(self, hook, user, by_link):
+        denies, allows, logged, failed = self.in_force(hook, user)
+        self.saw("rules that fail", " and ".join(sorted({rule.effect for rule in failed})) or "none")
+        self.saw("only logged", bool(logged))
+        if denies:
+            return Decision(False, Reason.DENIED_BY_RULE, ids(denies), ids(logged), ids(failed))
+        if not allows and not by_link:
+            return Decision(False, Reason.NO_RULE, (), ids(logged), ids(failed))
+        rewrites = self.rewritten(allows)
+        denies = self.denies_of_what_is_dialled(hook, user, rewrites)
+        if denies:
+            return Decision(False, Reason.DENIED_BY_RULE, ids(denies), ids(logged), ids(failed))
+        if by_link:
+            return Decision(True, Reason.ALLOWED_BY_LINK, (), ids(logged), ids(failed), rewrites)
+        return Decision(True, Reason.ALLOWED_BY_RULE, ids(allows), ids(logged), ids(failed), rewrites)
+
+    def in_force(self, hook, user):
         denies, allows, logged, failed = [], [], [], []
         for rule in self.world.rules:
             if not is_about(rule, user, action_of(hook)):
@@ -101,16 +120,20 @@ class Reference:
             if in_force:
                 self.seen[f"{rule.who}, {rule.target_kind}"] += 1
                 (logged if not rule.enforced else denies if rule.effect == "deny" else allows).append(rule)
-        self.saw("rules that fail", " and ".join(sorted({rule.effect for rule in failed})) or "none")
-        self.saw("only logged", bool(logged))
-        if denies:
-            return Decision(False, Reason.DENIED_BY_RULE, ids(denies), ids(logged), ids(failed))
-        if by_link:
-            return Decision(True, Reason.ALLOWED_BY_LINK, (), ids(logged), ids(failed), self.rewritten(allows))
-        if allows:
-            rewrites = self.rewritten(allows)
-            return Decision(True, Reason.ALLOWED_BY_RULE, ids(allows), ids(logged), ids(failed), rewrites)
-        return Decision(False, Reason.NO_RULE, (), ids(logged), ids(failed))
+        return denies, allows, logged, failed
+
+    def denies_of_what_is_dialled(self, hook, user, rewrites):
+        """Rules that deny the number that another rule puts in the place of the one asked for."""
+        callee = rewrites.callee if rewrites is not None else ""
+        method = find(hook.method)
+        if method.dials not in method.overwrite or callee in ("", hook.written.text):
+            return []
+        dialled = hook._replace(written=Written(callee, callee, callee))
+        if action_of(hook) == "call" and self.is_protected(dialled):
+            return []
+        denies, *_ = self.in_force(dialled, user)
+        self.saw("what is dialled instead is denied", bool(denies))
+        return denies
 
     def saw(self, what, outcome):
         """Count it, and give it on."""
