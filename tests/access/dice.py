@@ -104,6 +104,7 @@ PLANS = (NumberPlan("49"), NumberPlan("39"), NumberPlan())
 NUMBERS = ("112", "110", "100", "10007", "0900123456", "+49900123456", "0049900123456", "030123", "+4930123")
 NUMBERS = (*NUMBERS, "+390123456", "+1900555", "0", "+", "00")
 NUMBER_TEXTS = (*NUMBERS, "0900", "+49900", "00499", "+49", "112", "support")
+NUMBER_PREFIXES = ("+49900", "+49900", "+49900", "+4930", "+49", "+", "11", "10", "+390", "0", "")
 CLASS_PREFIXES = ("0900", "+49900", "{country}", "+", "00", "0", "+1", "11", "+4930", "100")
 APP, OTHER_APP = COMMON["appKey"], "otherApp"
 APPS = (
@@ -232,11 +233,7 @@ class Dice(Random):
             case "class":
                 return "number-class", "", self.choice(CLASS_IDS)
             case "number":
-                return (
-                    "number-prefix",
-                    self.choice(("+49900", "+49900", "+4930", "+4930", "+49", "+", "11", "10", "+390", "0", "")),
-                    None,
-                )
+                return "number-prefix", self.choice(NUMBER_PREFIXES), None
         return ("unheard-of" if self.random() < 0.08 else "any"), "", None
 
     def conditions(self):
@@ -263,7 +260,7 @@ class Dice(Random):
             max_width=self.choice(sizes),
             max_height=self.choice(sizes),
             max_bitrate=self.choice(sizes),
-            callee=self.choice(("", "100", "0900123456", "+4930123")),
+            callee=self.choice(("", "100", "0900123456", "0900123456")),
         )
 
     def hook(self, methods):
