@@ -254,9 +254,15 @@ def test_among_many_only_rules_about_what_is_asked_are_looked_at(monkeypatch):
     monkeypatch.setattr(compile, "FEW", 0)
     index = RuleIndex(ELSEWHERE)
     other = asking("lobby", number="+4930", stream_groups=(8,), number_class=NumberClassRow(7, "seven"))
-    assert index.candidates(ALICE, other) == []
+    assert index.candidates(ALICE, other) == index.about_anybody(other) == []
+    few = RuleIndex()
+    monkeypatch.setattr(compile, "FEW", 16)
+    few.replace((), ELSEWHERE)
+    assert few.about_anybody(other) == []
     for expected, question in zip(ELSEWHERE, THERE, strict=True):
         assert expected in index.candidates(ALICE, question)
+        assert expected in index.about_anybody(question)
+        assert expected in few.about_anybody(question)
 
 
 @pytest.mark.parametrize("few", [0, compile.FEW])

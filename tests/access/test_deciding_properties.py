@@ -60,7 +60,7 @@ def decided_with(known, hook):
     call = HookCall.from_payload(hook.method, find(hook.method), json.dumps(hook.members).encode())
     opened = hook.session if call.method and call.method.identity != "credentials" else None
     decision = decide(call, facts_about(call, known, opened, hook.now))
-    return replace(decision, changes=(), hiding=Hiding(0), account=None)
+    return replace(decision, changes=(), hiding=Hiding(0), account=None, counts=None)
 
 
 def become(known, world, random):
@@ -117,7 +117,9 @@ NEITHER_ALWAYS_NOR_NEVER = (
     *("schedule", "networks", "origins", "media", "apps", "nodes", "custom"),
     *(f"custom {operator}" for operator in ("=", "in", "begins with", ">", "<", ">=", "<=")),
 )
-NOT_HERE = {Reason.HIDDEN_DIGITS, Reason.CONNECT_AGAIN}  # numbers are plain, and sessions hide all there is
+NOT_HERE = {Reason.HIDDEN_DIGITS, Reason.CONNECT_AGAIN, Reason.CUT, Reason.LIMIT_REACHED}
+"""Numbers are plain, sessions hide all there is, and nothing runs here."""
+
 OFTEN = (
     *(reason for reason in Reason if reason not in NOT_HERE),
     *(f"{who}, {kind}" for who in ("everyone", "guests", "user", "group") for kind in (*KINDS, "unheard-of")),
