@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 
-.PHONY: up test lint types format bench lock
+.PHONY: up test lint types format bench mutate lock
 
 up:
 	$(PYTHON) manage.py up $(ARGS)
@@ -22,6 +22,9 @@ format:
 
 bench:
 	$(PYTHON) manage.py bench $(ARGS)
+
+mutate:
+	$(PYTHON) manage.py bench mutants $(ARGS)
 
 # Needs uv on the PATH. The locks name versions and hashes only, never an address.
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -41,9 +41,12 @@ def django(argv: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
+    """What a hook costs; or, by their names, the other scripts in bench/."""
     bootstrap.ensure("bench")
-    sys.argv = ["bench/run.py", *arguments]
-    runpy.run_path(str(ROOT / "bench" / "run.py"), run_name="__main__")
+    named = arguments[:1] in (["snapshot"], ["mutants"])
+    name, *arguments = arguments if named else ["run", *arguments]
+    sys.argv = [f"bench/{name}.py", *arguments]
+    runpy.run_path(str(ROOT / "bench" / f"{name}.py"), run_name="__main__")
     return 0
 
 

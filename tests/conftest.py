@@ -16,6 +16,11 @@ from apps.hooks.answer import answer
 from tests import factories
 
 
+def pytest_addoption(parser):
+    """How long the longest of the pure tests looks for a difference."""
+    parser.addoption("--decisions", type=int, default=50_000, help="random decisions compared with the model")
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """pytest-django's, without what migrations put in: tests begin with empty tables, as most of them leave them.

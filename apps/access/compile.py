@@ -1,10 +1,9 @@
-"""Rules compiled for direct look-up: by who, action and target. Pure: no Django, no database.
+"""Rules compiled for direct look-up: by who and target. Pure: no Django, no database.
 
-One rule stands once for each of its actions, in the bucket of whom it is about. One change costs as much among a
-million rules as among ten.
+Each rule stands in one place: in the bucket of whom it is about and, where that has many, under its target. One change
+costs as much among a million rules as among ten.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from datetime import datetime
@@ -27,12 +26,13 @@ from apps.access.rows import (
 from apps.connections.rows import SessionRow
 from apps.live.rows import CutRow, cut_name
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import ACTIONS
 from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
-Key = tuple[str, int | None, str]
-"""Whom a rule is about (kind and id) and the action."""
+Key = tuple[str, int | None]
+"""Whom a rule is about: kind and id."""
 
+FEW = 16
+"""So many rules are looked at one by one: faster than looking them up, and a fraction of the memory."""
 
 NO_PLAN = NumberPlan()
 """Numbers are dialled as they stand."""
@@ -45,51 +45,69 @@ MOST_USES_NOTED = 10_000
 
 
 class Bucket:
-    """The rules of one key, by their targets. Each rule stands in one place."""
+    """Many rules about the same people, by their targets. Each stands in one place, most alone."""
 
-    __slots__ = ("head_lengths", "number_lengths", "places")
+    __slots__ = ("lengths", "places")
 
-    def __init__(self) -> None:
-        self.places: dict[Place, list[RuleRow]] = {}
-        self.head_lengths: tuple[int, ...] = ()
-        self.number_lengths: tuple[int, ...] = ()
+    def __init__(self, rules: Iterable[RuleRow]) -> None:
+        self.places: dict[str, dict[str | int, RuleRow | list[RuleRow]]] = {}
+        self.lengths: dict[str, tuple[int, ...]] = {"head": (), "number": ()}
+        for rule in rules:
+            self.put(rule)
+
+    def __iter__(self) -> Iterator[RuleRow]:
+        for texts in list(self.places.values()):
+            for found in list(texts.values()):
+                yield from found if isinstance(found, list) else (found,)
 
     def candidates(self, question: Question) -> list[RuleRow]:
         """Rules that may be about what is asked."""
-        found: list[RuleRow] = []
-        for place in self.places_of(question):
-            found += self.places.get(place, ())
-        return found
+        rules: list[RuleRow] = []
+        for kind, text in self._places_of(question):
+            found = self.places.get(kind, {}).get(text)
+            if isinstance(found, list):
+                rules += found
+            elif found is not None:
+                rules.append(found)
+        return rules
 
     def put(self, rule: RuleRow) -> None:
         """Add a rule."""
-        place = kind, text = _place(rule)
-        if kind == "head" and len(str(text)) not in self.head_lengths:
-            self.head_lengths = tuple(sorted({*self.head_lengths, len(str(text))}))
-        if kind == "number" and len(str(text)) not in self.number_lengths:
-            self.number_lengths = tuple(sorted({*self.number_lengths, len(str(text))}))
-        self.places.setdefault(place, []).append(rule)
+        kind, text = _place(rule)
+        if kind in self.lengths and len(str(text)) not in self.lengths[kind]:
+            self.lengths[kind] = tuple(sorted({*self.lengths[kind], len(str(text))}))
+        texts = self.places.setdefault(kind, {})
+        found = texts.get(text)
+        if isinstance(found, list):
+            found.append(rule)
+        else:
+            texts[text] = rule if found is None else [found, rule]
 
     def take(self, rule: RuleRow) -> bool:
         """Remove a rule; gives whether any is left. A length that no head has any more costs a look-up, no more."""
-        place = _place(rule)
-        self.places[place].remove(rule)
-        if not self.places[place]:
-            del self.places[place]
+        kind, text = _place(rule)
+        texts = self.places[kind]
+        found = texts[text]
+        if isinstance(found, list) and len(found) > 1:
+            found.remove(rule)
+        else:
+            del texts[text]
+        if not texts:
+            del self.places[kind]
         return bool(self.places)
 
-    def places_of(self, question: Question) -> list[Place]:
+    def _places_of(self, question: Question) -> Iterable[Place]:
         """Where to look, each place once: a thing known by several texts may begin alike in all of them."""
         places: list[Place] = [ANY]
         for target in question.targets:
             places.append(("exact", target))
-            places += [("head", target[:length]) for length in self.head_lengths if length <= len(target)]
+            places += [("head", target[:length]) for length in self.lengths["head"] if length <= len(target)]
         number = question.number
-        places += [("number", number[:length]) for length in self.number_lengths if length <= len(number)]
+        places += [("number", number[:length]) for length in self.lengths["number"] if length <= len(number)]
         places += [("stream-group", group_id) for group_id in question.stream_groups]
         if question.number_class is not None:
             places.append(("number-class", question.number_class.id))
-        return places if len(question.targets) == 1 else list(dict.fromkeys(places))
+        return places if len(question.targets) == 1 else dict.fromkeys(places)
 
 
 def _place(rule: RuleRow) -> Place:
@@ -108,14 +126,31 @@ def _place(rule: RuleRow) -> Place:
     return ANY
 
 
+def _may_fit(rule: RuleRow, question: Question) -> bool:
+    """Whether a rule stands in one of the places where those about what is asked are looked for."""
+    kind, text = _place(rule)
+    match kind:
+        case "exact":
+            return text in question.targets
+        case "head":
+            return any(target.startswith(str(text)) for target in question.targets)
+        case "number":
+            return question.number.startswith(str(text))
+        case "stream-group":
+            return text in question.stream_groups
+        case "number-class":
+            return question.number_class is not None and question.number_class.id == text
+    return True
+
+
 class RuleIndex:
     """All rules of one snapshot."""
 
     def __init__(self, rules: Iterable[RuleRow] = ()) -> None:
         self._rules: dict[int, RuleRow] = {}
         self._dialling: set[int] = set()
-        self._buckets: dict[Key, Bucket] = {}
-        self._groups: Counter[int] = Counter()
+        self._groups: set[int] = set()
+        self._buckets: dict[Key, Bucket | tuple[RuleRow, ...]] = {}
         self.replace((), rules)
 
     def __len__(self) -> int:
@@ -128,66 +163,75 @@ class RuleIndex:
 
     def replace(self, gone: Iterable[int], rows: Iterable[RuleRow]) -> None:
         """Take out the rules with these ids, put in these rows (which replace rows of the same id)."""
-        rows = list(rows)
-        for rule_id in [*gone, *(row.id for row in rows)]:
-            self._dialling.discard(rule_id)
-            if old := self._rules.pop(rule_id, None):
-                for key in _keys(old):
-                    if not self._buckets[key].take(old):
-                        del self._buckets[key]
-                if old.group_id is not None:
-                    self._groups[old.group_id] -= 1
-                    if not self._groups[old.group_id]:
-                        del self._groups[old.group_id]
+        for rule_id in gone:
+            self._take(rule_id)
         for row in rows:
-            self._rules[row.id] = row
-            if row.rewrites is not None and row.rewrites.callee:
-                self._dialling.add(row.id)
-            for key in _keys(row):
-                self._buckets.setdefault(key, Bucket()).put(row)
-            if row.group_id is not None:
-                self._groups[row.group_id] += 1
+            self._take(row.id)
+            self._put(row)
 
     def about(self, user: UserRow | None) -> Iterator[RuleRow]:
-        """Every rule about this user (None: a guest), whatever it allows or denies; one of several actions comes for
-        each of them. May be very many.
-        """
-        for action in ACTIONS:
-            for key in _keys_of(user, action):
-                bucket = self._buckets.get(key)
-                for rules in list(bucket.places.values()) if bucket is not None else ():
-                    yield from list(rules)
+        """Every rule about this user (None: a guest), whatever it allows or denies. May be very many."""
+        for key in _keys_of(user):
+            yield from self._buckets.get(key, ())
 
     def of_group(self, group_id: int, question: Question) -> list[RuleRow]:
-        """Rules about a group that may be about what is asked."""
-        bucket = self._buckets.get(("group", group_id, question.action))
-        return bucket.candidates(question) if bucket is not None else []
+        """Rules about a group and this action that may be about what is asked."""
+        return self._candidates([("group", group_id)], question)
 
     def groups(self) -> list[int]:
         """Ids of the groups that rules are about."""
         return list(self._groups)
 
     def about_anybody(self, question: Question) -> list[RuleRow]:
-        """Rules about anybody that may be about what is asked. Looks at every key, at each in a moment."""
+        """Rules about anybody and this action that may be about what is asked. Looks at every key."""
         found: list[RuleRow] = []
-        places: dict[tuple[tuple[int, ...], ...], frozenset[Place]] = {}
-        for (_, _, action), bucket in list(self._buckets.items()):
-            if action == question.action:
-                lengths = bucket.head_lengths, bucket.number_lengths
-                if lengths not in places:
-                    places[lengths] = frozenset(bucket.places_of(question))
-                if not bucket.places.keys().isdisjoint(places[lengths]):
-                    found += bucket.candidates(question)
+        for bucket in list(self._buckets.values()):
+            if isinstance(bucket, Bucket):
+                found += [rule for rule in bucket.candidates(question) if question.action in rule.actions]
+            else:
+                found += [rule for rule in bucket if question.action in rule.actions and _may_fit(rule, question)]
         return found
 
     def candidates(self, user: UserRow | None, question: Question) -> list[RuleRow]:
-        """Rules about this user (None: a guest) that may be about what is asked."""
+        """Rules about this user (None: a guest) and this action that may be about what is asked."""
+        return self._candidates(_keys_of(user), question)
+
+    def _candidates(self, keys: Iterable[Key], question: Question) -> list[RuleRow]:
         found: list[RuleRow] = []
-        for key in _keys_of(user, question.action):
-            bucket = self._buckets.get(key)
-            if bucket is not None:
-                found += bucket.candidates(question)
-        return found
+        for key in keys:
+            bucket = self._buckets.get(key, ())
+            found += bucket if isinstance(bucket, tuple) else bucket.candidates(question)
+        return [rule for rule in found if question.action in rule.actions]
+
+    def _put(self, rule: RuleRow) -> None:
+        self._rules[rule.id] = rule
+        if rule.rewrites is not None and rule.rewrites.callee:
+            self._dialling.add(rule.id)
+        if rule.group_id is not None:
+            self._groups.add(rule.group_id)
+        key = _key(rule)
+        bucket = self._buckets.get(key, ())
+        if isinstance(bucket, Bucket):
+            bucket.put(rule)
+        else:
+            few = (*bucket, rule)
+            self._buckets[key] = few if len(few) <= FEW else Bucket(few)
+
+    def _take(self, rule_id: int) -> None:
+        rule = self._rules.pop(rule_id, None)
+        if rule is None:
+            return
+        self._dialling.discard(rule_id)
+        key = _key(rule)
+        bucket = self._buckets[key]
+        if isinstance(bucket, Bucket):
+            left = bucket.take(rule)
+        else:
+            self._buckets[key] = few = tuple(other for other in bucket if other is not rule)
+            left = bool(few)
+        if not left:
+            del self._buckets[key]
+            self._groups.discard(rule.group_id or 0)
 
 
 class ChangedRules(RuleIndex):
@@ -353,12 +397,11 @@ class Snapshot:
         return self.sip_accounts.by_name.get(str(user.id)) if user is not None else None
 
 
-def _keys(rule: RuleRow) -> list[Key]:
-    return [(rule.who, rule.user_id or rule.group_id, action) for action in dict.fromkeys(rule.actions)]
+def _key(rule: RuleRow) -> Key:
+    return rule.who, rule.user_id or rule.group_id
 
 
-def _keys_of(user: UserRow | None, action: str) -> list[Key]:
+def _keys_of(user: UserRow | None) -> list[Key]:
     if user is None:
-        return [("guests", None, action)]
-    groups: list[Key] = [("group", group_id, action) for group_id in user.group_ids]
-    return [("everyone", None, action), ("user", user.id, action), *groups]
+        return [("guests", None)]
+    return [("everyone", None), ("user", user.id), *(("group", group_id) for group_id in user.group_ids)]

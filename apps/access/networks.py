@@ -18,11 +18,16 @@ def is_network(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _network(text: str) -> IPv4Network | IPv6Network | None:
-    """A network as a value; None, in which nothing lies, for text that is none (somebody wrote it by SQL)."""
+    """A network as a value; None, in which nothing lies, for text that is none (somebody wrote it by SQL).
+
+    IPv4-mapped IPv6 is made IPv4, as addresses are.
+    """
     try:
-        return ip_network(text, strict=False)
+        network = ip_network(text, strict=False)
     except ValueError:
         return None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return IPv4Network((mapped, network.prefixlen - 96)) if mapped is not None else network
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from datetime import date
 from functools import lru_cache
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -56,18 +57,18 @@ _decode_rewrites = msgspec.json.Decoder(Rewrites).decode
 
 
 def rule_row(row: Any) -> RuleRow:
-    """One row of RULES."""
+    """One row of RULES. What many rules have, they share: it is most of what they would take."""
     id_, effect, who, actions, user_id, group_id, kind, target, target_id, starts, ends, enforced, *more = row
     conditions, limits, rewrites = more
     return RuleRow(
         id_,
-        effect,
-        who,
-        tuple(actions),
-        user_id,
-        group_id,
-        kind,
-        prefix(target, number_plan()) if kind == "number-prefix" else target,
+        intern(str(effect)),
+        intern(str(who)),
+        _same(tuple(actions)),
+        _same(user_id),
+        _same(group_id),
+        intern(str(kind)),
+        intern(prefix(target, number_plan()) if kind == "number-prefix" else str(target)),
         target_id,
         starts,
         ends,
@@ -76,6 +77,12 @@ def rule_row(row: Any) -> RuleRow:
         _decode_limits(limits) if limits else None,
         _decode_rewrites(rewrites) if rewrites else None,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _same(value: Any) -> Any:
+    """The value that came before, if this one is equal: actions, and ids of users and groups, which come in runs."""
+    return value
 
 
 def row_of(rule: Any) -> RuleRow:

@@ -235,8 +235,10 @@ def _load(connection: psycopg.Connection[Any]) -> Snapshot:
         _begin(connection)
         snapshot = Snapshot(plan=number_plan())
         for name, part in PARTS.items():
-            rows = connection.execute(part.query.format(where=""))
-            getattr(snapshot, name).replace((), map(part.build, rows))
+            with psycopg.ServerCursor(connection, "rows") as rows:  # a million of them at once would take 2 GB
+                rows.itersize = 10_000
+                rows.execute(part.query.format(where=""))
+                getattr(snapshot, name).replace((), map(part.build, rows))
         snapshot.revision = _revision(connection)
     return snapshot
 

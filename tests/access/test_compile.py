@@ -6,10 +6,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from apps.access import matching
+from apps.access import compile, matching
 from apps.access.compile import Rows, RuleIndex, Snapshot
 from apps.access.matching import matches_glob
 from apps.access.rows import RuleRow, UserRow
+from apps.protocol.numbers import NumberClassRow
 from tests.access.worlds import ALICE, TEACHERS, asking, rule
 
 
@@ -57,6 +58,7 @@ def test_a_pattern_fits(pattern, text):
         ("ab*ba", "aba"),
         ("a*b*c", "acb"),
         ("*aba*aba*", "ababa"),
+        ("*ab*b", "ab"),
         ("{user}-*", "bob-cam"),
         ("{user}-*", "{user}-cam"),
         ("{user}", "alice2"),
@@ -172,16 +174,27 @@ PEOPLE = (None, UserRow(1, "a", group_ids=(TEACHERS,)), UserRow(2, "b", group_id
 
 def findings(index):
     return {
-        (user, action, target): sorted(repr(found) for found in index.candidates(user, asking(target, action=action)))
+        (user, action, target): sorted(
+            repr(found)
+            for found in index.candidates(user, asking(target, action=action))
+            if matching.fits(found, asking(target, username=user.username if user else None))
+        )
         for user in PEOPLE
         for action in ("play", "publish", "call")
         for target in ("", "a", "ab", "abc", "b")
     }
 
 
-@settings(max_examples=500)
-@given(STEPS)
-def test_any_sequence_of_changes_gives_the_index_of_what_is_left(steps):
+@pytest.mark.parametrize("few", [0, 1, 3, compile.FEW])
+@settings(max_examples=200)
+@given(steps=STEPS)
+def test_any_sequence_of_changes_gives_the_index_of_what_is_left(few, steps):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compile, "FEW", few)
+        _change_and_compare(steps)
+
+
+def _change_and_compare(steps):
     index, left = RuleIndex(), {}
     for gone, rows in steps:
         index.replace(gone, rows)
@@ -189,9 +202,22 @@ def test_any_sequence_of_changes_gives_the_index_of_what_is_left(steps):
     fresh = RuleIndex(left.values())
     assert len(index) == len(fresh) == len(left)
     assert findings(index) == findings(fresh)
+    for user in PEOPLE:
+        assert sorted(map(repr, index.about(user))) == sorted(map(repr, fresh.about(user)))
     assert {name: set(kept) for name, kept in vars(index).items()} == {
         name: set(kept) for name, kept in vars(fresh).items()
     }
+
+
+def test_of_many_rules_only_those_about_the_target_are_looked_at():
+    numbers = range(10 * compile.FEW)
+    index = RuleIndex(rule(number, "play", target=("exact", f"stream-{number}")) for number in numbers)
+    index.replace((), [rule(1000, "play"), rule(1001, "play", target=("stream", "stream-7"))])
+    assert [found.id for found in index.candidates(ALICE, asking("stream-7"))] == [1000, 7, 1001]
+    index.replace([1000, 7], ())
+    assert [found.id for found in index.candidates(ALICE, asking("stream-7"))] == [1001]
+    index.replace([1001], ())
+    assert index.candidates(ALICE, asking("stream-7")) == []
 
 
 def test_who_reads_while_the_index_changes_sees_the_old_rules_or_the_new():
@@ -202,8 +228,87 @@ def test_who_reads_while_the_index_changes_sees_the_old_rules_or_the_new():
     assert [found.id for found in index.candidates(ALICE, asking("x"))] == [3]
 
 
+ELSEWHERE = [
+    rule(1, "play", target=("exact", "attic")),
+    rule(2, "play", target=("stream", "attic")),
+    rule(3, "play", target=("prefix", "attic-")),
+    rule(4, "play", target=("glob", "attic*cam*")),
+    rule(5, "play", target=("glob", "attic{user}-{user}")),
+    rule(6, "play", target=("number-prefix", "+49900")),
+    rule(7, "play", target=("stream-group", ""), target_id=7),
+    rule(8, "play", target=("number-class", ""), target_id=8),
+]
+THERE = [
+    asking("attic"),
+    asking("attic"),
+    asking("attic-1"),
+    asking("attic, the cam"),
+    asking("atticalice-alice"),
+    asking("x", number="+49900"),
+    asking("x", stream_groups=(7,)),
+    asking("x", number_class=NumberClassRow(8, "eight")),
+]
+
+
+def test_among_many_only_rules_about_what_is_asked_are_looked_at(monkeypatch):
+    monkeypatch.setattr(compile, "FEW", 0)
+    index = RuleIndex(ELSEWHERE)
+    other = asking("lobby", number="+4930", stream_groups=(8,), number_class=NumberClassRow(7, "seven"))
+    assert index.candidates(ALICE, other) == index.about_anybody(other) == []
+    few = RuleIndex()
+    monkeypatch.setattr(compile, "FEW", 16)
+    few.replace((), ELSEWHERE)
+    assert few.about_anybody(other) == []
+    for expected, question in zip(ELSEWHERE, THERE, strict=True):
+        assert expected in index.candidates(ALICE, question)
+        assert expected in index.about_anybody(question)
+        assert expected in few.about_anybody(question)
+
+
+@pytest.mark.parametrize("few", [0, compile.FEW])
+def test_what_is_about_somebody_is_told_once(monkeypatch, few):
+    monkeypatch.setattr(compile, "FEW", few)
+    rules = [rule(id_, "play", "publish", target=("exact", text)) for id_, text in ((3, "a"), (1, "b"), (2, "a"))]
+    index = RuleIndex([*rules, rule(4, "play", guests=True), rule(5, "publish", user=ALICE)])
+    assert sorted(found.id for found in index.about(ALICE)) == [1, 2, 3, 5]
+    assert [found.id for found in index.about(None)] == [4]
+
+
+@pytest.mark.parametrize("few", [0, compile.FEW])
+def test_which_groups_have_rules_is_known_while_they_have(monkeypatch, few):
+    monkeypatch.setattr(compile, "FEW", few)
+    index = RuleIndex([rule(1, "play", group=7), rule(2, "play", group=7), rule(3, "play", group=8), rule(4, "play")])
+    assert sorted(index.groups()) == [7, 8]
+    assert [found.id for found in index.of_group(8, asking("x"))] == [3]
+    index.replace([1, 3], ())
+    assert index.groups() == [7]
+    index.replace([2], ())
+    assert index.groups() == []
+
+
+@pytest.mark.parametrize("few", [0, 2, compile.FEW])
+def test_nothing_stays_of_rules_that_have_gone(monkeypatch, few):
+    monkeypatch.setattr(compile, "FEW", few)
+    twins = [rule(id_, "play", target=("exact", "attic")) for id_ in (11, 12, 13)]
+    index = RuleIndex([*ELSEWHERE, *twins])
+    for gone in (*twins, *ELSEWHERE):
+        index.replace([gone.id], ())
+        assert gone not in list(index.about(ALICE))
+    assert vars(index) == vars(RuleIndex())
+
+
+@pytest.mark.parametrize("number", ["11", "112"])
+def test_a_rule_about_how_numbers_begin_counts_once_also_where_the_number_ends_there(monkeypatch, number):
+    monkeypatch.setattr(compile, "FEW", 0)
+    index = RuleIndex(
+        rule(id_, "call", target=("number-prefix", text)) for id_, text in ((1, number), (2, "1234"), (3, "12345"))
+    )
+    assert [found.id for found in index.candidates(ALICE, asking(number, action="call", number=number))] == [1]
+
+
 @pytest.mark.parametrize("target", ["", "l", "lob"])
-def test_a_rule_counts_once_though_others_begin_with_more_than_the_target_has(target):
+def test_a_rule_counts_once_though_others_begin_with_more_than_the_target_has(monkeypatch, target):
+    monkeypatch.setattr(compile, "FEW", 0)
     index = RuleIndex([rule(1, "play", target=("prefix", target)), rule(2, "play", target=("prefix", "lobby-1"))])
     assert [found.id for found in index.candidates(ALICE, asking(target))] == [1]
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import msgspec
 import pytest
 
-from apps.access.comparisons import holds, parse_comparison, unreadable
+from apps.access.comparisons import MAX_LENGTH, Comparison, holds, parse_comparison, said_text, unreadable
 from apps.access.engine import decide
 from apps.access.matching import applies, is_origin
 from apps.access.reasons import Reason
@@ -31,6 +31,12 @@ def raw(**members):
         ({"schedule": OFFICE}, {"now": datetime(2026, 12, 25, 12, tzinfo=UTC)}, False),
         ({"networks": ("10.0.0.0/8",)}, {"address": "10.1.2.3"}, True),
         ({"networks": ("10.0.0.0/8",)}, {"address": "::ffff:10.1.2.3"}, True),
+        ({"networks": ("10.0.0.7/8",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("::ffff:0.0.0.0/96",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("::ffff:0:0/95",)}, {"address": "10.1.2.3"}, False),
+        ({"networks": ("no network",)}, {"address": "10.1.2.3"}, False),
+        ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "10.1.2.3"}, True),
+        ({"networks": ("::ffff:10.0.0.0/104",)}, {"address": "::ffff:11.1.2.3"}, False),
         ({"networks": ("2001:db8::/32",)}, {"address": "2001:db8::7"}, True),
         ({"networks": ("10.0.0.0/8",)}, {"address": "11.1.2.3"}, False),
         ({"networks": ("0.0.0.0/0",)}, {"address": ""}, False),
@@ -95,6 +101,9 @@ def test_a_page_is_below_a_domain(wanted, origin, fits):
         ("device.kind begins with cam-", {"device": "cam-7"}, False),
         ("age >= 18", {"age": 18}, True),
         ("age > 18", {"age": 18}, False),
+        ("age < 18", {"age": 18}, False),
+        ("age <= 18", {"age": 18}, True),
+        ("on = false", {"on": False}, True),
         ("age < 18", {"age": "17.5"}, True),
         ("age <= 18", {"age": "old"}, False),
         ("age > 1", {"age": float("inf")}, False),
@@ -113,6 +122,23 @@ def test_a_comparison_holds(text, custom, held):
 def test_what_is_no_comparison_says_how_to_write_one(text):
     with pytest.raises(ValueError, match="Write it like"):
         parse_comparison(text)
+
+
+def test_a_comparison_may_be_as_long_as_it_says():
+    longest = "role = ".ljust(MAX_LENGTH, "r")
+    assert str(parse_comparison(longest)) == longest
+    with pytest.raises(ValueError, match="Write it like"):
+        parse_comparison(longest + "r")
+
+
+def test_what_was_said_is_told_as_text():
+    assert said_text(parse_comparison("device.age = 18"), {"device": {"age": 17.5}}) == "17.5"
+    assert said_text(parse_comparison("device.age = 18"), {"device": "phone"}) is None
+
+
+def test_nothing_is_greater_or_less_than_what_is_no_number():
+    assert not holds(Comparison("age", ">", ("old",)), {"age": 18})
+    assert not holds(Comparison("age", "<", ("old",)), {"age": 18})
 
 
 def test_a_comparison_reads_as_it_is_written():
@@ -169,6 +195,15 @@ def test_a_stream_that_got_another_source_is_not_behind_the_old_one():
     assert decided("playStream", known, name="rtsp://other").reason is Reason.NO_RULE
 
 
+def test_of_two_streams_with_one_source_the_other_stays_behind_it():
+    known = with_streams(rule(1, "play", target=("stream", "attic")))
+    known.streams.replace((), [StreamRow(2, "attic", CAMERA, (6,)), StreamRow(3, "cellar", CAMERA)])
+    known.streams.replace((), [StreamRow(1, "lobby", "rtsp://other", (5,))])
+    known.streams.replace([3], ())
+    assert known.streams.known_as(CAMERA) == ((CAMERA, "attic"), (6,))
+    assert decided("playStream", known, name=CAMERA).reason is Reason.ALLOWED_BY_RULE
+
+
 def with_numbers(*rules):
     known = snapshot(rules=rules)
     known.plan = NumberPlan("49")
@@ -202,6 +237,17 @@ def test_the_longest_beginning_says_which_class_a_number_is_in():
     national = rule(1, "call", target=("number-class", ""), target_id=3)
     assert decided("call", with_numbers(national), callee="030123").reason is Reason.ALLOWED_BY_RULE
     assert decided("call", with_numbers(national), callee="0900123").reason is Reason.NO_RULE
+
+
+def test_what_only_looks_like_a_number_is_none_where_no_number_is_meant():
+    about_numbers = [
+        rule(1, "subscribe", target=("number-prefix", "11")),
+        rule(2, "subscribe", target=("number-class", ""), target_id=1),
+        rule(3, "subscribe", target=("exact", "0049")),
+    ]
+    assert decided("subscribe", with_numbers(*about_numbers), event="112").reason is Reason.NO_RULE
+    assert decided("subscribe", with_numbers(*about_numbers), event="+49").reason is Reason.NO_RULE
+    assert decided("subscribe", with_numbers(*about_numbers), event="0049").rule_ids == (3,)
 
 
 @pytest.mark.parametrize("rules", [(), (rule(1, "call", effect="deny"),)])

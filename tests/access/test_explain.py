@@ -26,7 +26,9 @@ from apps.protocol.messages import HookCall
 from apps.protocol.methods import find
 from tests import factories
 from tests.access import worlds
-from tests.access.test_deciding_properties import EVERY_METHOD, NOW, Dice, decided, in_memory
+from tests.access.dice import EVERY_METHOD, Dice
+from tests.access.test_deciding_properties import decided, in_memory
+from tests.access.worlds import NOW
 
 KEPT = (Rule, User, Token, Node, Session, HookRecord, AuditEvent, AccessRevision, AccessChange)
 
@@ -45,7 +47,7 @@ def ids(said):
 
 def drawn(seed):
     """A world and a hook in it, ready to be explained."""
-    world, hook = Dice(-seed - 1).world(), Dice(seed).hook(EVERY_METHOD)
+    world, hook = Dice(-seed - 1).world(), Dice(seed).hook(EVERY_METHOD)._replace(now=NOW)
     known = in_memory(world)
     call = HookCall.from_payload(hook.method, find(hook.method), json.dumps(hook.members).encode())
     opened = hook.session if call.method and call.method.identity != "credentials" else None
@@ -80,9 +82,10 @@ def test_as_somebody_else_it_agrees_too(without_rows):
         world, _, known, call, opened = drawn(seed)
         app = known.apps.by_name.get(call.app_key)
         for user in world.users:
-            facts = Facts(now=NOW, app=app, identity=Identity(user=user), snapshot=known)
+            facts = Facts(now=NOW, app=app, identity=Identity(user=user), snapshot=known, session=opened)
             assert said_in(explain(call, known, opened, now=NOW, as_user=user.username)) == said_by(decide(call, facts))
-        facts = Facts(now=NOW, app=app, identity=guest(app) if app else Identity(), snapshot=known)
+        someone = guest(app) if app else Identity()
+        facts = Facts(now=NOW, app=app, identity=someone, snapshot=known, session=opened)
         assert said_in(explain(call, known, opened, now=NOW, as_guest=True)) == said_by(decide(call, facts))
 
 

@@ -301,3 +301,17 @@ def test_an_address_is_read_as_one_value_however_it_is_written(text, address):
 def test_what_is_no_address_lies_in_no_network():
     assert not in_networks("", ("0.0.0.0/0", "::/0"))
     assert not in_networks("10.0.0.7", ())
+
+
+@pytest.mark.parametrize(
+    ("identity", "is_guest"),
+    [
+        (Identity(entered_by="guest"), True),
+        (Identity(), False),
+        (Identity(entered_by="rest"), False),
+        (Identity(user=ALICE, entered_by="guest"), False),
+        (Identity(problem=Reason.NO_CREDENTIALS, entered_by="guest"), False),
+    ],
+)
+def test_a_guest_is_who_came_without_a_credential_and_was_let_in(identity, is_guest):
+    assert identity.is_guest is is_guest

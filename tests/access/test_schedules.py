@@ -253,3 +253,15 @@ def test_a_night_that_did_not_begin_is_said_to_have_been_a_holiday():
 
 def test_a_schedule_is_a_value():
     assert len({schedule("Mon 08:00-09:00"), schedule("mon 8:00-9:00")}) == 1
+
+
+def test_a_window_is_read_to_the_minute():
+    assert parse_window("Mon,Wed 08:30-09:45") == Window((0, 2), 8 * 60 + 30, 9 * 60 + 45)
+    assert window_text(Window((0, 2), 510, 585)) == "Mon,Wed 08:30-09:45"
+
+
+def test_a_window_that_ends_when_it_starts_lasts_a_whole_day():
+    whole_day = Schedule("UTC", (parse_window("Sat 13:00-13:00"),))
+    begins = datetime(2026, 2, 28, 13, tzinfo=UTC)
+    for hours, is_open in ((-1, False), (0, True), (1, True), (23, True), (24, False)):
+        assert in_schedule(whole_day, begins + timedelta(hours=hours)) is is_open
