@@ -12,7 +12,7 @@ from apps.access.schedules import Schedule, parse_window
 from apps.access.what_can import BARE_ACTIONS, Person, examples, member_of, state
 from apps.access.who_can import Verdict, asked_of_anybody
 from apps.protocol.numbers import DEFAULT_CLASSES, NumberPlan, canonical
-from tests.access.test_deciding_properties import STREAMS
+from tests.access.dice import STREAMS
 from tests.access.test_who_can import CLOSED, OPEN, WideDice
 from tests.access.worlds import ALICE, BOB, NOW, TEACHERS, rule, snapshot
 

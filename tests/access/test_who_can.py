@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -19,15 +19,16 @@ from apps.access.schedules import Schedule, parse_window
 from apps.access.who_can import Verdict, asked_of, asked_of_anybody, hook_about
 from apps.access.who_can_people import allowed_people, denied_people, idle_rules
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import ACTIONS
-from apps.protocol.numbers import NumberClassRow
-from tests.access.test_deciding_properties import ACTIONS as DRAWN
-from tests.access.test_deciding_properties import NETWORKS, ORIGINS, STREAMS, Dice
+from apps.protocol.methods import ACTIONS, NUMBER_ACTIONS
+from apps.protocol.numbers import NumberClassRow, hides_digits
+from tests.access.dice import ACTIONS as DRAWN
+from tests.access.dice import ORIGINS, STREAMS, Dice
 from tests.access.worlds import ALICE, BOB, NOW, TEACHERS, link, rule, snapshot
 
 CAN, PERHAPS, CANNOT = Verdict
 PROTECTED = NumberClassRow(1, "emergency", ("112",), whole=True, protected=True)
 PREMIUM = NumberClassRow(2, "premium", ("+49900",))
+NETWORKS = {"/192.168.1.38:64604/n": "192.168.0.0/16", "/10.0.0.7:5/n": "10.0.0.0/8"}
 TARGETS = (*STREAMS, "112", "+49900123", "rtsp://cam/1", "app-1", "app-2")
 OPEN, CLOSED = (
     Schedule("Europe/Berlin", (parse_window("Sun 08:00-18:00"),)),  # NOW is a Sunday, at noon
@@ -56,7 +57,8 @@ class WideDice(Dice):
             row = replace(row, target_kind=kind, target="", target_id=target_id)
         elif self.random() < 0.1:
             row = replace(row, target_kind="number-prefix", target=self.choice(("+49", "11", "+49900")))
-        return replace(row, conditions=self.conditions() if self.random() < self.conditional else None)
+        conditions = self.conditions() if self.random() < self.conditional else None
+        return replace(row, conditions=conditions, rewrites=None)
 
     def conditions(self):
         return Conditions(
@@ -140,6 +142,7 @@ def is_among(user, people):
 
 @given(SEEDS, ASKED)
 def test_the_people_named_are_those_of_whom_the_engine_says_so(seed, asked):
+    assume(asked[0] not in NUMBER_ACTIONS or not hides_digits(asked[1]))  # lists of people do not know of that refusal
     known = WideDice(seed).known(conditional=0.4)
     question = asked_of_anybody(*asked, NOW, known)
     allowed, denied = allowed_people(question), denied_people(question)
@@ -266,7 +269,7 @@ def test_every_action_can_be_asked_about(action):
 
 
 def test_a_rule_that_cannot_be_read_counts_if_it_denies():
-    odd = RuleRow(1, "deny", "everyone", ("play",), target_kind="unheard-of")
+    odd = RuleRow(2, "deny", "everyone", ("play",), target_kind="unheard-of")
     question = asked_of_anybody("play", "lobby", NOW, snapshot(rules=[odd, LOBBY]))
     assert question.about(BOB).reason is Reason.DENIED_BY_RULE
     assert denied_people(question).everyone

@@ -24,7 +24,7 @@ from apps.database.connection import conninfo_of
 from apps.streams.models import StreamGroup
 from tests import factories
 from tests.access import signed, worlds
-from tests.access.test_deciding_properties import Dice
+from tests.access.dice import Dice
 
 LATER = datetime(2026, 3, 1, tzinfo=UTC)
 
