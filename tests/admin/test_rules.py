@@ -177,7 +177,7 @@ def test_links_fill_in_the_form(olga):
             {"target_kind": "glob", "target": "{user}-*", "actions": ["play"], "who": "guests"},
             "Guests have no",
         ),
-        (CALLS, {"target_kind": "prefix", "target": "00", "actions": ["dtmf", "hold"]}, "To send tones or hold calls"),
+        (CALLS, {"target_kind": "prefix", "target": "00", "actions": ["imdn", "data"]}, "To send delivery notices or send data"),
     ],
 )
 def test_a_rule_that_can_never_match_is_refused(olga, list_name, fields, words):
@@ -188,9 +188,9 @@ def test_a_rule_that_can_never_match_is_refused(olga, list_name, fields, words):
 
 
 def test_a_rule_that_matches_some_of_its_actions_says_which_not(olga):
-    fields = {"target_kind": "prefix", "target": "00", "actions": ["call", "dtmf"]}
+    fields = {"target_kind": "prefix", "target": "00", "actions": ["call", "data"]}
     text = olga.post(reverse(f"admin:{CALLS}_add"), {**RULE, **fields}, follow=True).content.decode()
-    assert "To send tones is never about such a target, so there it matches nothing." in text
+    assert "To send data is never about such a target, so there it matches nothing." in text
     assert Rule.objects.exists()
 
 
