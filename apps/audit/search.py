@@ -1,4 +1,4 @@
-"""Hooks found by what staff typed: terms as conditions on the audit log, each of which some index serves."""
+"""Hooks found by what staff typed: terms as conditions on the audit log, the usual ones through an index each."""
 
 from collections.abc import Callable
 from datetime import datetime, tzinfo
