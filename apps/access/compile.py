@@ -25,7 +25,7 @@ from apps.access.rows import (
 )
 from apps.connections.rows import SessionRow
 from apps.live.rows import CutRow, cut_name
-from apps.protocol.messages import HookCall
+from apps.protocol.messages import HookCall, address_key
 from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
 Key = tuple[str, int | None]
@@ -290,26 +290,30 @@ class Streams(Rows[StreamRow]):
         """As for any rows."""
         rows = list(rows)
         for old in [self.by_id[id_] for id_ in {*gone, *(row.id for row in rows)} if id_ in self.by_id]:
-            left = tuple(row for row in self.by_source.get(old.source, ()) if row.id != old.id)
-            self.by_source.pop(old.source, None)
+            source = address_key(old.source)
+            left = tuple(row for row in self.by_source.get(source, ()) if row.id != old.id)
+            self.by_source.pop(source, None)
             if left:
-                self.by_source[old.source] = left
+                self.by_source[source] = left
         super().replace(gone, rows)
         for row in rows:
             if row.source:
-                self.by_source[row.source] = (*self.by_source.get(row.source, ()), row)
+                source = address_key(row.source)
+                self.by_source[source] = (*self.by_source.get(source, ()), row)
 
     def known_as(self, name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Every name that rules may know this stream by, the one asked for first; and the groups it is in.
 
-        Once a stream plays, WCS calls it by its source; whoever asks for the source asks for the stream itself.
+        Once a stream plays, WCS calls it by its source; whoever asks for the source, however it is written,
+        asks for the stream itself.
         """
         own = self.by_name.get(name)
-        behind = self.by_source.get(name, ())
+        behind = self.by_source.get(address_key(name), ()) if self.by_source else ()
         if not behind:
             return (name,), own.group_ids if own else ()
         rows = (*((own,) if own else ()), *behind)
-        return (name, *(row.name for row in behind)), tuple({id_ for row in rows for id_ in row.group_ids})
+        names = dict.fromkeys((name, *(row.source for row in behind), *(row.name for row in behind)))
+        return tuple(names), tuple({id_ for row in rows for id_ in row.group_ids})
 
 
 class Cuts(Rows[CutRow]):

@@ -16,7 +16,7 @@ from apps.access.reasons import Reason
 from apps.access.rewriting import Change, changes_of, needed, strictest
 from apps.access.rows import RuleRow
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import CONNECT
+from apps.protocol.methods import CONNECT, STREAM_ACTIONS
 from apps.protocol.numbers import canonical, hides_digits, host_of
 from apps.protocol.policy import NOTHING, Hiding
 
@@ -175,12 +175,26 @@ def _carried_out(decision: Decision, call: HookCall, facts: Facts) -> Decision:
     """What is allowed, with what WCS is told to change; or its refusal, where that is no way to do what was decided."""
     method = call.method
     assert method is not None  # noqa: S101 - not_refusable has seen to it; this is for the type checker
+    if problem := _source_problem(decision, call, facts):
+        return problem
     changes = changes_of(call, decision.rewrites, facts.snapshot.streams)
     if method.dials and (problem := _dialling_problem(decision, call, facts, changes)):
         return problem
     if changes and facts.session is not None and needed(method, changes) & ~facts.session.hiding:
         return replace(decision, allowed=False, reason=Reason.CONNECT_AGAIN)
     return replace(decision, changes=changes) if changes else decision
+
+
+def _source_problem(decision: Decision, call: HookCall, facts: Facts) -> Decision | None:
+    """The refusal of a stream whose source is denied: no public name leads past a ban on what is behind it."""
+    stream = facts.snapshot.streams.by_name.get(call.target) if call.action in STREAM_ACTIONS else None
+    denies = _in_force(facts, question_of(call, facts, stream.source)).denies if stream and stream.source else []
+    return _denied(decision, denies) if denies else None
+
+
+def _denied(decision: Decision, denies: list[RuleRow]) -> Decision:
+    """The decision that these rules make of it."""
+    return replace(decision, allowed=False, reason=Reason.DENIED_BY_RULE, rule_ids=_ids(denies), rewrites=None)
 
 
 def _dialling_problem(decision: Decision, call: HookCall, facts: Facts, changes: tuple[Change, ...]) -> Decision | None:
@@ -194,9 +208,7 @@ def _dialling_problem(decision: Decision, call: HookCall, facts: Facts, changes:
     if call.action == "call" and _is_protected(dialled, facts):
         return None
     denies = _in_force(facts, question_of(call, facts, dialled)).denies
-    if not denies:
-        return None
-    return replace(decision, allowed=False, reason=Reason.DENIED_BY_RULE, rule_ids=_ids(denies), rewrites=None)
+    return _denied(decision, denies) if denies else None
 
 
 def _ids(rules: list[RuleRow]) -> tuple[int, ...]:

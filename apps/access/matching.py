@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 from apps.access import misses as words
 from apps.access.comparisons import not_holding
 from apps.access.misses import Miss, Names
-from apps.access.networks import in_networks
+from apps.access.networks import in_networks, is_network
 from apps.access.question import Question, custom_of
 from apps.access.rows import Conditions, RuleRow
 from apps.access.schedules import in_schedule
@@ -93,9 +93,18 @@ def fits(rule: RuleRow, question: Question) -> bool:
             return rule.target_id in question.stream_groups
         case "number-class":
             return question.number_class is not None and question.number_class.id == rule.target_id
+        case "number-prefix" if rule.target:
+            return question.number.startswith(rule.target)
         case "number-prefix":
-            return bool(rule.target) and question.number.startswith(rule.target)
+            raise ValueError(f"Rule {rule.id} is about numbers that begin with what is no number.")
     raise ValueError(f"Rule {rule.id} has a target of an unknown kind, {rule.target_kind}.")
+
+
+def _lies_in(address: str, networks: tuple[str, ...]) -> bool:
+    """Whether an address lies in one of the networks. Raises ValueError where one of them is none."""
+    if wrong := [network for network in networks if not is_network(network)]:
+        raise ValueError(f"“{wrong[0]}” is no network.")
+    return in_networks(address, networks)
 
 
 def is_origin(wanted: str, origin: str) -> bool:
@@ -158,7 +167,7 @@ CIRCUMSTANCES: tuple[Condition[Conditions], ...] = (
     ),
     Condition(
         "networks",
-        lambda asks, question: not asks.networks or in_networks(question.address, asks.networks),
+        lambda asks, question: not asks.networks or _lies_in(question.address, asks.networks),
         words.networks,
     ),
     Condition(

@@ -124,11 +124,12 @@ def number_plan() -> NumberPlan:
 @lru_cache(maxsize=10_000)
 def _conditions(text: str) -> Conditions:
     """Rules with the same circumstances share them."""
-    read = _decode_conditions(text)
     try:
-        schedule = _schedule(read.time_zone, read.windows or (), read.holidays or ()) if read.time_zone else None
+        read = _decode_conditions(text)
+        has_hours = read.time_zone is not None
+        schedule = _schedule(read.time_zone or "", read.windows or (), read.holidays or ()) if has_hours else None
         custom = tuple(parse_comparison(text) for text in read.custom)
-    except ValueError as error:  # written by SQL; the form would have said so
+    except (ValueError, msgspec.ValidationError) as error:  # written by SQL; the form would have said so
         return Conditions(custom=(unreadable(str(error)),))
     return Conditions(
         schedule=schedule,

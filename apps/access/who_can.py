@@ -24,7 +24,7 @@ from apps.access.question import Question
 from apps.access.reasons import Reason
 from apps.access.rows import AppRow, Conditions, LinkRow, RuleRow, UserRow
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import METHODS
+from apps.protocol.methods import METHODS, STREAM_ACTIONS
 
 FindRules = Callable[[Question], Iterable[RuleRow]]
 
@@ -65,7 +65,10 @@ class Asked:
         self._app = self._find_app()
         somebody = Facts(now=now, app=self._app, identity=self._identity(SOMEBODY), snapshot=snapshot)
         self.question: Question = question_of(call, somebody)
-        self.rules = tuple(rules_of(self.question))
+        stream = snapshot.streams.by_name.get(call.target) if call.action in STREAM_ACTIONS else None
+        behind = rules_of(question_of(call, somebody, stream.source)) if stream and stream.source else ()
+        denies = [rule for rule in behind if rule.effect != "allow"]  # a ban on the source is one on the stream
+        self.rules = tuple({rule.id: rule for rule in (*rules_of(self.question), *denies)}.values())
         known = [(self.what_is_known(rule), rule) for rule in self.rules]
         self.allows = tuple(rule for rule, _ in known if rule.effect == "allow")
         self.denies = tuple(rule for rule, whole in known if rule.effect != "allow" and rule == whole)

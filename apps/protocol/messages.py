@@ -113,11 +113,11 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
         return cls(
             method=method,
             wire_name=wire_name,
-            node_id=wire.nodeId or "",
-            app_key=wire.appKey or "",
-            session_id=wire.sessionId or "",
-            media_session_id=wire.mediaSessionId or "",
-            call_id=wire.callId or "",
+            node_id=_id(wire.nodeId),
+            app_key=_id(wire.appKey),
+            session_id=_id(wire.sessionId),
+            media_session_id=_id(wire.mediaSessionId),
+            call_id=_id(wire.callId),
             target=_target(wire, method) if method else "",
             action=_action(wire, method) if method else "",
             origin=wire.origin or "",
@@ -196,6 +196,30 @@ def _read(body: bytes) -> Wire:
 def _client_address(session_id: str) -> str:
     match = _CLIENT_ADDRESS.match(session_id)
     return (match[1] or match[2]) if match else ""
+
+
+def _id(value: str | None) -> str:
+    """An id as it is compared and stored: Postgres has no NUL in text, so it is U+FFFD everywhere."""
+    if not value:
+        return ""
+    return value.replace("\x00", "\ufffd") if "\x00" in value else value
+
+
+def address_key(name: str) -> str:
+    """A name by which an address is the same however it is written; what is no address stays as it is.
+
+    Scheme and host in small letters, without the usual port, an empty query, a fragment, or slashes at the end.
+    """
+    scheme, sign, rest = name.strip().partition("://")
+    if not sign:
+        return name
+    host, slash, path = rest.partition("#")[0].partition("/")
+    host, path = host.partition("?")[0] if not slash else host, path.rstrip("?").rstrip("/")
+    port = _USUAL_PORTS.get(scheme.lower(), "")
+    return f"{scheme.lower()}://{host.rstrip('?').lower().removesuffix(port)}/{path}"
+
+
+_USUAL_PORTS = {"rtsp": ":554", "rtmp": ":1935", "rtmps": ":443", "http": ":80", "https": ":443"}
 
 
 def _target(wire: Wire, method: Method) -> str:

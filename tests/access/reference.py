@@ -100,7 +100,7 @@ class Reference:
         if not allows and not by_link:
             return Decision(False, Reason.NO_RULE, (), ids(logged), ids(failed))
         rewrites = self.rewritten(allows)
-        denies = self.denies_of_what_is_dialled(hook, user, rewrites)
+        denies = self.denies_of_its_source(hook, user) or self.denies_of_what_is_dialled(hook, user, rewrites)
         if denies:
             return Decision(False, Reason.DENIED_BY_RULE, ids(denies), ids(logged), ids(failed))
         if by_link:
@@ -121,6 +121,17 @@ class Reference:
                 self.seen[f"{rule.who}, {rule.target_kind}"] += 1
                 (logged if not rule.enforced else denies if rule.effect == "deny" else allows).append(rule)
         return denies, allows, logged, failed
+
+    def denies_of_its_source(self, hook, user):
+        """Rules that deny what a stream of a public name really is."""
+        for stream in self.streams(hook):
+            if stream.name == target_of(hook) and stream.source:
+                method = "playStream" if hook.method == "playRTSP" else hook.method  # which would read it as its own
+                behind = hook._replace(method=method, members={**hook.members, "name": stream.source})
+                denies, *_ = self.in_force(behind, user)
+                self.saw("the source of a public name is denied", bool(denies))
+                return denies
+        return []
 
     def denies_of_what_is_dialled(self, hook, user, rewrites):
         """Rules that deny the number that another rule puts in the place of the one asked for."""
@@ -300,8 +311,9 @@ class Reference:
                 number_class = self.class_of(self.number(hook))
                 return number_class is not None and number_class.id == rule.target_id
             case "number-prefix":
-                number = self.number(hook)
-                return rule.target != "" and number[: len(rule.target)] == rule.target
+                if rule.target == "":
+                    raise CannotCompare
+                return self.number(hook)[: len(rule.target)] == rule.target
         raise CannotCompare
 
     def names(self, hook):
@@ -382,6 +394,8 @@ class Reference:
         return all(self.saw(name, holds()) for name, wanted, holds in asked if wanted)
 
     def is_in(self, networks, hook):
+        if "no network" in networks:
+            raise CannotCompare
         return any(is_within(address_of(hook), network) for network in networks)
 
     def is_on(self, origins, hook):

@@ -255,7 +255,7 @@ def test_a_policy_stops_hiding_when_there_is_nothing_to_hide_any_more():
 
 ANYTHING = rule(1, "connect", *EVERYTHING, rewrites=Rewrites("on", 640, 360, 500, "+4930123"))
 texts = st.sampled_from(["lobby", "door", "x", "support", "112", "é\u2028", '"\\', ""])
-values = st.one_of(st.none(), st.booleans(), st.integers(-5, 5000), st.floats(allow_nan=False), texts)
+values = st.one_of(st.none(), st.booleans(), st.integers(-5, 5000), st.floats(allow_nan=False, allow_infinity=False), texts)
 sizes = st.dictionaries(st.sampled_from(["width", "height", "bitrate", "record", "other", "Name", "sdp"]), values)
 names = st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "callee", "target", "to"), texts))
 
