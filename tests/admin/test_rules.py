@@ -177,7 +177,11 @@ def test_links_fill_in_the_form(olga):
             {"target_kind": "glob", "target": "{user}-*", "actions": ["play"], "who": "guests"},
             "Guests have no",
         ),
-        (CALLS, {"target_kind": "prefix", "target": "00", "actions": ["imdn", "data"]}, "To send delivery notices or send data"),
+        (
+            CALLS,
+            {"target_kind": "prefix", "target": "00", "actions": ["imdn", "data"]},
+            "To send delivery notices or send data",
+        ),
     ],
 )
 def test_a_rule_that_can_never_match_is_refused(olga, list_name, fields, words):
