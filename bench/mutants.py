@@ -10,6 +10,7 @@ import ast
 import importlib.abc
 import importlib.util
 import os
+import re
 import signal
 import sys
 import time
@@ -28,15 +29,22 @@ MODEL = "deciding_properties.py::test_deciding_agrees_with_the_model"
 FIRST = {  # what most mutants of a module die of; the rest of TESTS is run for those that are left
     "engine": ("engine", "conditions"),
     "matching": ("conditions", "compile"),
+    "misses": ("nearest",),
     "rewriting": ("conditions", "rewriting"),
     "networks": ("conditions", "identity"),
     "comparisons": ("conditions",),
     "compile": ("compile",),
     "facts": ("conditions",),
+    "question": ("conditions",),
     "schedules": ("schedules",),
+    "limiting": ("limiting",),
     "identity": ("identity", "ways_in"),
+    "numbers": ("protocol/test_numbers",),
 }
-TESTS = ("engine", "conditions", "compile", "rewriting", MODEL, "identity", "ways_in")
+TESTS = ("engine", "conditions", "compile", "rewriting", "limiting", "nearest", MODEL, "identity", "ways_in")
+SLOW = re.compile("time_is|100_000")
+"""Tests by their names that take time, or measure it."""
+
 SWAPPED = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -172,7 +180,7 @@ class Plugin:
         parser.addoption("--decisions", type=int, default=DECISIONS)
 
     def pytest_collection_modifyitems(self, items):
-        items[:] = [item for item in items if not hasattr(getattr(item, "obj", None), "hypothesis")]
+        items[:] = [item for item in items if not (hasattr(item.obj, "hypothesis") or SLOW.search(item.name))]
 
 
 def survives(name, tree):
@@ -201,12 +209,13 @@ def run(tests):
         "--rootdir",
         str(ROOT),
     ]
-    files = [f"tests/access/test_{test if '::' in test else f'{test}.py'}" for test in tests]
+    files = [f"tests/{test if '/' in test else f'access/test_{test}'}" for test in tests]
+    files = [file if "::" in file else f"{file}.py" for file in files]
     return pytest.main([*options, "-p", "no:cacheprovider", *files], plugins=[Plugin()])
 
 
 def path_of(name):
-    return f"apps/access/{name}.py"
+    return f"apps/{'protocol' if name == 'numbers' else 'access'}/{name}.py"
 
 
 def main():
