@@ -13,7 +13,7 @@ from apps.access.limiting import limits_for
 from apps.access.matching import applies
 from apps.access.question import Question
 from apps.access.reasons import Reason
-from apps.access.rewriting import Change, changes_of, needed, strictest
+from apps.access.rewriting import Change, changes_of, dialled, needed, strictest
 from apps.access.rows import RuleRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import CONNECT, STREAM_ACTIONS
@@ -127,13 +127,16 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     """Any deny in force refuses, else any allow in force allows, as far as its limits have room; else nothing does.
     Order never matters.
 
-    A rule that raises an error counts as matching if it denies and as not matching if it allows. What is allowed is
-    refused all the same where it cannot be carried out as it was decided: see _carried_out.
+    A rule that raises an error counts as matching if it denies and as not matching if it allows. What belongs to a call
+    for which a rule had another number called is about both numbers. What is allowed is refused all the same where it
+    cannot be carried out as it was decided: see _carried_out.
     """
     user = facts.identity.user
     if user is None and not facts.identity.is_guest:
         return None
     found = _in_force(facts, question_of(call, facts))
+    if call.dialled:
+        found = _of_both(found, _in_force(facts, question_of(call, facts, call.dialled)))
     settling, counts = found.denies, None
     if found.allows and not found.denies:
         settling, counts = limits_for(call, user.username if user else "", found.allows, facts.snapshot)
@@ -171,6 +174,13 @@ def _in_force(facts: Facts, question: Question) -> _Found:
     return found
 
 
+def _of_both(one: _Found, other: _Found) -> _Found:
+    """What was found about two numbers, each rule once."""
+    return _Found(
+        *(list({rule.id: rule for rule in some + more}.values()) for some, more in zip(one, other, strict=True))
+    )
+
+
 def _carried_out(decision: Decision, call: HookCall, facts: Facts) -> Decision:
     """What is allowed, with what WCS is told to change; or its refusal, where that is no way to do what was decided."""
     method = call.method
@@ -180,7 +190,7 @@ def _carried_out(decision: Decision, call: HookCall, facts: Facts) -> Decision:
     changes = changes_of(call, decision.rewrites, facts.snapshot.streams)
     if method.dials and (problem := _dialling_problem(decision, call, facts, changes)):
         return problem
-    if changes and facts.session is not None and needed(method, changes) & ~facts.session.hiding:
+    if facts.session is not None and needed(method, changes) & ~facts.session.hiding:
         return replace(decision, allowed=False, reason=Reason.CONNECT_AGAIN)
     return replace(decision, changes=changes) if changes else decision
 
@@ -201,13 +211,13 @@ def _dialling_problem(decision: Decision, call: HookCall, facts: Facts, changes:
     """The refusal of what would be dialled: a deny is about the number that a rule puts in, too, and a number in which
     others could be read is only good where a rule puts in another."""
     assert call.method is not None  # noqa: S101 - as above
-    dialled = next((str(change.value) for change in changes if change.member == call.method.dials), "")
-    if not dialled:
+    instead = dialled(call.method, changes)
+    if not instead:
         hides = hides_digits(call.target)
         return replace(decision, allowed=False, reason=Reason.HIDDEN_DIGITS) if hides else None
-    if call.action == "call" and _is_protected(dialled, facts):
+    if call.action == "call" and _is_protected(instead, facts):
         return None
-    denies = _in_force(facts, question_of(call, facts, dialled)).denies
+    denies = _in_force(facts, question_of(call, facts, instead)).denies
     return _denied(decision, denies) if denies else None
 
 

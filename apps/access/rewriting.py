@@ -56,6 +56,11 @@ def changes_of(call: HookCall, rewrites: Rewrites | None, streams: Streams) -> t
     return tuple(wanted[member] for member in method.overwrite if member in wanted)
 
 
+def dialled(method: Method, changes: Iterable[Change]) -> str:
+    """The number that is called, or written to, instead of the one asked for; "" where it is that one."""
+    return next((str(change.value) for change in changes if change.member == method.dials), "")
+
+
 def needed(method: Method, changes: Iterable[Change]) -> Hiding:
     """What the policy of a session must do, so that these changes are made and the client does not learn of them."""
     hiding = Hiding(0)

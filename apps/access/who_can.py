@@ -25,6 +25,7 @@ from apps.access.reasons import Reason
 from apps.access.rows import AppRow, Conditions, LinkRow, RuleRow, UserRow
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import METHODS, STREAM_ACTIONS
+from apps.protocol.numbers import hides_digits
 
 FindRules = Callable[[Question], Iterable[RuleRow]]
 
@@ -96,6 +97,10 @@ class Asked:
         """What is decided before any rule: allowed for a protected number or an app that is started by REST API."""
         somebody = msgspec.structs.replace(SOMEBODY, active=active)
         return self._decide(self._identity(somebody), self._with_rules(()))
+
+    def hides_digits(self) -> bool:
+        """Whether only those can whom a rule has another number called: in this one others could be read."""
+        return self.call.method is not None and bool(self.call.method.dials) and hides_digits(self.call.target)
 
     def _answer(self, identity: Identity, if_active: Identity) -> Answer:
         worst = self._decide(identity, self._at_worst)

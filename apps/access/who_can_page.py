@@ -124,6 +124,8 @@ def _about(asked: Asked) -> Iterator[str]:
     elif len(question.targets) > 1:
         others = ", ".join(f"“{name}”" for name in question.targets[1:])
         yield f"It is the source of {others}: rules about these are about it, too."
+    if asked.hides_digits():
+        yield "Not every telephone system reads its digits the same: only rules that have another number called help."
     if asked.without_rules().allowed:
         yield "No rule can refuse this: everybody can."
 

@@ -21,7 +21,9 @@ class People(msgspec.Struct, frozen=True, gc=False):
 def allowed_people(asked: Asked) -> People:
     """Whom an allowing rule is about that fits, at least under some circumstances."""
     settled = asked.without_rules()
-    return _people(asked, asked.allows) if settled.reason is Reason.NO_RULE else People(everyone=settled.allowed)
+    if settled.reason is not Reason.NO_RULE:
+        return People(everyone=settled.allowed)
+    return _people(asked, filter(_has_another_called, asked.allows) if asked.hides_digits() else asked.allows)
 
 
 def denied_people(asked: Asked) -> People:
@@ -51,6 +53,10 @@ def _people(asked: Asked, rules: Iterable[RuleRow]) -> People:
             groups |= {rule.group_id} if rule.group_id else set()
             users |= {rule.user_id} if rule.user_id else set()
     return People(everyone, tuple(sorted(groups)), tuple(sorted(users)))
+
+
+def _has_another_called(rule: RuleRow) -> bool:
+    return rule.rewrites is not None and bool(rule.rewrites.callee)
 
 
 def _named_in_target(asked: Asked) -> list[UserRow]:

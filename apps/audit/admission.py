@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from apps.access.facts import Decision, Facts
 from apps.access.limiting import NOTHING_COUNTED, Counts, thing_of, who_of
 from apps.access.reasons import Reason
+from apps.access.rewriting import dialled
 from apps.connections.rows import SessionRow
 from apps.database.connection import Param, Row, int8, text, timestamp
 from apps.live.counted import day_began, month_began
@@ -34,10 +35,11 @@ ADMIT = """audit_admit(
         'record_id', $1::uuid, 'node_id', $4::text, 'app_key', $5::text, 'session_id', $6::text, 'key', $26::text,
         'action', $10::text, 'target', $11::text, 'thing', $27::text, 'who', $28::text, 'username', $13::text,
         'user_id', $19::bigint, 'client_address', $12::inet, 'opened_at', $29::timestamptz,
-        'started_at', $30::timestamptz, 'ended_at', $31::timestamptz, 'runs_out_at', $32::timestamptz))) a"""
+        'started_at', $30::timestamptz, 'ended_at', $31::timestamptz, 'runs_out_at', $32::timestamptz,
+        'dialled', $34::text))) a"""
 """Takes the values of a record, of its session, and those that `admission` gives."""
 
-FORMATS = (1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1)
+FORMATS = (1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0)
 """Of the parameters from $23 on."""
 
 
@@ -69,6 +71,7 @@ def admission(
         text(who_of(call, username)),
         *_times(call.method, facts.now),
         int8(token.id) if token is not None else None,
+        text(dialled(call.method, decision.changes) if call.method is not None else ""),
     ]
 
 

@@ -123,7 +123,7 @@ _ADMITTING = Statement(
 _ADMITTING_SESSION = Statement(
     "record_admitting_session",
     f"""WITH record AS ({_ADMITTED}),
-        opened AS ({_opening(("$34", "$35", "$36", "$37"), "record WHERE effect = 'allow'")})
+        opened AS ({_opening(("$35", "$36", "$37", "$38"), "record WHERE effect = 'allow'")})
         SELECT effect, reason, rule_ids::text, id, opening FROM record LEFT JOIN opened ON true""",  # noqa: S608
     (*_FORMATS, *admission.FORMATS, 0, 0, 0, 0),
 )

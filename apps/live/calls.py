@@ -11,7 +11,7 @@ from apps.protocol.messages import HookCall
 
 _FIND = Statement(
     "find_call",
-    """SELECT target FROM live_lease
+    """SELECT target, dialled FROM live_lease
        WHERE session_id = $1 AND key = $2 AND node_id = $3 AND app_key = $4 AND action IN ('call', 'receive-call')
        ORDER BY id DESC LIMIT 1""",
     (0, 0, 0, 0),
@@ -25,7 +25,8 @@ class Calls:
         self._database = database
 
     def with_number(self, call: HookCall, deadline: float) -> HookCall:
-        """A hook that names nothing but a call, with the number of that call as its target; every other as it is.
+        """A hook that names nothing but a call, with the number of that call as its target, and with the one that a
+        rule had called instead; every other as it is.
 
         The number is "" where no such call was let in. Raises Unavailable.
         """
@@ -33,4 +34,7 @@ class Calls:
             return call
         of_call = [text(value) for value in (call.session_id, call.call_id, call.node_id, call.app_key)]
         rows = self._database.run(_FIND, of_call, deadline)
-        return replace(call, target=(rows[0][0] or b"").decode()) if rows else call
+        if not rows:
+            return call
+        target, dialled = ((value or b"").decode() for value in rows[0])
+        return replace(call, target=target, dialled=dialled)

@@ -28,6 +28,9 @@ class Lease(models.Model):
     key = models.TextField(help_text="Its media session id, call id or session id.")
     action = models.TextField()
     target = models.TextField(help_text="As it was asked for, without secrets.")
+    dialled = models.TextField(
+        blank=True, default="", db_default="", help_text="Of a call: the number that a rule had called instead."
+    )
     thing = models.TextField(help_text="The one name that limits know the target by.")
     who = models.TextField(help_text="The one name that limits know the person by.")
     username = models.TextField("user name")

@@ -85,7 +85,10 @@ class Credential(msgspec.Struct, frozen=True, gc=False):
 
 
 class HookCall(msgspec.Struct, frozen=True, gc=False):
-    """One hook, read. `method` is None for a name that the table does not have."""
+    """One hook, read. `method` is None for a name that the table does not have.
+
+    `dialled` is the number that a rule had called instead of the target, of the call that the hook belongs to.
+    """
 
     method: Method | None
     wire_name: str
@@ -100,6 +103,7 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
     status: str
     info: str
     wire: Wire
+    dialled: str = ""
 
     @classmethod
     def from_payload(cls, wire_name: str, method: Method | None, body: bytes) -> "HookCall":

@@ -115,7 +115,7 @@ def hides_digits(text: str) -> bool:
         return False  # nothing separates one digit from another
     text = _without_name(_readable(text))
     before_host = text.rpartition("@")[0] or text
-    return _digits_of(_CONTEXT.sub("", before_host)) != _digits_of(_CONTEXT.sub("", user_part(before_host)))
+    return _digits_of(_CONTEXT.sub("", before_host)) != _digits_of(user_part(text))
 
 
 def host_of(text: str) -> str | None:

@@ -1,13 +1,16 @@
 """Deciding, check by check; each test reads as a rule."""
 
 import pytest
+from msgspec.structs import replace
 
 from apps.access.engine import CHECKS, decide
 from apps.access.facts import Decision, Facts, Identity
 from apps.access.reasons import REASON_TEXTS, Reason
-from apps.access.rows import AppRow, LinkRow, UserRow
+from apps.access.rows import AppRow, LinkRow, SipAccountRow, UserRow
+from apps.live.rows import CutRow
 from apps.protocol.methods import METHODS, find
-from tests.access.worlds import ALICE, APP, BOB, NOW, SECOND, TEACHERS, call, facts, rule, snapshot
+from apps.protocol.policy import Hiding
+from tests.access.worlds import ALICE, APP, BOB, NOW, SECOND, TEACHERS, call, facts, rule, session, snapshot
 
 LOBBY = rule(1, "publish", target=("exact", "lobby"))
 ANYTHING = rule(2, "publish")
@@ -17,6 +20,8 @@ REST_APP = AppRow(2, "restApp", rest_started=True)
 REFUSABLE = [method.name for method in METHODS if method.refusable]
 GUESTS_OUT = rule(4, "play", effect="deny", guests=True)
 NOTED = rule(5, "play", effect="deny", guests=True, enforced=False)
+HOLD = rule(1, "hold")
+ACCOUNT = SipAccountRow(1, ALICE.id, "7", "", "", "pbx.example", "", 5060, "", True)
 OTHERS = [method.name for method in METHODS if not method.refusable]
 
 
@@ -129,6 +134,68 @@ def test_a_period_includes_its_first_moment_and_not_its_last(effect, starts_at, 
 )
 def test_the_first_check_with_an_opinion_settles_it(hook, known, decision):
     assert decide(hook, known) == decision
+
+
+@pytest.mark.parametrize(
+    ("ordered", "session_id", "opening", "is_cut"),
+    [
+        ("call-1", "here", 1, True),
+        ("", "here", 1, True),  # the whole session
+        ("", "here", 2, False),  # a later one with its ids
+        ("call-2", "here", 1, False),
+        ("call-1", "elsewhere", 1, False),
+    ],
+)
+def test_what_was_ordered_to_end_is_refused_whatever_rules_say(ordered, session_id, opening, is_cut):
+    known = replace(facts(rule(1, "transfer")), session=session(ALICE, opening=opening))
+    known.snapshot.cuts.replace((), [CutRow(1, "node", "here", ordered, 1)])
+    decision = decide(call("transfer", sessionId=session_id, callId="call-1"), known)
+    assert (decision.allowed, decision.reason) == ((False, Reason.CUT) if is_cut else (True, Reason.ALLOWED_BY_RULE))
+
+
+# What connecting brings
+
+
+def connecting(*rules, **fields):
+    known = facts(*rules, **fields)
+    known.snapshot.sip_accounts.replace((), [ACCOUNT])
+    return decide(call("connect"), known)
+
+
+def test_who_a_rule_lets_in_gets_their_sip_account_and_never_sees_it():
+    decision = connecting(rule(1, "connect"))
+    assert (decision.account, decision.hiding) == (ACCOUNT, Hiding.REWRITES | Hiding.ACCOUNT)
+    assert decision.told == "the SIP account of the user"
+
+
+@pytest.mark.parametrize("fields", [{"user": BOB}, {"app": REST_APP}])
+def test_who_has_none_or_was_let_in_by_no_rule_gets_no_sip_account(fields):
+    decision = connecting(rule(1, "connect"), **fields)
+    assert (decision.allowed, decision.account, decision.hiding) == (True, None, Hiding.REWRITES)
+
+
+def test_who_is_refused_gets_no_policy():
+    assert connecting() == Decision(False, Reason.NO_RULE)
+
+
+# A call for which a rule had another number called
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason", "rule_ids"),
+    [
+        ([HOLD, rule(2, "hold", effect="deny", target=("exact", "support"))], Reason.DENIED_BY_RULE, (2,)),
+        ([HOLD, rule(2, "hold", effect="deny", target=("number-prefix", "100"))], Reason.DENIED_BY_RULE, (2,)),
+        ([HOLD, rule(2, "hold", effect="deny", target=("exact", "101"))], Reason.ALLOWED_BY_RULE, (1,)),
+        ([rule(3, "hold", target=("exact", "support"))], Reason.ALLOWED_BY_RULE, (3,)),
+        ([rule(3, "hold", target=("exact", "100"))], Reason.ALLOWED_BY_RULE, (3,)),
+        ([rule(3, "hold", target=("exact", "101"))], Reason.NO_RULE, ()),
+    ],
+)
+def test_what_belongs_to_it_is_about_both_numbers(rules, reason, rule_ids):
+    hold = replace(call("hold", callId="c"), target="support", dialled="100")
+    decision = decide(hold, facts(*rules))
+    assert (decision.reason, decision.rule_ids) == (reason, rule_ids)
 
 
 def test_the_order_of_the_checks_is_the_policy():

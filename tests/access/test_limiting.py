@@ -88,6 +88,12 @@ def test_nobody_is_counted_as_somebody_else():
     assert count.key == "7 user guest "
 
 
+def test_a_guest_is_counted_by_the_address():
+    limited = replace(rule(7, "play", guests=True), limits=Limits(per="user", at_once=1))
+    (count,) = decide(call("playStream", name="lobby"), facts(limited, guest=True)).counts.any_of
+    assert count.key == "7 guest 192.168.1.38"
+
+
 def test_a_thing_keeps_no_secret_and_stays_another_thing():
     plan = NumberPlan()
     one, two = (thing("play", "door", f"rtsp://admin:{word}@camera/1?key=1", plan) for word in ("sesame", "open"))

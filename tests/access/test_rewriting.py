@@ -5,10 +5,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from apps.access.engine import decide
 from apps.access.reasons import Reason
-from apps.access.rewriting import strictest
+from apps.access.rewriting import dialled, strictest
 from apps.access.rows import Rewrites, StreamRow
 from apps.hooks.replies import reply
 from apps.protocol.messages import HookCall
@@ -16,10 +17,11 @@ from apps.protocol.methods import METHODS, find
 from apps.protocol.mirror import members
 from apps.protocol.numbers import NumberClassRow, NumberPlan
 from apps.protocol.policy import Hiding
-from tests.access.worlds import ALICE, COMMON, call, facts_about, rule, session, snapshot
+from tests.access.worlds import ALICE, COMMON, call, facts, facts_about, rule, session, snapshot
 
 CAMERA = "rtsp://10.0.0.5/live.sdp"
 PLAIN, ADDRESS = StreamRow(1, "lobby", "lobby-7f3a"), StreamRow(2, "door", CAMERA)
+DIALLING = {"callee": "support", "target": "support", "to": "support"}
 EVERYTHING = ("call", "transfer", "message", "play", "publish")
 
 
@@ -91,6 +93,19 @@ def test_a_stream_whose_source_is_its_name_or_none_stays_as_it_is():
     for source in ("", "lobby"):
         streams = (StreamRow(1, "lobby", source),)
         assert changed("playStream", rule(1, "play"), name="lobby", streams=streams) == {}
+
+
+def test_without_a_session_nobody_could_learn_of_it():
+    hook = call("playStream", name="door")
+    decision = decide(hook, replace(facts(rule(1, "play")), snapshot=world(rule(1, "play"))))
+    assert [change.value for change in decision.changes] == [CAMERA]
+
+
+def test_only_what_dials_is_dialled_otherwise():
+    support = rule(1, *EVERYTHING, rewrites=Rewrites(callee="100", max_width=640))
+    changes = {name: decided(name, support, name="door", **DIALLING).changes for name in ("call", "publishStream")}
+    assert {name: dialled(find(name), made) for name, made in changes.items()} == {"call": "100", "publishStream": ""}
+    assert dialled(find("call"), ()) == ""
 
 
 def test_what_is_refused_tells_wcs_nothing():
@@ -255,7 +270,9 @@ def test_a_policy_stops_hiding_when_there_is_nothing_to_hide_any_more():
 
 ANYTHING = rule(1, "connect", *EVERYTHING, rewrites=Rewrites("on", 640, 360, 500, "+4930123"))
 texts = st.sampled_from(["lobby", "door", "x", "support", "112", "é\u2028", '"\\', ""])
-values = st.one_of(st.none(), st.booleans(), st.integers(-5, 5000), st.floats(allow_nan=False, allow_infinity=False), texts)
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5000), st.floats(allow_nan=False, allow_infinity=False), texts
+)
 sizes = st.dictionaries(st.sampled_from(["width", "height", "bitrate", "record", "other", "Name", "sdp"]), values)
 names = st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "callee", "target", "to"), texts))
 

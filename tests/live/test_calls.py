@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.access.models import NumberClass
+from apps.access.models import NumberClass, Rule
 from tests import factories
 from tests.hooks.processes import recorded
 
@@ -39,6 +39,37 @@ def test_the_record_says_which_number_it_was(alice):
     alice.hook("sendDtmf", callId="a", **TONES)
     (record,) = recorded(method="sendDtmf")
     assert (record.target, record.action) == (PREMIUM, "dtmf")
+
+
+@pytest.mark.parametrize("method", HOOKS)
+@pytest.mark.parametrize(("asked", "dialled"), [("support", PREMIUM), (PREMIUM, FRIEND)])
+@pytest.mark.usefixtures("alice")
+def test_where_a_rule_has_another_number_called_a_deny_of_either_refuses(client, method, asked, dialled):
+    factories.make_rule("call", target=("exact", asked), callee=dialled)
+    alice = client("alice")
+    assert alice.call(asked, id="a") == ""
+    assert alice.hook(method, callId="a", **TONES) == "denied-by-rule"
+    (record,) = recorded(method=method)
+    assert record.target == asked
+
+
+@pytest.mark.parametrize("allowed", ["support", FRIEND])
+def test_where_a_rule_has_another_number_called_an_allow_of_either_allows(client, school, allowed):
+    factories.make_rule("call", target=("exact", "support"), callee=FRIEND)
+    bob = client("bob")
+    assert bob.call("support", id="a") == ""
+    assert bob.hook("hold", callId="a") == "no-rule"
+    factories.make_rule("hold", target=("exact", allowed))
+    assert bob.hook("hold", callId="a") == ""
+
+
+@pytest.mark.usefixtures("alice")
+def test_an_id_for_which_another_number_is_dialled_by_now_stands_for_the_later_number(client):
+    support = factories.make_rule("call", target=("exact", "support"), callee=FRIEND)
+    alice = client("alice")
+    assert [alice.call("support", id="a"), alice.hook("hold", callId="a")] == ["", ""]
+    Rule.objects.filter(pk=support.pk).update(callee=PREMIUM)
+    assert [alice.call("support", id="a"), alice.hook("hold", callId="a")] == ["", "denied-by-rule"]
 
 
 def test_a_transfer_is_about_where_it_goes(alice, school):

@@ -260,7 +260,20 @@ def test_time_is_in_proportion_to_length(hostile, work):
 
 @pytest.mark.parametrize(
     "text",
-    ["sip:0:0900123@h", "7;isub=0900", "7;a0900", "sip:112@0900@h", "0900 <sip:112@h>", "tel:900123;phone-context=+1"],
+    [
+        "sip:0:0900123@h",
+        "7;isub=0900",
+        "7;a0900",
+        "sip:112@0900@h",
+        "0900 <sip:112@h>",
+        "0900 <tel:112>",
+        "Bob <sip:112:0900@h>",
+        "Bob <sip:112;isub=0900@h>",
+        "Bob <sip:112@0900@h>",
+        "bob@home <sip:0900@h>",
+        "tel:900123;phone-context=+1",
+        "sip:900123@h;phone-context=+1",
+    ],
 )
 def test_digits_that_are_not_dialled_are_noticed(text):
     assert hides_digits(text)
@@ -268,7 +281,16 @@ def test_digits_that_are_not_dialled_are_noticed(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["112", "sip:112@10.0.0.7:5060;rport=5", '"Bob 2" <sip:112@h>', "tel:112;phone-context=+49", "+49 (0)30", "0900,1"],
+    [
+        "112",
+        "sip:112@10.0.0.7:5060;rport=5",
+        '"Bob 2" <sip:112@h>',
+        "Bob <sip:112@h>",
+        "Bob <sip:112@10.0.0.7:5060;rport=5>;tag=7",
+        "tel:112;phone-context=+49",
+        "+49 (0)30",
+        "0900,1",
+    ],
 )
 def test_digits_of_a_host_or_a_quoted_name_hide_nothing(text):
     assert not hides_digits(text)
