@@ -52,6 +52,10 @@ ADVICE = {
     Reason.DENIED_BY_RULE: Advice(
         "Allowing it by another rule would not help, as a deny beats every allow: change or end what denies it."
     ),
+    Reason.HIDDEN_DIGITS: Advice(
+        "Let the client send the number plainly, or let a rule have a number of its own called instead."
+    ),
+    Reason.CONNECT_AGAIN: Advice("The client has to connect again.", "connections.session"),
     Reason.CUT: Advice("The client can begin anew, if rules let it; what was ordered to end stays ended."),
     Reason.LIMIT_REACHED: Advice("End something that runs, raise the limit of the rule, or wait until it counts anew."),
     Reason.NO_RULE: Advice("Add a rule that allows it."),

@@ -30,6 +30,9 @@ _ZERO_BELONGS = re.compile(r"39|378|379|225|229|241|242|800|808|87|88[1238]|979"
 """Countries and services of the world whose numbers may begin with a zero that is dialled from abroad, too."""
 
 _ZERO_AFTER_COUNTRY = re.compile(r"((?>1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3}))0+")
+_NUMBER_THEN_LETTERS = re.compile(r"\+?\d(?:[\s().-]*\d){4,}[\s,/.-]*(?![pPwW]\s*\d)[A-Za-z]", re.ASCII)
+"""At least five digits, as numbers begin, and then a letter: some systems dial what stands before it."""
+
 _PAUSES = frozenset("pw")
 _FILLERS = frozenset("\u115f\u1160\u30fc")
 """Letters by name only: two that show as nothing, and a dash."""
@@ -108,13 +111,18 @@ def spellings(text: str, plan: NumberPlan) -> tuple[str, ...]:
 def hides_digits(text: str) -> bool:
     """Whether digits stand where not every telephone system dials them, or all but some would.
 
-    That is in a password, a parameter or an unquoted name, behind a second @, or in a `phone-context` that is dialled.
-    Another number than was decided could be called.
+    That is in a password, a parameter or an unquoted name, behind a second @, or in a `phone-context` that is dialled;
+    digits that are not ASCII; and those that a number begins with before it goes on with letters. Another number than
+    was decided could be called.
     """
+    if _NUMBER_THEN_LETTERS.match(user_part(text)):
+        return True
     if text.isascii() and text.removeprefix("+").isalnum():
         return False  # nothing separates one digit from another
     text = _without_name(_readable(text))
     before_host = text.rpartition("@")[0] or text
+    if any(not character.isascii() and unicodedata.digit(character, None) is not None for character in before_host):
+        return True
     return _digits_of(_CONTEXT.sub("", before_host)) != _digits_of(user_part(text))
 
 

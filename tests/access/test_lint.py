@@ -54,8 +54,8 @@ HOURS = (parse_window("Mon-Fri 08:00-18:00"),)
     ("row", "kind"),
     [
         (rule(ends_at=NOW), "expired"),
-        (rule("dtmf", "hold"), "never-matches"),
-        (rule("call", "dtmf"), "partly-idle"),
+        (rule("imdn", "data"), "never-matches"),
+        (rule("call", "data"), "partly-idle"),
         (rule("call", target_kind="stream-group", target="", target_id=1), "never-matches"),
         (rule("play", target_kind="number-prefix", target="+49"), "never-matches"),
         (rule(target_kind="glob", target="{group}-*"), "never-matches"),

@@ -456,7 +456,7 @@ def test_names_are_completed_and_the_answer_leads_on(desk):
     factories.make_rule("publish", group="teachers", target=("exact", "lobby"))
     desk.goto(WHO)
     form = desk.get_by_role("form", name="Who can?")
-    form.get_by_label("Who can").select_option("hold")
+    form.get_by_label("Who can").select_option("data")
     expect(form.get_by_label("Name of the stream, or number")).to_be_hidden()
     form.get_by_label("Who can").select_option("publish")
     form.get_by_label("Name of the stream, or number").fill("lob")

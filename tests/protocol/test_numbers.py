@@ -465,3 +465,19 @@ def test_every_shipped_prefix_is_a_prefix():
 )
 def test_the_host_of_a_number_is_that_of_a_plain_address(text, host):
     assert host_of(text) == host
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["01\u00b290123456", "01\uff1290123456", "0\u2460190123456", "0190123/abc", "0190123x", "0190123,abc", "+49190x"],
+)
+def test_digits_that_some_systems_would_dial_are_hidden(text):
+    assert hides_digits(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0190123456", "+49 (0)30 123456", "0190 12345p123", "12345 w 1", "support", "room101", "2020alice", "cam-1"],
+)
+def test_what_every_system_reads_alike_hides_nothing(text):
+    assert not hides_digits(text)
