@@ -147,6 +147,20 @@ def test_who_may_not_change_rules_is_shown_no_preview(db):
     assert "What would it change?" not in text_of(reader.get(page(STREAMS, rule)))
 
 
+@pytest.mark.parametrize("view", ["change", "delete"])
+def test_who_may_not_see_the_audit_log_is_told_in_a_preview_how_many_and_not_who(lobby, view):
+    make_role("rulers", "view_streampermission", "change_streampermission", "delete_streampermission")
+    ruler = browser_of(factories.make_user("ruler", is_staff=True, groups=["rulers"]))
+    deny = {**RULE, **BOB_TOO, "effect": "deny", "_preview": "1"}
+    found = text_of(ruler.post(page(STREAMS, lobby["rule"], view), deny)).partition("of 4 decisions")[2]
+    assert "Refused instead of allowed" in found
+    assert "3 decisions" in found
+    assert "1 stream " in found
+    assert found.count("Who and what is told to those who may see the audit log.") == 2
+    for told in ("charlie", "lobby", "3 times"):
+        assert told not in found
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -265,6 +279,16 @@ def test_what_a_rule_would_have_done_is_shown_in_the_list_and_on_its_page(olga, 
     text = text_of(olga.get(page(STREAMS, tried)))
     assert "Tried out" not in text
     assert "Enforce it" not in text
+
+
+def test_when_and_for_whom_is_told_to_those_who_may_see_the_audit_log(olga, tried):
+    make_role("rulers", "view_streampermission", "change_streampermission")
+    ruler = browser_of(factories.make_user("ruler", is_staff=True, groups=["rulers"]))
+    text = text_of(ruler.get(page(STREAMS, tried)))
+    assert "It would have refused 3 times." in text
+    assert "When and for whom is told to those who may see the audit log." in text
+    for told in ("bob", "charlie", "From 20"):
+        assert told not in text
 
 
 def test_the_hooks_behind_it_are_listed_in_the_audit_log(olga, tried):
