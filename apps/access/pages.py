@@ -27,6 +27,8 @@ from apps.protocol.screening import screen_text
 
 APPS_OFFERED = 100
 
+TOLD_OTHERS = "It is told to change something. What that is, is shown to those who may see streams."
+
 PLACES = {
     "connections.app": "apps",
     "connections.session": "sessions",
@@ -138,7 +140,14 @@ def sections_of(request: HttpRequest, explanation: Explanation) -> Iterator[Sect
     user = User.objects.filter(username=explanation.user).first()
     url = page_of(request, "accounts.user", user.pk) if user else ""
     yield Section("Who asks", (Line(explanation.who, url, explanation.found),))
-    yield Section("What WCS does with this answer", (Line(explanation.what_wcs_does),))
+    yield Section("What WCS does with this answer", (Line(explanation.what_wcs_does), *_told(request, explanation)))
+
+
+def _told(request: HttpRequest, explanation: Explanation) -> Iterator[Line]:
+    """What WCS is told to change: with the source of a stream, so for those who may see streams."""
+    if explanation.told:
+        shown = may_see(request.user, "streams.stream")
+        yield Line(f"It is told: {explanation.told}." if shown else TOLD_OTHERS)
 
 
 def what_to_do(request: HttpRequest, reason: str, *, username: str, app_key: str) -> Iterator[Section]:

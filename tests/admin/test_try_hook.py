@@ -78,6 +78,15 @@ def test_seeing_one_list_is_enough_and_links_lead_only_where_one_may_go(alice):
     assert "autocomplete/?" not in text
 
 
+def test_the_source_of_a_stream_is_shown_to_those_who_may_see_streams(root, alice):
+    factories.make_stream("lobby", source="rtsp://cam.example/1")
+    factories.make_rule("play")
+    assert "It is told: name “rtsp://cam.example/1” instead of “lobby”." in ask(root).content.decode()
+    text = ask(role_of("view_streampermission")).content.decode()
+    assert "What that is, is shown to those who may see streams." in text
+    assert "cam.example" not in text
+
+
 # The form
 
 

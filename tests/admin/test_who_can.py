@@ -213,6 +213,14 @@ def test_rules_about_a_stream_are_about_its_source(root):
     assert listed(response) == {"root": "can"}
 
 
+def test_of_which_streams_it_is_the_source_is_told_to_those_who_may_see_streams():
+    factories.make_stream("lobby", source="rtsp://cam/1")
+    factories.make_rule("play")
+    response = who(role_of("view_streampermission"), target="rtsp://cam/1")
+    assert response.context["about"] == []
+    assert "lobby" not in response.content.decode()
+
+
 def test_links_let_in_whoever_holds_them(root):
     link = factories.make_link("lobby", "press")
     factories.make_link("door", "other")
