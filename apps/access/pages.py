@@ -19,7 +19,17 @@ from apps.access.reasons import SETTLED_BY_RULES
 from apps.access.try_form import CIRCUMSTANCES, PLAYER, SHARED, UNNAMED, TryForm, shareable_custom
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
-from apps.accounts.pages import Line, Section, completion_of, link_to_add, link_to_list, list_of, page_of
+from apps.accounts.pages import (
+    HIDDEN_RULE,
+    Line,
+    Section,
+    completion_of,
+    link_to_add,
+    link_to_list,
+    list_of,
+    may_read,
+    page_of,
+)
 from apps.connections.models import App
 from apps.database.connection import StatementFailed, Unavailable
 from apps.protocol.messages import HookCall
@@ -38,6 +48,9 @@ PLACES = {
 }
 """What the lists are called in which something can be done about a refusal."""
 
+SHOWING_WHOSE = ("accounts.user", "connections.session")
+"""Lists that say whose a session is."""
+
 OF_USERS = ("connections.session", "accounts.token", "accounts.user")
 """Those in which a user's rows are found by their name."""
 
@@ -50,7 +63,7 @@ def try_hook(request: HttpRequest) -> HttpResponse:
     apps = list(App.objects.order_by("key").values_list("key", flat=True)[:APPS_OFFERED])
     form = _form(request, apps)
     explanation, fault = None, ""
-    if form.is_bound and form.is_valid():
+    if form.is_bound and form.is_valid() and _may_ask(request, form):
         if request.method == "POST" and not form.cleaned_data["body"]:
             return redirect(f"{request.path}?{form.query()}")
         explanation, fault = _explain(form)
@@ -99,6 +112,16 @@ def _form(request: HttpRequest, apps: list[str]) -> TryForm:
         return TryForm(request.POST)
     shared = {name: request.GET[name] for name in SHARED if name in request.GET}
     return TryForm({"app": only_app, **shared}) if "method" in shared else TryForm(initial={"app": only_app, **shared})
+
+
+def _may_ask(request: HttpRequest, form: TryForm) -> bool:
+    """Whose a session or a token is, is for those who may see that elsewhere. Others are told so at the field."""
+    if form.cleaned_data["who"] != "hook" or any(may_see(request.user, label) for label in SHOWING_WHOSE):
+        return True
+    form.add_error(
+        "who", "Who is in a session is told to those who may see users or sessions. Choose a user or a guest."
+    )
+    return False
 
 
 def _explain(form: TryForm) -> tuple[Explanation | None, str]:
@@ -174,4 +197,7 @@ def _lines(request: HttpRequest, said: Iterable[Said]) -> Iterator[Line]:
     rules = Rule.objects.in_bulk([rule.id for rule in said])
     for each in said:
         rule = rules.get(each.id)
+        if rule and not may_read(request.user, rule):
+            yield Line(HIDDEN_RULE)
+            continue
         yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed or each.used)

@@ -175,6 +175,25 @@ def test_a_rule_reads_as_a_sentence_while_it_is_written(olga, fields, sentence):
     assert not Rule.objects.exists()
 
 
+def test_no_sentence_and_no_form_names_a_user_by_their_number_to_whom_may_not_see_users(db):
+    alice, bob = factories.make_user("alice"), factories.make_user("bob")
+    rule = factories.make_rule("play", user=alice)
+    make_role("rulers", "view_streampermission", "add_streampermission", "change_streampermission")
+    ruler = browser_of(factories.make_user("ruler", is_staff=True, groups=["rulers"]))
+    assert "user “…”" in text_of(ruler.post(page(STREAMS), {**RULE, "who": "user", "user": bob.pk, "_sentence": "1"}))
+    about_bob = {**RULE, "who": "user", "user": bob.pk, "actions": ["play"]}
+    for address in (page(STREAMS), page(STREAMS, rule)):
+        assert "bob" not in text_of(ruler.post(address, {**about_bob, "_sentence": "1"}))
+        for button in ("_preview", "_save"):
+            response = ruler.post(address, {**about_bob, button: "1"})
+            assert list(response.context["adminform"].form.errors) == ["user"]
+            assert "bob" not in text_of(response)
+    assert "bob" not in text_of(ruler.get(page(STREAMS), {"user": bob.pk}))
+    kept = ruler.post(page(STREAMS, rule), {**about_bob, "user": alice.pk, "note": "kept"})
+    assert kept.status_code == 302
+    assert Rule.objects.get().note == "kept"
+
+
 # Rules to look at
 
 
