@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.contrib import admin, messages
 from django.db.models import Q
+from django.forms import ModelChoiceField
 from django.utils import timezone
 from unfold.decorators import display
 
@@ -24,10 +25,15 @@ from apps.access.models import (
 )
 from apps.access.protection import warning_of
 from apps.access.rule_rows import number_plan
+from apps.accounts.navigation import may_see
 from apps.accounts.pages import LinkFilter, StaffAdmin, link_to_add, rules_section
 from apps.protocol.numbers import NumberClasses, NumberClassRow, canonical
 
 NAMED = "['exact', 'prefix', 'glob', 'number-prefix'].includes(target_kind)"
+
+
+def _label(field: ModelChoiceField) -> str:
+    return field.queryset.model._meta.label_lower
 
 
 def in_period() -> Q:
@@ -132,6 +138,17 @@ class RuleAdmin(CareAdmin):
         "overflow": "limit_per != '' && at_once",
         "callee": "actions.includes('call')",
     }
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        """Whom and what the viewer may not see cannot be chosen by its number, which would name it; what is chosen
+        already stays. "Allow this" leads here from the audit log, which has names as well.
+        """
+        form = super().get_form(request, obj, change, **kwargs)
+        for name in self.autocomplete_fields:
+            field = form.base_fields.get(name)
+            if field and not any(may_see(request.user, label) for label in (_label(field), "audit.auditevent")):
+                field.queryset = field.queryset.filter(pk=getattr(obj, f"{name}_id", None))
+        return form
 
     def save_model(self, request, obj, form, change):
         """Save it, and say where it can refuse nothing."""

@@ -20,6 +20,7 @@ from apps.access.models import Rule
 from apps.access.proposals import changing, deleting, preview, saving
 from apps.access.rules_to_look_at import look_at_one
 from apps.access.tried_out import Tally, for_whom, tallies
+from apps.accounts.navigation import may_see
 from apps.accounts.pages import LINES_SHOWN, Line, Section, StaffAdmin, link_to_list, list_of, note_changes, page_of
 
 PREVIEW, SENTENCE, CONFIRMED = "_preview", "_sentence", "_confirmed"
@@ -132,6 +133,10 @@ class CareAdmin(StaffAdmin):
 
 
 def _tried_out(request: HttpRequest, tally: Tally) -> Iterator[Line]:
+    """How often; and when and for whom, for those who may read that in the audit log."""
+    if not may_see(request.user, "audit.auditevent"):
+        yield Line(f"It {tally}.", "", "When and for whom is told to those who may see the audit log.")
+        return
     first, last = (f"{timezone.localtime(at):%Y-%m-%d %H:%M}" for at in (tally.first_at, tally.last_at))
     rule = str(tally.rule.pk)
     yield Line(f"It {tally}.", _log(request, tried_out=rule), f"From {first} to {last}.")
@@ -142,7 +147,7 @@ def _tried_out(request: HttpRequest, tally: Tally) -> Iterator[Line]:
 
 
 def _log(request: HttpRequest, **query: str) -> str:
-    """The address of these entries of the audit log; "" if the viewer may not open it."""
+    """The address of these entries of the audit log."""
     return next((line.url for line in link_to_list(request, "audit.auditevent", "", **query)), "")
 
 

@@ -48,7 +48,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A decision in words. `found` says how it was found who asks; `target` is as the audit log has it, screened."""
+    """A decision in words. `found` says how it was found who asks; `target` is as the audit log has it, screened.
+
+    `told` is what WCS is told to change. It may name the source of a stream, or a number.
+    """
 
     method: str
     action: str
@@ -67,6 +70,7 @@ class Explanation:
     only_logged: list[Said] = field(default_factory=list)
     near: list[Said] = field(default_factory=list)
     near_cut: str = ""
+    told: str = ""
 
     @property
     def who(self) -> str:
@@ -97,6 +101,7 @@ class Explanation:
             *([f"  {self.near_cut}"] if self.near_cut else []),
             *([f"  What to do: {self.what_to_do}"] if self.what_to_do else []),
             f"  What WCS does: {self.what_wcs_does}",
+            *([f"  It is told: {self.told}."] if self.told else []),
         ]
         return "\n".join(lines)
 
@@ -147,7 +152,8 @@ def explained(call: HookCall, facts: Facts) -> Explanation:
         allowed=decision.allowed,
         reason=str(decision.reason),
         detail=REASON_TEXTS[decision.reason] + (f" Of the stream itself: {used_of_stream}." if used_of_stream else ""),
-        what_wcs_does=consequence(call.method, allowed=decision.allowed, told=screen_text(decision.told)),
+        what_wcs_does=consequence(call.method, allowed=decision.allowed),
+        told=screen_text(decision.told),
         at=moment_text(facts.now, timezone.get_current_timezone()),
         revision=facts.snapshot.revision,
         what_to_do=ADVICE[decision.reason].text if decision.reason in ADVICE else "",

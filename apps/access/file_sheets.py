@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 
 from openpyxl import Workbook, load_workbook
@@ -22,6 +23,9 @@ from apps.access.file_problems import AccessFileError, Place
 
 MAX_UNPACKED = 100 * 1024 * 1024
 """Bytes that a file may have unpacked: a small file can be a huge one in disguise."""
+
+MOST_COLUMNS, MOST_ROWS = 50, 500_000
+"""Columns of one sheet, and rows of all together, filled or not: a cell far away makes many that are empty."""
 
 LIST_SEPARATOR = ";"
 LISTS = frozenset(
@@ -105,11 +109,9 @@ def read_sheets(content: bytes) -> MappingNode:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
                 raise AccessFileError(["the file: is too large."])
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        sheets = {sheet.title: _Sheet(*_table(sheet.iter_rows(values_only=True))) for sheet in book.worksheets}
+        sheets = _tables(book)
     except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, TypeError, SyntaxError):
         raise AccessFileError(["the file: is not a spreadsheet in the format .xlsx."]) from None
-    if unknown := sorted(sheets.keys() - COLUMNS.keys()):
-        raise AccessFileError([f"sheet {name}: unknown; known are {', '.join(COLUMNS)}" for name in unknown])
     tokens = sheets.pop("tokens", None)
     if tokens:
         users = sheets.setdefault("users", _Sheet(("username",), []))
@@ -125,10 +127,34 @@ class _Sheet:
     rows: list[dict[str, Any]]
 
 
-def _table(rows: Iterator[tuple[Any, ...]]) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    columns = tuple(str(cell).strip() if cell is not None else "" for cell in next(rows, ()))
-    filled = ({name: cell for name, cell in zip(columns, row, strict=False) if cell not in (None, "")} for row in rows)
-    return columns, list(filled)
+def _tables(book: Workbook) -> dict[str, _Sheet]:
+    """The sheets by name. How large they are is counted, whatever the file says of it. Raises AccessFileError."""
+    if unknown := sorted({sheet.title for sheet in book.worksheets} - COLUMNS.keys()):
+        raise AccessFileError([f"sheet {name}: unknown; known are {', '.join(COLUMNS)}" for name in unknown])
+    sheets, left = {}, MOST_ROWS
+    for sheet in book.worksheets:
+        sheet.reset_dimensions()
+        columns = _columns(sheet)
+        rows = islice(sheet.iter_rows(min_row=2, max_col=len(columns) or 1, values_only=True), left + 1)
+        filled = (
+            {name: cell for name, cell in zip(columns, row, strict=False) if cell not in (None, "")} for row in rows
+        )
+        sheets[sheet.title] = _Sheet(columns, list(filled))
+        left -= len(sheets[sheet.title].rows)
+        if left < 0:
+            raise AccessFileError([f"sheet {sheet.title}: at most {MOST_ROWS:,} rows can be read from one file."])
+    return sheets
+
+
+def _columns(sheet: Any) -> tuple[str, ...]:
+    """What the first row says, as far as it is filled. Raises AccessFileError."""
+    first = next(sheet.iter_rows(max_row=1, values_only=True), ())
+    columns = [str(cell).strip() if cell is not None else "" for cell in first]
+    while columns and not columns[-1]:
+        columns.pop()
+    if len(columns) > MOST_COLUMNS:
+        raise AccessFileError([f"sheet {sheet.title}: has more than {MOST_COLUMNS} columns."])
+    return tuple(columns)
 
 
 def _put_tokens(users: _Sheet, tokens: _Sheet) -> None:

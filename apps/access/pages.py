@@ -19,13 +19,25 @@ from apps.access.reasons import SETTLED_BY_RULES
 from apps.access.try_form import CIRCUMSTANCES, PLAYER, SHARED, UNNAMED, TryForm, shareable_custom
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
-from apps.accounts.pages import Line, Section, completion_of, link_to_add, link_to_list, list_of, page_of
+from apps.accounts.pages import (
+    HIDDEN_RULE,
+    Line,
+    Section,
+    completion_of,
+    link_to_add,
+    link_to_list,
+    list_of,
+    may_read,
+    page_of,
+)
 from apps.connections.models import App
 from apps.database.connection import StatementFailed, Unavailable
 from apps.protocol.messages import HookCall
 from apps.protocol.screening import screen_text
 
 APPS_OFFERED = 100
+
+TOLD_OTHERS = "It is told to change something. What that is, is shown to those who may see streams."
 
 PLACES = {
     "connections.app": "apps",
@@ -35,6 +47,9 @@ PLACES = {
     "accounts.user": "users",
 }
 """What the lists are called in which something can be done about a refusal."""
+
+SHOWING_WHOSE = ("accounts.user", "connections.session")
+"""Lists that say whose a session is."""
 
 OF_USERS = ("connections.session", "accounts.token", "accounts.user")
 """Those in which a user's rows are found by their name."""
@@ -48,7 +63,7 @@ def try_hook(request: HttpRequest) -> HttpResponse:
     apps = list(App.objects.order_by("key").values_list("key", flat=True)[:APPS_OFFERED])
     form = _form(request, apps)
     explanation, fault = None, ""
-    if form.is_bound and form.is_valid():
+    if form.is_bound and form.is_valid() and _may_ask(request, form):
         if request.method == "POST" and not form.cleaned_data["body"]:
             return redirect(f"{request.path}?{form.query()}")
         explanation, fault = _explain(form)
@@ -99,6 +114,16 @@ def _form(request: HttpRequest, apps: list[str]) -> TryForm:
     return TryForm({"app": only_app, **shared}) if "method" in shared else TryForm(initial={"app": only_app, **shared})
 
 
+def _may_ask(request: HttpRequest, form: TryForm) -> bool:
+    """Whose a session or a token is, is for those who may see that elsewhere. Others are told so at the field."""
+    if form.cleaned_data["who"] != "hook" or any(may_see(request.user, label) for label in SHOWING_WHOSE):
+        return True
+    form.add_error(
+        "who", "Who is in a session is told to those who may see users or sessions. Choose a user or a guest."
+    )
+    return False
+
+
 def _explain(form: TryForm) -> tuple[Explanation | None, str]:
     """The answer, or what went wrong. Faults of the form are put at their fields."""
     values = form.cleaned_data
@@ -138,7 +163,14 @@ def sections_of(request: HttpRequest, explanation: Explanation) -> Iterator[Sect
     user = User.objects.filter(username=explanation.user).first()
     url = page_of(request, "accounts.user", user.pk) if user else ""
     yield Section("Who asks", (Line(explanation.who, url, explanation.found),))
-    yield Section("What WCS does with this answer", (Line(explanation.what_wcs_does),))
+    yield Section("What WCS does with this answer", (Line(explanation.what_wcs_does), *_told(request, explanation)))
+
+
+def _told(request: HttpRequest, explanation: Explanation) -> Iterator[Line]:
+    """What WCS is told to change: with the source of a stream, so for those who may see streams."""
+    if explanation.told:
+        shown = may_see(request.user, "streams.stream")
+        yield Line(f"It is told: {explanation.told}." if shown else TOLD_OTHERS)
 
 
 def what_to_do(request: HttpRequest, reason: str, *, username: str, app_key: str) -> Iterator[Section]:
@@ -165,4 +197,7 @@ def _lines(request: HttpRequest, said: Iterable[Said]) -> Iterator[Line]:
     rules = Rule.objects.in_bulk([rule.id for rule in said])
     for each in said:
         rule = rules.get(each.id)
+        if rule and not may_read(request.user, rule):
+            yield Line(HIDDEN_RULE)
+            continue
         yield Line(each.sentence, page_of(request, list_of(rule), rule.pk) if rule else "", each.missed or each.used)

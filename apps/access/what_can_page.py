@@ -101,7 +101,7 @@ def _rule_lines(rules: list[RuleRow], person: Person, words: Words) -> tuple[Lin
     lines = []
     for row in rules[:RULES_SHOWN]:
         for rule in words.rules([row.id]):
-            lines.append(Line(str(rule), words.line(rule).url, _remark(row, rule, person, words)))
+            lines.append(words.line(rule, _remark(row, rule, person, words)))
     more = len(rules) - RULES_SHOWN
     return (*lines, *((Line(f"... and {more} more. The CSV file has all."),) if more > 0 else ()))
 
@@ -141,7 +141,7 @@ def _as_file(person: Person, question: str, words: Words, streams: Any) -> Itera
         words.read_rules(rule.id for rule in part)
         for row in part:
             for rule in words.rules([row.id]):
-                yield str(rule), _remark(row, rule, person, words)
+                yield words.line(rule).text, _remark(row, rule, person, words)
     yield ()
     yield "what", "verdict", "reason", "rules"
     for one in (*person.apps(), *person.numbers(), *person.bare_actions(), *_every_stream(person, streams)):

@@ -91,7 +91,7 @@ def _answer(request: HttpRequest, form: WhoCanForm, snapshot: Snapshot) -> dict[
         "question": form.question,
         "at": moment_text(asked.now, timezone.get_current_timezone()),
         "revision": snapshot.revision,
-        "about": list(_about(asked)),
+        "about": list(_about(request, asked)),
         "sections": [*_sections(asked, words), *_links(request, asked, words)],
         "guests": words.verdict(guests),
         "guest_rules": words.lines(guests),
@@ -114,14 +114,14 @@ def _answer(request: HttpRequest, form: WhoCanForm, snapshot: Snapshot) -> dict[
     }
 
 
-def _about(asked: Asked) -> Iterator[str]:
-    """What is known of the stream or the number."""
+def _about(request: HttpRequest, asked: Asked) -> Iterator[str]:
+    """What is known of the stream or the number; of which streams it is the source, for those who may see streams."""
     question = asked.question
     if question.number:
         of_class = question.number_class
         kind = f"a number of class “{of_class.name}”" if of_class else "a number of no class"
         yield f"Read as {question.number}, {kind}."
-    elif len(question.targets) > 1:
+    elif len(question.targets) > 1 and may_see(request.user, "streams.stream"):
         others = ", ".join(f"“{name}”" for name in question.targets[1:])
         yield f"It is the source of {others}: rules about these are about it, too."
     if asked.hides_digits():

@@ -8,7 +8,7 @@ from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.sentences import circumstances, limits
 from apps.access.who_can import Answer, Verdict
-from apps.accounts.pages import Line, list_of, page_of
+from apps.accounts.pages import HIDDEN_RULE, Line, list_of, may_read, page_of
 
 RULES_SAID = 5
 """Rules that are named for one person."""
@@ -52,7 +52,9 @@ class Words:
         return [*settled, *unless, *overruled]
 
     def line(self, rule: Rule, remark: str = "") -> Line:
-        """A rule as its sentence, with a link for whom it leads anywhere."""
+        """A rule as its sentence, with a link for whom it leads anywhere; for those who may not read it, none."""
+        if not may_read(self._request.user, rule):
+            return Line(HIDDEN_RULE, "", remark)
         return Line(str(rule), page_of(self._request, list_of(rule), rule.pk), remark)
 
     def remark(self, rule: Rule) -> str:

@@ -283,6 +283,16 @@ def list_of(rule) -> str:
     return "access.streampermission" if streams else "access.callpermission"
 
 
+HIDDEN_RULE = "A rule of a list that you may not see."
+
+
+def may_read(user, rule) -> bool:
+    """Whether a rule is in a list that the user may see; what decided is in the audit log, too."""
+    streams = {"publish", "play"} & set(rule.actions)
+    lists = ["access.streampermission"] * bool(streams) + ["access.callpermission"] * (streams != set(rule.actions))
+    return any(may_see(user, label) for label in (*lists, "audit.auditevent"))
+
+
 def parameters_of(accepted) -> tuple[str, ...]:
     """What an entry of `list_filter` reads of an address."""
     if isinstance(accepted, str):

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.latest import at_last_revision
-from apps.access.models import NumberClass, Rule
+from apps.access.models import NumberClass, Rule, RuleQuerySet
 from apps.access.reasons import Reason
 from apps.access.what_can import examples
 from apps.accounts.models import User
@@ -55,7 +55,9 @@ def sections_about(request: HttpRequest, named: Named) -> Iterator[Section]:
 def sections_of_names(request: HttpRequest, names: list[str]) -> Iterator[Section]:
     """Rules and hooks about any of the names."""
     if names and (may_see(request.user, RULES) or may_see(request.user, CALLS)):
-        rules = Rule.objects.with_names().filter(pk__in=_rules_about(names)).order_by("-pk")[:OFFERED]
+        rules = (
+            Rule.objects.with_names().filter(pk__in=_rules_about(names, _seen_by(request))).order_by("-pk")[:OFFERED]
+        )
         if lines := tuple(Line(str(rule), page_of(request, list_of(rule), rule.pk)) for rule in rules):
             yield Section("Rules about these names, the newest", lines)
     if names and may_see(request.user, LOG):
@@ -68,14 +70,21 @@ def sections_of_names(request: HttpRequest, names: list[str]) -> Iterator[Sectio
             yield Section("What happened to these names, the newest", lines)
 
 
-def _rules_about(names: list[str]):
+def _seen_by(request: HttpRequest) -> RuleQuerySet:
+    """The rules in the lists that the viewer may see, one or both."""
+    if not may_see(request.user, RULES):
+        return Rule.objects.for_calls()
+    return Rule.objects.all() if may_see(request.user, CALLS) else Rule.objects.for_streams()
+
+
+def _rules_about(names: list[str], seen: RuleQuerySet):
     """The newest rules that have one of the names; each column is asked by itself, through its index."""
     users, groups, streams = (
         rows.filter(**{f"{column}__in": names}).values("pk")
         for rows, column in ((User.objects, "username"), (Group.objects, "name"), (Stream.objects, "name"))
     )
     first, *others = (
-        Rule.objects.filter(about).order_by("-pk").values("pk")[:OFFERED]
+        seen.filter(about).order_by("-pk").values("pk")[:OFFERED]
         for about in (Q(user__in=users), Q(group__in=groups), Q(stream__in=streams), Q(target__in=names))
     )
     return first.union(*others, all=True)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.template.defaultfilters import pluralize
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -15,7 +16,7 @@ from apps.access.compile import Snapshot
 from apps.access.proposals import Proposal
 from apps.access.sentences import deed
 from apps.accounts.navigation import may_see
-from apps.accounts.pages import Line, Section
+from apps.accounts.pages import Line, Section, page_of
 from apps.audit.models import AuditEvent
 from apps.audit.preview import MOST_SESSIONS, Group, Key, Preview, fresh_snapshot, look, recorded, still_fresh, stopped
 from apps.database.connection import Unavailable
@@ -25,6 +26,7 @@ SINCE = {"": "whenever", "1": "in the last 24 hours", "7": "in the last 7 days",
 SHOWN = 100
 """Groups and streams that are shown; of the rest only the number is told."""
 
+LOG = "audit.auditevent"
 _HERE = "<!-- what is found -->"
 _OWN = ("csrfmiddlewaretoken", "most", "since", "_preview")
 
@@ -80,19 +82,28 @@ def _found(request: HttpRequest, proposal: Proposal, snapshot: Snapshot, events)
 
 
 def _sections(request: HttpRequest, preview: Preview, streams: list[AuditEvent]) -> Iterator[Section]:
+    """What was found; whom and what it is about is told to those alone who may read it in the audit log."""
+    told = may_see(request.user, LOG)
     groups = sorted(preview.groups.items(), key=lambda item: (item[0].allowed, -item[1].count))
-    log = reverse("admin:audit_auditevent_changelist") if may_see(request.user, "audit.auditevent") else ""
     for title, allowed in (("Refused instead of allowed", False), ("Allowed instead of refused", True)):
-        lines = tuple(_line(key, group, log) for key, group in groups if key.allowed is allowed)
-        if lines:
-            yield Section(title, _some(lines))
+        found = [(key, group) for key, group in groups if key.allowed is allowed]
+        lines = tuple(_line(key, group, request) for key, group in found)
+        if found:
+            count = sum(group.count for _, group in found)
+            yield Section(title, _some(lines) if told else _only_counted(count, "decision"))
     session = "admin:connections_session_change" if may_see(request.user, "connections.session") else ""
     lines = tuple(_stream_line(event, session) for event in streams)
     yield Section(
         "Running now, and stopped with the next keep-alive",
-        _some(lines),
+        _some(lines) if told else _only_counted(len(streams), "stream"),
         f"Nothing, as far as the status events of the last {MOST_SESSIONS:,} open sessions tell.",
     )
+
+
+def _only_counted(count: int, what: str) -> tuple[Line, ...]:
+    """How many there are, without a word of whose they are."""
+    text = f"{count:,} {what}{pluralize(count)}"
+    return (Line(text, "", "Who and what is told to those who may see the audit log."),) if count else ()
 
 
 def _some(lines: tuple[Line, ...]) -> tuple[Line, ...]:
@@ -100,11 +111,11 @@ def _some(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     return (*lines[:SHOWN], Line(f"… and {more:,} more")) if more > 0 else lines
 
 
-def _line(key: Key, group: Group, log: str) -> Line:
+def _line(key: Key, group: Group, request: HttpRequest) -> Line:
     times = "once" if group.count == 1 else f"{group.count:,} times"
     first, last = (f"{timezone.localtime(moment):%Y-%m-%d %H:%M}" for moment in (group.first_at, group.last_at))
     when = f"at {last}" if first == last else f"from {first} to {last}"
-    url = f"{log}{group.latest_id}/change/" if log else ""
+    url = page_of(request, LOG, group.latest_id)
     return Line(f"{key.username or 'A guest'} asked to {deed(key.action, key.target)}: {times}", url, when)
 
 

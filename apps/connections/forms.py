@@ -1,10 +1,17 @@
 """Forms for apps and nodes. Secrets go in and never come out."""
 
+from urllib.parse import urlsplit
+
 from django import forms
 from unfold.widgets import UnfoldAdminPasswordToggleWidget, UnfoldAdminRadioSelectWidget
 
 from apps.connections.models import App, Node, SipAccount
 from apps.connections.sealing import CannotUnseal
+
+ANOTHER_SERVER = "Type the password again: the one that is set was given for another server, and is sent to no other."
+
+OF_SIP_SERVER = {"domain", "outbound_proxy", "port"}
+"""Fields that say to which server a SIP account's login goes."""
 
 
 class SecretForm(forms.ModelForm):
@@ -104,20 +111,31 @@ class NodeForm(SecretForm):
         self.fields["new_secret"].label = "New signing secret"
         self.fields["secrets_set"].label = "Signing secrets"
         stored = "One is set; it cannot be shown. Empty: it stays." if self.instance.api_password else "None is set."
-        self.fields["new_api_password"].help_text = f"{stored} It goes when the user above is removed."
+        self.fields["new_api_password"].help_text = (
+            f"{stored} It goes when the address or the user above is removed, and is asked for again with another "
+            "server."
+        )
 
     def clean(self) -> dict:
-        """A password needs its user; without a user there is no login, and so nothing to keep."""
+        """A password needs its user, and is for one server; without user or address there is nothing to keep."""
         data = super().clean()
-        password, user = data.get("new_api_password"), data.get("api_user")
+        password, user, url = (data.get(name) for name in ("new_api_password", "api_user", "api_url"))
         if password and not user:
             self.add_error("api_user", "The password for its REST API needs the user it belongs to.")
-        elif password or not user:
+        elif password or not (user and url):
             self.instance.set_api_password(password or "")
+        elif self.instance.api_password and _server(url) != _server(self.instance.api_url):
+            self.add_error("new_api_password", ANOTHER_SERVER)
         return data
 
     def set_secret(self, secret: str) -> None:
         self.instance.set_secret(secret)
+
+
+def _server(url: str) -> tuple[str, str | None, int | None]:
+    """Where an address leads, whatever its path."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 class SipAccountForm(forms.ModelForm):
@@ -142,12 +160,16 @@ class SipAccountForm(forms.ModelForm):
             field = self.fields["new_password"]
             field.required = not self.instance.password
             field.help_text = (
-                "One is set; it cannot be shown. Leave this empty to keep it." * bool(self.instance.password)
+                "One is set; it cannot be shown. Leave this empty to keep it, unless it is for another server."
+                * bool(self.instance.password)
                 or "Of the account at the SIP server. It is kept encrypted and cannot be shown again."
             )
 
     def clean(self) -> dict:
+        """What logs in at another server needs its password typed again: who may edit accounts knows none."""
         data = super().clean()
         if password := data.get("new_password"):
             self.instance.set_password(password)
+        elif self.instance.password and OF_SIP_SERVER & set(self.changed_data):
+            self.add_error("new_password", ANOTHER_SERVER)
         return data

@@ -22,6 +22,15 @@ _HOST = RegexValidator(
 _SHOWN = RegexValidator(r"\A[^<>\"\\\x00-\x1f\x7f]+\Z", "Write it without < > and quotes.")
 
 
+def validate_api_url(value: str) -> None:
+    """An address to which a path can be added, and nothing else. Whatever has a form is left to URLValidator."""
+    if any(sign in value for sign in "?#@"):
+        raise ValidationError(
+            "Write it without ? and #, and without a login in it: http://10.0.0.5:8081/rest-api. "
+            "The user and the password have fields of their own."
+        )
+
+
 def _networks_field(help_text: str) -> ArrayField:
     return ArrayField(
         models.CharField(max_length=50, validators=[validate_network]), default=list, blank=True, help_text=help_text
@@ -88,7 +97,7 @@ class Node(models.Model):
         blank=True,
         default="",
         db_default="",
-        validators=[URLValidator(schemes=("http", "https"))],
+        validators=[URLValidator(schemes=("http", "https")), validate_api_url],
         help_text="For ending what runs at once, for example http://10.0.0.5:8081/rest-api. Empty: streams are ended "
         "with their next keep-alive, and calls by whoever is in them.",
     )

@@ -78,13 +78,9 @@ REST_CLIENT_CONFIG = REST_CLIENT_CONFIGS[NOTHING]
 """That of most sessions."""
 
 
-def consequence(method: Method | None, *, allowed: bool, told: str = "") -> str:
-    """What WCS does with our answer, given the policy it got in the answer to `connect` (protocol.md 5 and 7).
-
-    `told` is what it is told to change, in words.
-    """
-    done = _after_200(method) if allowed else _after_403(method)
-    return f"{done} It is told: {told}." if told else done
+def consequence(method: Method | None, *, allowed: bool) -> str:
+    """What WCS does with our answer, given the policy it got in the answer to `connect` (protocol.md 5 and 7)."""
+    return _after_200(method) if allowed else _after_403(method)
 
 
 def _after_200(method: Method | None) -> str:

@@ -1,6 +1,7 @@
 """Access as a spreadsheet: the same content, and problems that name sheet, row and column."""
 
 import io
+import time
 import zipfile
 from datetime import date, datetime
 
@@ -131,6 +132,53 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused():
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/worksheets/sheet1.xml", b"0" * (101 * 1024 * 1024))
     assert problems(stream.getvalue()) == ["the file: is too large."]
+
+
+def far_away(content, **instead):
+    """The spreadsheet with other words in its first sheet, as no program would write it."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made:
+        for name in source.namelist():
+            text = source.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                for old, new in instead.items():
+                    assert f'"{old}"'.encode() in text
+                    text = text.replace(f'"{old}"'.encode(), f'"{new}"'.encode())
+            made.writestr(name, text)
+    return stream.getvalue()
+
+
+GROUPS = book(groups=[("name",), ("teachers",)])
+
+
+def test_what_a_file_says_of_its_size_costs_nothing():
+    content = far_away(GROUPS, **{"A1:A2": "A1:XFD1048576", "2": "30000", "A2": "A30000"})
+    begun = time.process_time()
+    root = read_sheets(content)
+    assert time.process_time() - begun < 2
+    ((_, groups),) = root.value
+    assert (len(groups.value), groups.value[-1].value) == (29_999, "teachers")
+
+
+@pytest.mark.parametrize("row", ["500002", "999999999"])
+def test_a_row_too_far_away_is_refused(row):
+    content = far_away(GROUPS, **{"2": row, "A2": f"A{row}"})
+    assert problems(content) == ["sheet groups: at most 500,000 rows can be read from one file."]
+
+
+def test_rows_of_all_sheets_are_counted_together(monkeypatch):
+    monkeypatch.setattr("apps.access.file_sheets.MOST_ROWS", 3)
+    groups, streams = ([("name",), (f"{kind}-1",), (f"{kind}-2",)] for kind in ("g", "s"))
+    assert read_sheets(book(groups=groups, streams=streams[:2])).value
+    assert problems(book(groups=groups, streams=streams)) == [
+        "sheet streams: at most 3 rows can be read from one file."
+    ]
+
+
+def test_a_sheet_with_too_many_columns_is_refused():
+    assert problems(book(groups=[("name", *[None] * 50, "shoe"), ("teachers",)])) == [
+        "sheet groups: has more than 50 columns."
+    ]
 
 
 def test_nothing_in_an_export_is_calculated_when_it_is_opened():

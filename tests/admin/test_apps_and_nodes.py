@@ -173,6 +173,9 @@ def test_a_node_is_told_how_to_reach_its_rest_api_and_the_password_is_not_shown(
     [
         ({"api_url": "file:///etc/passwd"}, "api_url"),
         ({"api_url": "10.0.0.5:8081"}, "api_url"),
+        ({"api_url": "http://10.0.0.5/rest-api?x="}, "api_url"),
+        ({"api_url": "http://10.0.0.5/rest-api#x"}, "api_url"),
+        ({"api_url": "http://gate:sesame@10.0.0.5/rest-api"}, "api_url"),
         ({"api_url": "http://10.0.0.5/rest-api", "new_api_password": "sesame"}, "api_user"),
     ],
 )
@@ -181,3 +184,41 @@ def test_what_is_wrong_with_it_is_said_at_its_field(olga, db, fields, field):
     response = save_node(olga, node, **fields)
     assert list(response.context["adminform"].form.errors) == [field]
     assert (node.api_url, node.api_password) == ("", "")
+
+
+@pytest.fixture
+def told_node(db):
+    """A node with a password for its REST API."""
+    node = factories.make_node(api_url="https://wcs.example/rest-api", api_user="gate")
+    node.set_api_password("sesame")
+    node.save()
+    return node
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://wcs.example/rest-api",
+        "https://wcs.example:8444/rest-api",
+        "https://evil.example/rest-api",
+        "https://wcs.example.evil.example/rest-api",
+    ],
+)
+def test_its_password_goes_to_no_other_server_than_it_was_given_for(olga, told_node, url):
+    response = save_node(olga, told_node, api_url=url, api_user="gate")
+    assert "given for another server" in str(response.context["adminform"].form.errors["new_api_password"])
+    assert told_node.api_url == "https://wcs.example/rest-api"
+    save_node(olga, told_node, api_url=url, api_user="gate", new_api_password="mellon")
+    assert (told_node.api_url, unseal(told_node.api_password)) == (url, "mellon")
+
+
+def test_its_password_does_not_wait_without_an_address_for_the_next_one(olga, told_node):
+    save_node(olga, told_node, api_url="", api_user="gate")
+    assert told_node.api_password == ""
+    save_node(olga, told_node, api_url="https://evil.example/rest-api", api_user="gate")
+    assert (told_node.api_url, told_node.api_password) == ("https://evil.example/rest-api", "")
+
+
+def test_its_password_stays_while_the_server_is_the_same(olga, told_node):
+    save_node(olga, told_node, api_url="https://WCS.example:443/other", api_user="gate")
+    assert (told_node.api_url, unseal(told_node.api_password)) == ("https://WCS.example:443/other", "sesame")

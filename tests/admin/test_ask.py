@@ -151,6 +151,14 @@ def test_who_may_see_rules_alone_learns_of_no_user(people):
     assert titles(browser, "alice al teachers defaultApp premium") == []
 
 
+def test_each_sees_the_rules_of_their_own_lists(people):
+    rules = [factories.make_rule(action, user=people[0], target=("exact", "x")) for action in ("play", "call")]
+    for name, rule in zip(("view_streampermission", "view_callpermission"), rules, strict=True):
+        make_role(name, name)
+        browser = browser_of(factories.make_user(name, is_staff=True, groups=[name]))
+        assert ask(browser, "x")["Rules about these names, the newest"] == [str(rule)]
+
+
 def test_without_any_permission_it_says_so(people):
     browser = browser_of(factories.make_user("some", is_staff=True))
     text = browser.get(PAGE, {"q": "alice"}).content.decode()

@@ -147,6 +147,20 @@ def test_who_may_not_change_rules_is_shown_no_preview(db):
     assert "What would it change?" not in text_of(reader.get(page(STREAMS, rule)))
 
 
+@pytest.mark.parametrize("view", ["change", "delete"])
+def test_who_may_not_see_the_audit_log_is_told_in_a_preview_how_many_and_not_who(lobby, view):
+    make_role("rulers", "view_streampermission", "change_streampermission", "delete_streampermission")
+    ruler = browser_of(factories.make_user("ruler", is_staff=True, groups=["rulers"]))
+    deny = {**RULE, **BOB_TOO, "effect": "deny", "_preview": "1"}
+    found = text_of(ruler.post(page(STREAMS, lobby["rule"], view), deny)).partition("of 4 decisions")[2]
+    assert "Refused instead of allowed" in found
+    assert "3 decisions" in found
+    assert "1 stream " in found
+    assert found.count("Who and what is told to those who may see the audit log.") == 2
+    for told in ("charlie", "lobby", "3 times"):
+        assert told not in found
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -159,6 +173,25 @@ def test_a_rule_reads_as_a_sentence_while_it_is_written(olga, fields, sentence):
     response = olga.post(page(STREAMS), {"target_kind": "exact", **fields, "_sentence": "1"})
     assert response.content.decode().removesuffix(" (only logged)") == sentence
     assert not Rule.objects.exists()
+
+
+def test_no_sentence_and_no_form_names_a_user_by_their_number_to_whom_may_not_see_users(db):
+    alice, bob = factories.make_user("alice"), factories.make_user("bob")
+    rule = factories.make_rule("play", user=alice)
+    make_role("rulers", "view_streampermission", "add_streampermission", "change_streampermission")
+    ruler = browser_of(factories.make_user("ruler", is_staff=True, groups=["rulers"]))
+    assert "user “…”" in text_of(ruler.post(page(STREAMS), {**RULE, "who": "user", "user": bob.pk, "_sentence": "1"}))
+    about_bob = {**RULE, "who": "user", "user": bob.pk, "actions": ["play"]}
+    for address in (page(STREAMS), page(STREAMS, rule)):
+        assert "bob" not in text_of(ruler.post(address, {**about_bob, "_sentence": "1"}))
+        for button in ("_preview", "_save"):
+            response = ruler.post(address, {**about_bob, button: "1"})
+            assert list(response.context["adminform"].form.errors) == ["user"]
+            assert "bob" not in text_of(response)
+    assert "bob" not in text_of(ruler.get(page(STREAMS), {"user": bob.pk}))
+    kept = ruler.post(page(STREAMS, rule), {**about_bob, "user": alice.pk, "note": "kept"})
+    assert kept.status_code == 302
+    assert Rule.objects.get().note == "kept"
 
 
 # Rules to look at
@@ -265,6 +298,16 @@ def test_what_a_rule_would_have_done_is_shown_in_the_list_and_on_its_page(olga, 
     text = text_of(olga.get(page(STREAMS, tried)))
     assert "Tried out" not in text
     assert "Enforce it" not in text
+
+
+def test_when_and_for_whom_is_told_to_those_who_may_see_the_audit_log(olga, tried):
+    make_role("rulers", "view_streampermission", "change_streampermission")
+    ruler = browser_of(factories.make_user("ruler", is_staff=True, groups=["rulers"]))
+    text = text_of(ruler.get(page(STREAMS, tried)))
+    assert "It would have refused 3 times." in text
+    assert "When and for whom is told to those who may see the audit log." in text
+    for told in ("bob", "charlie", "From 20"):
+        assert told not in text
 
 
 def test_the_hooks_behind_it_are_listed_in_the_audit_log(olga, tried):

@@ -45,6 +45,21 @@ def test_a_new_account_needs_a_password_and_an_old_one_keeps_it(olga, alice):
     assert unseal(account.password) == "second-secret"
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("domain", "evil.example"), ("outbound_proxy", "evil.example"), ("port", "5099")]
+)
+def test_a_password_goes_to_no_other_server_than_it_was_given_for(olga, alice, field, value):
+    account = factories.make_sip_account(alice)
+    response = olga.post(page_of(account), {**FORM, field: value})
+    assert "given for another server" in str(response.context["adminform"].form.errors["new_password"])
+    before = getattr(account, field)
+    account.refresh_from_db()
+    assert getattr(account, field) == before
+    olga.post(page_of(account), {**FORM, field: value, "new_password": "second-secret"})
+    account.refresh_from_db()
+    assert (str(getattr(account, field)), unseal(account.password)) == (value, "second-secret")
+
+
 def test_no_page_and_no_history_shows_the_password(root, olga, alice):
     account = factories.make_sip_account(alice)
     refused = olga.post(page_of(account), {**FORM, "domain": "", "new_password": "second-secret"})

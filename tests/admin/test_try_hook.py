@@ -72,10 +72,20 @@ def test_seeing_one_list_is_enough_and_links_lead_only_where_one_may_go(alice):
     browser = role_of("view_callpermission")
     rule = factories.make_rule("play", target=("exact", "lobby"))
     text = ask(browser).content.decode()
-    assert str(rule) in text
+    assert str(rule) not in text
+    assert "A rule of a list that you may not see." in text
     assert reverse("admin:access_streampermission_change", args=[rule.pk]) not in text
     assert reverse("admin:accounts_user_change", args=[alice.pk]) not in text
     assert "autocomplete/?" not in text
+
+
+def test_the_source_of_a_stream_is_shown_to_those_who_may_see_streams(root, alice):
+    factories.make_stream("lobby", source="rtsp://cam.example/1")
+    factories.make_rule("play")
+    assert "It is told: name “rtsp://cam.example/1” instead of “lobby”." in ask(root).content.decode()
+    text = ask(role_of("view_streampermission")).content.decode()
+    assert "What that is, is shown to those who may see streams." in text
+    assert "cam.example" not in text
 
 
 # The form
@@ -323,6 +333,20 @@ def test_a_pasted_hook_is_looked_up_in_its_session_or_asked_as_somebody_else(roo
     assert "by the token that opened its session" in of_session.content.decode()
     assert reason_of(paste(root)) == Reason.NO_CREDENTIALS
     assert reason_of(paste(root, who="user")) == Reason.NO_RULE
+
+
+@pytest.mark.parametrize("codename", ["view_user", "view_session"])
+def test_whose_a_session_is_is_told_to_those_who_may_see_that(alice, codename):
+    bob = factories.make_user("bob")
+    make_session(bob, node_id="n", session_id="s", token=factories.make_token(bob))
+    factories.make_rule("play")
+    ruler, other = role_of("view_streampermission"), factories.make_user("other", is_staff=True)
+    response = paste(ruler, method="playStream", name="lobby")
+    assert list(faults(response)) == ["who"]
+    assert "bob" not in response.content.decode()
+    assert reason_of(paste(ruler, "guest", method="playStream", name="lobby")) == Reason.NO_CREDENTIALS
+    make_role("others", "view_streampermission", codename).user_set.add(other)
+    assert "bob may play “lobby”." in paste(browser_of(other), method="playStream", name="lobby").content.decode()
 
 
 @pytest.mark.parametrize(

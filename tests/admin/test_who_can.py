@@ -105,6 +105,21 @@ def test_links_lead_only_where_one_may_go():
     assert reverse("admin:access_streampermission_change", args=[rule.pk]) not in who(browser).content.decode()
 
 
+def test_rules_are_read_by_those_who_may_see_one_of_their_lists():
+    factories.make_user("alice")
+    play, mixed = factories.make_rule("play"), factories.make_rule("play", "call")
+    browser = role_of("view_callpermission", "view_user")
+    for response in (who(browser), what(browser)):
+        text = response.content.decode()
+        assert str(play) not in text
+        assert "A rule of a list that you may not see." in text
+        assert str(mixed) in text
+    for page, query in ((WHO, PLAY), (WHAT, {"who": "user", "name": "alice"})):
+        text = b"".join(browser.get(f"{page}file/", query).streaming_content).decode()
+        assert str(play) not in text
+        assert str(mixed) in text
+
+
 # Who can?
 
 
@@ -211,6 +226,14 @@ def test_rules_about_a_stream_are_about_its_source(root):
     response = who(root, target="rtsp://cam/1")
     assert "It is the source of “lobby”" in response.context["about"][0]
     assert listed(response) == {"root": "can"}
+
+
+def test_of_which_streams_it_is_the_source_is_told_to_those_who_may_see_streams():
+    factories.make_stream("lobby", source="rtsp://cam/1")
+    factories.make_rule("play")
+    response = who(role_of("view_streampermission"), target="rtsp://cam/1")
+    assert response.context["about"] == []
+    assert "lobby" not in response.content.decode()
 
 
 def test_links_let_in_whoever_holds_them(root):
