@@ -26,6 +26,7 @@ from apps.access.rows import (
 from apps.connections.rows import SessionRow
 from apps.live.rows import CutRow, cut_name
 from apps.protocol.messages import HookCall, address_key
+from apps.protocol.methods import CONNECT
 from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
 Key = tuple[str, int | None]
@@ -345,7 +346,9 @@ class Cuts:
         return bool(cuts) if session is not None else any(cut.is_about(who, now) for cut in cuts)
 
     def cut_whole(self, call: HookCall, session: SessionRow) -> bool:
-        """Whether this session was ordered to end, as it is open now."""
+        """Whether this session was ordered to end, as it is open now. Once it has ended its id may open another."""
+        if session.ended and call.method is not None and call.method.kind is CONNECT:
+            return False
         return any(cut.opening == session.opening for cut in self._about(call, ""))
 
     def know_session_of(self, call: HookCall) -> bool:

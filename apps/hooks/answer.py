@@ -141,8 +141,7 @@ class Gate:
         if call.method.kind is not CONNECT or not snapshot.cuts.know_session_of(call):
             return None
         session = self._sessions.find(call.node_id, call.session_id, deadline)
-        goes_on = session is not None and not session.ended and snapshot.cuts.cut_whole(call, session)
-        return session if goes_on else None
+        return session if session is not None and snapshot.cuts.cut_whole(call, session) else None
 
 
 @lru_cache(maxsize=1)

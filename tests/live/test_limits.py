@@ -376,6 +376,7 @@ def test_the_oldest_session_ends_with_all_that_is_in_it(client, school):
     assert first.publish("lobby", id="b") == "cut"
     assert first.hook("StreamKeepAliveEvent", name="lobby", published=True, mediaSessionId="a") == "cut"
     assert second.publish("lobby") == ""
+    first.disconnect()
     assert first.connect("tok-alice") == ""  # a new session, though by the same id; so the second is the oldest now
 
 
