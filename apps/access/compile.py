@@ -26,6 +26,7 @@ from apps.access.rows import (
 from apps.connections.rows import SessionRow
 from apps.live.rows import CutRow, cut_name
 from apps.protocol.messages import HookCall, address_key
+from apps.protocol.methods import CONNECT
 from apps.protocol.numbers import NumberClasses, NumberClassRow, NumberPlan
 
 Key = tuple[str, int | None]
@@ -316,21 +317,46 @@ class Streams(Rows[StreamRow]):
         return tuple(names), tuple({id_ for row in rows for id_ in row.group_ids})
 
 
-class Cuts(Rows[CutRow]):
-    """Orders to end something."""
+class Cuts:
+    """Orders to end something. Several may be about one id: in other openings of a session, or about other people."""
 
     def __init__(self) -> None:
-        super().__init__(lambda cut: cut.name)
+        self.by_id: dict[int, CutRow] = {}
+        self._by_name: dict[str, tuple[CutRow, ...]] = {}
 
-    def cut(self, call: HookCall, session: SessionRow | None) -> bool:
+    def replace(self, gone: Iterable[int], rows: Iterable[CutRow]) -> None:
+        """Take out the rows with these ids, put in these rows (which replace rows of the same id)."""
+        rows = list(rows)
+        for old in [self.by_id.pop(id_) for id_ in {*gone, *(row.id for row in rows)} if id_ in self.by_id]:
+            left = tuple(row for row in self._by_name.pop(old.name) if row.id != old.id)
+            if left:
+                self._by_name[old.name] = left
+        for row in rows:
+            self.by_id[row.id] = row
+            self._by_name[row.name] = (*self._by_name.get(row.name, ()), row)
+
+    def cut(self, call: HookCall, session: SessionRow | None, who: str, now: datetime) -> bool:
         """Whether a hook is about something that was ordered to end, or comes out of a session that was."""
-        if not self.by_name:
+        if not self._by_name:
             return False
-        whole = self.by_name.get(cut_name(call.node_id, call.session_id, ""))
-        if whole is not None and session is not None and whole.opening == session.opening:
+        if session is not None and self.cut_whole(call, session):
             return True
         keys = {call.media_session_id, call.call_id, "" if session else call.session_id} - {""}
-        return any(cut_name(call.node_id, call.session_id, key) in self.by_name for key in keys)
+        cuts = [cut for key in keys for cut in self._about(call, key)]
+        return bool(cuts) if session is not None else any(cut.is_about(who, now) for cut in cuts)
+
+    def cut_whole(self, call: HookCall, session: SessionRow) -> bool:
+        """Whether this session was ordered to end, as it is open now. Once it has ended its id may open another."""
+        if session.ended and call.method is not None and call.method.kind is CONNECT:
+            return False
+        return any(cut.opening == session.opening for cut in self._about(call, ""))
+
+    def know_session_of(self, call: HookCall) -> bool:
+        """Whether a session by this id was ever ordered to end."""
+        return bool(self._by_name) and bool(self._about(call, ""))
+
+    def _about(self, call: HookCall, key: str) -> tuple[CutRow, ...]:
+        return self._by_name.get(cut_name(call.node_id, call.session_id, key), ())
 
 
 class Classes:

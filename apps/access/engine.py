@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from apps.access.facts import Decision, Facts, Identity, question_of
-from apps.access.limiting import limits_for
+from apps.access.limiting import limits_for, who_of
 from apps.access.matching import applies
 from apps.access.question import Question
 from apps.access.reasons import Reason
@@ -80,7 +80,9 @@ def app_unknown(call: HookCall, facts: Facts) -> Decision | None:
 
 def cut(call: HookCall, facts: Facts) -> Decision | None:
     """What was ordered to end, or belongs to a session that was."""
-    return Decision(False, Reason.CUT) if facts.snapshot.cuts.cut(call, facts.session) else None
+    user = facts.identity.user
+    who = who_of(call, user.username if user is not None else "")
+    return Decision(False, Reason.CUT) if facts.snapshot.cuts.cut(call, facts.session, who, facts.now) else None
 
 
 def identity_bad(call: HookCall, facts: Facts) -> Decision | None:

@@ -201,8 +201,9 @@ PARTS = {
         ("access_numberclass",),
     ),
     "cuts": Part(
-        "SELECT id, node_id, session_id, key, opening FROM live_cut {where}",
-        "WHERE id = ANY(%(ids)s)",
+        """SELECT c.id, c.node_id, c.session_id, c.key, c.opening, l.who, l.runs_out_at
+           FROM live_cut c JOIN live_lease l ON l.id = c.lease_id {where}""",
+        "WHERE c.id = ANY(%(ids)s)",
         lambda row: _tuple(row, CutRow),
         ("live_cut",),
     ),

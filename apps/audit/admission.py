@@ -23,8 +23,9 @@ from apps.access.rewriting import dialled
 from apps.connections.rows import SessionRow
 from apps.database.connection import Param, Row, int8, text, timestamp
 from apps.live.counted import day_began, month_began
+from apps.live.told import lease_key
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import CALL_ACTIONS, CONNECT, MOMENT, PART, RUNS, Method
+from apps.protocol.methods import CALL_ACTIONS, MOMENT, PART, RUNS, Method
 
 RUNS_OUT = timedelta(minutes=5)
 """After how long a playback whose end nobody reports is taken to have ended, if it is not asked for again."""
@@ -85,15 +86,6 @@ def _times(method: Method | None, now: datetime) -> list[Param]:
     if method is not None and method.end_unreported:
         return [timestamp(now), timestamp(now), None, timestamp(now + RUNS_OUT)]
     return [timestamp(now), None, None, None]
-
-
-def lease_key(method: Method | None, media_session_id: str, call_id: str, session_id: str) -> str:
-    """What events will name it by; "" for what is over at once."""
-    if method is None or method.extent is not RUNS:
-        return ""
-    if method.action in CALL_ACTIONS:
-        return call_id
-    return session_id if method.kind is CONNECT else media_session_id or session_id
 
 
 def verdict(decision: Decision, row: Row) -> Decision:

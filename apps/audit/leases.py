@@ -11,10 +11,11 @@ import msgspec
 from django.db import connection
 
 from apps.access.rule_rows import number_plan
-from apps.audit.admission import RUNS_OUT, lease_key
+from apps.audit.admission import RUNS_OUT
 from apps.audit.models import AuditEvent, Effect, HookRecord
 from apps.live.counted import thing, who
 from apps.live.models import Lease
+from apps.live.told import key_told_of, lease_key, told_of
 from apps.protocol.methods import METHODS, RUNS, Method, find
 from apps.streams.models import Stream
 
@@ -23,10 +24,11 @@ SLACK = timedelta(seconds=10)
 
 _CHANGE = """UPDATE live_lease l SET {change} FROM (
         SELECT l.id, min(event.at) AS at, min(event.reason) AS reason
-        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])
-            AS event (node_id, session_id, app_key, key, at, reason)
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::text[])
+            AS event (node_id, session_id, app_key, key, told, at, reason)
         JOIN live_lease l ON l.session_id = event.session_id AND l.key = event.key
             AND l.node_id = event.node_id AND l.app_key = event.app_key
+            AND event.told ->> l.action IN ('', l.target, l.thing)
         WHERE l.opened_at <= event.at + interval '{slack}' AND {still} GROUP BY l.id
     ) AS event
     WHERE l.id = event.id AND l.id IN (SELECT id FROM live_lease WHERE id = event.id FOR UPDATE SKIP LOCKED)"""
@@ -49,8 +51,17 @@ _END_WITH_SESSION = """UPDATE live_lease l SET ended_at = greatest(s.ended_at, l
 _ENDED_UNHEARD = "UPDATE live_lease SET ended_at = runs_out_at WHERE ended_at IS NULL AND runs_out_at <= %s"
 
 
+_MARKS = ("***", "[left out]")
+"""What stands in a stored body where a secret was (apps/protocol/screening.py)."""
+
+
 class _Body(msgspec.Struct):
     info: str | None = None
+    published: bool | None = None
+    name: str | None = None
+    callee: str | None = None
+    caller: str | None = None
+    left_out: str | None = msgspec.field(default=None, name="[left out]")
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -78,11 +89,27 @@ def _opens(record: HookRecord) -> bool:
 def _ends(record: HookRecord | AuditEvent, method: Method) -> bool:
     if record.status not in method.ends:
         return False
-    return method.is_end(record.status, _info(record) if record.status == "FAILED" else "")
+    return method.is_end(record.status, _body(record).info or "" if record.status == "FAILED" else "")
 
 
-def _info(record: HookRecord | AuditEvent) -> str:
-    return _decode(bytes(record.body)).info or ""
+def _body(record: HookRecord | AuditEvent) -> _Body:
+    return _decode(bytes(record.body))
+
+
+def _told_by(record: HookRecord | AuditEvent) -> str:
+    """What it tells of. Where what names it was not kept as it came, nothing that is found here: one thing might be
+    taken for another, and the event itself has been heard already."""
+    method, body = find(record.method), _body(record)
+    assert method is not None  # noqa: S101 - it tells of something; this is for the type checker
+    names = f"{body.name} {body.callee} {body.caller}"
+    whole = body.left_out is None and not any(mark in names for mark in _MARKS)
+    return msgspec.json.encode(told_of(method, body, number_plan()) if whole else {}).decode()
+
+
+def _key_of(record: HookRecord | AuditEvent) -> str:
+    method = find(record.method)
+    ids = record.media_session_id, record.call_id, record.session_id
+    return key_told_of(method, *ids) if method is not None else ""
 
 
 def _open(records: Sequence[HookRecord]) -> None:
@@ -164,7 +191,7 @@ def _ends_in_the_log(opening: Sequence[HookRecord]) -> list[AuditEvent]:
         session_id__in={record.session_id for record in opening},
         received_at__gte=min(record.received_at for record in opening) - SLACK,
         method__in=named,
-    ).defer("body", "rules", "digest")
+    ).defer("rules", "digest")
     return [event for event in events if (method := find(event.method)) is not None and _ends(event, method)]
 
 
@@ -175,7 +202,8 @@ def _change(sql: str, events: Sequence[HookRecord | AuditEvent]) -> None:
         [event.node_id for event in events],
         [event.session_id for event in events],
         [event.app_key for event in events],
-        [event.media_session_id or event.call_id or event.session_id for event in events],
+        [_key_of(event) for event in events],
+        [_told_by(event) for event in events],
         [event.received_at for event in events],
         [event.status for event in events],
     ]

@@ -10,6 +10,8 @@ from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
+import msgspec
+
 from apps.access.facts import Decision, Facts, Identity
 from apps.access.networks import parse_address
 from apps.access.other_ways_in import granted
@@ -30,8 +32,9 @@ from apps.database.connection import (
     timestamp,
     uuid,
 )
+from apps.live.told import key_told_of, told_of
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import CONNECT
+from apps.protocol.methods import CONNECT, Method
 from apps.protocol.screening import screen, screen_text
 
 MAX_TEXT = 600
@@ -90,16 +93,17 @@ _ENDING = Statement(
 
 
 def _changing(plain: Statement, name: str, change: str, *values: str) -> Statement:
-    """The statement, made to change as well what runs under the key that the event names: a value more, then these."""
+    """The statement, made to change as well what the event tells of: two values more, its key and all that it may be
+    (apps/live/told.py), then these."""
     first = len(plain.formats) + 1
-    for number, value in enumerate(values, start=first + 1):
+    for number, value in enumerate(values, start=first + 2):
         change = change.replace(value, f"${number}")
     sql = f"""WITH record AS ({plain.sql}),
         changed AS (UPDATE live_lease SET {change}
             WHERE session_id = $6 AND key = ${first} AND node_id = $4 AND app_key = $5 AND ended_at IS NULL
-                AND EXISTS (SELECT FROM record))
+                AND ${first + 1}::jsonb ->> action IN ('', target, thing) AND EXISTS (SELECT FROM record))
         SELECT revision FROM record"""  # noqa: S608 - constants
-    return Statement(f"{plain.name}_{name}", sql, (*plain.formats, *[0] * (1 + len(values))))
+    return Statement(f"{plain.name}_{name}", sql, (*plain.formats, *[0] * (2 + len(values))))
 
 
 _STARTED = {
@@ -178,7 +182,7 @@ class Recorder:
         admitted, uses = admission.is_admitted(call, decision), uses_token(facts, decision)
         if admitted:
             params += admission.admission(record_id, call, facts, decision, session, username, uses_token=uses)
-        plain, more = _statement(call, decision, facts.identity, session, admitted=admitted)
+        plain, more = _statement(call, decision, facts, session, admitted=admitted)
         statement = _USING_TOKEN[plain] if uses and not admitted else plain
         try:
             rows = self._database.run(statement, params + more, deadline)
@@ -255,14 +259,14 @@ def _whose(call: HookCall, identity: Identity, session: SessionRow | None) -> tu
 
 
 def _statement(
-    call: HookCall, decision: Decision, identity: Identity, session: SessionRow | None, *, admitted: bool
+    call: HookCall, decision: Decision, facts: Facts, session: SessionRow | None, *, admitted: bool
 ) -> tuple[Statement, list[Param]]:
     """The statement that records this hook, and its values beyond those of _VALUES and of its admission."""
     method = call.method
     if method is not None and method.kind is CONNECT and decision.allowed:
-        entered_by, origin = identity.entered_by or "rest", screen_text(call.origin)[:255]
+        entered_by, origin = facts.identity.entered_by or "rest", screen_text(call.origin)[:255]
         hiding = text(str(int(decision.hiding)))
-        more: list[Param] = [text(entered_by), text(origin), hiding, text(granted(identity))]
+        more: list[Param] = [text(entered_by), text(origin), hiding, text(granted(facts.identity))]
         return _ADMITTING_SESSION if admitted else _OPENING, more
     if admitted:
         return _ADMITTING, []
@@ -273,15 +277,15 @@ def _statement(
     if session is not None and not session.ended:
         plain, in_session = _IN_SESSION, [int8(session.id), int8(session.opening)]
     if method is not None and method.is_end(call.status, call.info):
-        return _ENDED[plain], [*in_session, text(event_key(call)), end_reason]
+        return _ENDED[plain], [*in_session, *_what_it_tells_of(call, method, facts), end_reason]
     if method is not None and call.status in method.starts:
-        return _STARTED[plain], [*in_session, text(event_key(call))]
+        return _STARTED[plain], [*in_session, *_what_it_tells_of(call, method, facts)]
     return plain, in_session
 
 
-def event_key(call: HookCall) -> str:
-    """What an event says something about: a stream, a call, else the session."""
-    return call.media_session_id or call.call_id or call.session_id
+def _what_it_tells_of(call: HookCall, method: Method, facts: Facts) -> list[Param]:
+    key = key_told_of(method, call.media_session_id, call.call_id, call.session_id)
+    return [text(key), msgspec.json.encode(told_of(method, call.wire, facts.snapshot.plan))]
 
 
 def _opened(call: HookCall, facts: Facts, decision: Decision, row: tuple[bytes | None, ...]) -> SessionRow:

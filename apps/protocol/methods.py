@@ -96,6 +96,7 @@ class Method:
     `of_call` says that a hook without a target of its own is about the number of the call that its `callId` names.
     `extent` says how long what it asks for lasts. `starts` and `ends` are the values of `status` with which something
     that was asked for is running, or over; `ends_session` those with which the session is over, and all in it.
+    `tells_of` are the actions that began what such an event tells of.
     `overwrite` are the members that we may change, and that WCS takes from our answer (protocol.md 5).
     `dials` is the member with what is called or written to, where WCS would do so.
     `unstored` are members that are never stored, and which WCS is asked not to send.
@@ -122,6 +123,7 @@ class Method:
     starts: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     ends_session: tuple[str, ...] = ()
+    tells_of: tuple[str, ...] = ()
 
     @property
     def refusable(self) -> bool:
@@ -280,6 +282,7 @@ METHODS = (
         shows_account=SIP_MEMBERS,
         ends_session=("DISCONNECTED", "FAILED"),
         starts=("ESTABLISHED",),
+        tells_of=("connect",),
     ),
     Method(
         "RegistrationStatusEvent",
@@ -300,6 +303,7 @@ METHODS = (
         shows_account=(*_CALLER, *_SIP_MESSAGE),
         starts=("ESTABLISHED",),
         ends=("FINISH", "FAILED", "BUSY"),
+        tells_of=CALL_ACTIONS,
     ),
     Method(
         "TransferStatusEvent",
@@ -331,6 +335,7 @@ METHODS = (
         shows_source=_NAME,
         starts=("PUBLISHING", "PLAYING"),
         ends=("UNPUBLISHED", "STOPPED", "FAILED", "DISCONNECTED"),
+        tells_of=STREAM_ACTIONS,
     ),
     Method("DataStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),
     Method("BugReportStatusEvent", EVENT, NOTIFY, IMPOSSIBLE),

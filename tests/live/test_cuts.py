@@ -1,6 +1,7 @@
 """Ending what runs: hooks about it are refused at once, and WCS is told by a worker, of one thing and no other."""
 
 import json
+import time
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -10,6 +11,7 @@ from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.utils import timezone
 
+from apps.access.models import Rule
 from apps.audit.mover import move_batch
 from apps.connections.models import Node
 from apps.connections.sealing import unseal
@@ -69,6 +71,37 @@ def test_a_new_session_by_the_same_id_is_another(client):
     assert bob.play() == ""
 
 
+def test_until_it_has_ended_its_id_opens_no_other(client, limited):
+    Rule.objects.filter(actions=["connect"]).update(limit_per="user", at_once=1, overflow="end-oldest")
+    bob, other = client("bob"), client("bob")
+    assert [bob.connect("tok-bob"), bob.play(), other.play()] == ["cut", "cut", ""]
+    bob.disconnect()
+    assert [bob.connect("tok-bob"), bob.play(), other.play()] == ["", "", "cut"]
+
+
+def test_of_two_orders_about_one_session_id_each_is_about_its_own_session(client, start_process):
+    bob = client("bob")
+    move_batch()
+    end(key=bob.session)
+    bob.disconnect()
+    assert bob.connect("tok-bob") == ""
+    move_batch()
+    end(key=bob.session)
+    ask = {"sessionId": bob.session, "name": "lobby", "mediaSessionId": "m"}
+    assert [bob.play(), start_process().reason("playStream", **ask)] == ["cut", "cut"]
+    Lease.objects.order_by("id").first().delete()
+    assert bob.play() == "cut"
+
+
+def test_what_was_ordered_to_end_and_is_begun_again_counts_again(client, limited):
+    limited(at_once=1, overflow="end-oldest")
+    alice, other = client("alice"), client("alice")
+    assert alice.hook("playStream", name="lobby") == ""
+    assert other.play(id="m") == ""
+    assert alice.hook("playStream", name="lobby") == ""
+    assert other.hook("StreamKeepAliveEvent", **KEEP_ALIVE, mediaSessionId="m") == "cut"
+
+
 def test_a_call_that_was_ordered_to_end_can_only_be_hung_up(client, school):
     factories.make_rule("call", "hold", "dtmf", user=school["alice"])
     alice = client("alice")
@@ -86,6 +119,26 @@ def test_a_playback_without_a_session_too(wcs, school):
     end(key="m-HLS")
     assert wcs.reason("playHLS", **hls) == "cut"
     assert wcs.reason("playHLS", **{**hls, "mediaSessionId": "another"}) == ""
+
+
+def test_of_those_who_share_an_id_only_the_one_who_was_ordered_to_end_is_refused(wcs, limited):
+    limited(at_once=9)
+    hls = {"name": "lobby", "sessionId": "lobby-HLS"}
+    alice, charlie = {**hls, "token": "tok-alice"}, {**hls, "token": "tok-charlie"}
+    assert [wcs.reason("playHLS", **alice), wcs.reason("playHLS", **charlie)] == ["", ""]
+    assert end(username="charlie") == 1
+    assert [wcs.reason("playHLS", **alice), wcs.reason("playHLS", **charlie)] == ["", "cut"]
+
+
+def test_and_only_until_what_was_ordered_to_end_has_run_out(wcs, limited):
+    limited(at_once=9)
+    hls = {"name": "lobby", "sessionId": "lobby-HLS", "token": "tok-charlie"}
+    assert wcs.reason("playHLS", **hls) == ""
+    Lease.objects.filter(action="play").update(runs_out_at=timezone.now() + timedelta(seconds=1))
+    end(action="play")
+    assert wcs.reason("playHLS", **hls) == "cut"
+    time.sleep(1.1)
+    assert wcs.reason("playHLS", **hls) == ""
 
 
 def test_nothing_is_ordered_twice_and_nothing_that_has_ended(client):

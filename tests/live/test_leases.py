@@ -102,6 +102,73 @@ def test_an_end_of_somebody_else_ends_nothing(client, school, wcs):
     assert the_lease(action="play").ended_at is None
 
 
+SOMETHING_ELSE = [
+    {"name": "attic", "published": False},
+    {"name": "lobby", "published": True},
+    {"name": "attic"},
+    {"published": True},
+]
+"""What an event says of what did not happen to bob's playback of the lobby."""
+
+
+@pytest.mark.parametrize("said", SOMETHING_ELSE)
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_what_happens_to_something_else_under_its_id_ends_nothing(client, said, opened_before):
+    bob = client("bob")
+    bob.play(id="m")
+    if opened_before:
+        move_batch()
+    bob.stream_event("m", "PLAYING", **said)
+    bob.stream_event("m", "FAILED", info="Stream name is already in use", **said)
+    move_batch()
+    assert (the_lease(action="play").started_at, the_lease(action="play").ended_at) == (None, None)
+
+
+def test_nor_does_what_happens_to_another_call_under_its_id(client, school):
+    factories.make_rule("call", "receive-call", user=school["alice"])
+    alice = client("alice")
+    assert alice.call("+49 30 1234", id="c") == ""
+    assert alice.hook("OnCallEvent", caller="10009", callee="10001", callId="i") == ""
+    alice.hook("CallStatusEvent", callId="c", callee="+49 30 9999", caller="10001", status="FAILED")
+    alice.hook("CallStatusEvent", callId="i", callee="10001", caller="10008", status="BUSY")
+    move_batch()
+    assert Lease.objects.running().filter(action__in=["call", "receive-call"]).count() == 2
+    alice.hook("CallStatusEvent", callId="c", callee="+49301234", caller="10001", status="FAILED")
+    alice.hook("CallStatusEvent", callId="i", callee="10001", caller="10009", status="FINISH")
+    assert not Lease.objects.running().filter(action__in=["call", "receive-call"])
+
+
+@pytest.mark.parametrize("name", ["hall", "rtsp://camera:pw@10.0.0.9/live"])
+def test_a_stream_ends_by_its_name_and_by_its_source(client, limited, name):
+    factories.make_stream("hall", source="rtsp://camera:pw@10.0.0.9/live")
+    limited(at_once=1)
+    alice = client("alice")
+    assert alice.play("hall", id="m") == ""
+    alice.stream_event("m", "FAILED", name="rtsp://camera:other@10.0.0.9/live", published=False)
+    move_batch()
+    assert alice.play("lobby") == "limit-reached"
+    alice.stream_event("m", "FAILED", name=name, published=False)
+    assert alice.play("lobby") == ""
+
+
+@pytest.mark.parametrize("method", ["StreamStatusEvent", "CallStatusEvent"])
+def test_what_has_no_id_ends_no_session(client, method):
+    bob = client("bob")
+    move_batch()
+    bob.hook(method, name="lobby", published=True, status="FAILED", info="MediaSessionId is null")
+    bob.hook(method, mediaSessionId="", callId="", status="FAILED")
+    move_batch()
+    assert the_lease(action="connect").ended_at is None
+
+
+def test_a_stream_without_an_id_ends_when_it_says_so(client, limited):
+    limited(at_once=1)
+    alice = client("alice")
+    assert alice.hook("playStream", name="lobby") == ""
+    alice.hook("StreamStatusEvent", name="lobby", published=False, status="FAILED", info="MediaSessionId is null")
+    assert alice.play() == ""
+
+
 def test_the_same_hook_again_is_the_same_thing(client):
     bob = client("bob")
     for _ in range(3):

@@ -50,6 +50,26 @@ def test_an_end_makes_room_at_once(client, limited):
     assert client("alice").play() == ""
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_fails_under_an_id_that_is_in_use_makes_no_room(client, limited, school, allowed):
+    limited("publish", target=("glob", "a*"), at_once=1)
+    if allowed:
+        factories.make_rule("publish", user=school["charlie"], target=("exact", "busy"))
+    charlie = client("charlie")
+    assert charlie.publish("a0", id="m") == ""
+    charlie.stream_event("m", "PUBLISHING", name="a0", published=True)
+    assert charlie.publish("busy", id="m") == ("" if allowed else "no-rule")
+    charlie.stream_event("m", "FAILED", name="busy", published=True, info="Stream name is already in use")
+    assert charlie.publish("a1") == FULL
+
+
+def test_nor_does_what_fails_without_an_id(client, limited, school):
+    Rule.objects.filter(actions=["connect"]).update(limit_per="user", at_once=1)
+    alice = client("alice")
+    alice.hook("StreamStatusEvent", name="x", published=True, status="FAILED", info="MediaSessionId is null")
+    assert alice.hook("connect", sessionId="/10.0.0.9:1/n:8443", custom={"token": "tok-alice"}) == FULL
+
+
 def test_what_the_same_client_says_twice_is_one_thing(client, limited):
     limited(at_once=1)
     alice = client("alice")
@@ -356,6 +376,7 @@ def test_the_oldest_session_ends_with_all_that_is_in_it(client, school):
     assert first.publish("lobby", id="b") == "cut"
     assert first.hook("StreamKeepAliveEvent", name="lobby", published=True, mediaSessionId="a") == "cut"
     assert second.publish("lobby") == ""
+    first.disconnect()
     assert first.connect("tok-alice") == ""  # a new session, though by the same id; so the second is the oldest now
 
 

@@ -43,12 +43,14 @@ BEGIN
         RETURN;
     END IF;
 
-    -- The same hook again: WCS repeats what failed while being sent, players ask again and again.
+    -- The same hook again: WCS repeats what failed while being sent, players ask again and again. What was ordered to
+    -- end does not count, so what goes on as the same is something new.
     SELECT l.rule_ids INTO known FROM live_lease l
         WHERE l.session_id = lease.session_id AND l.key = lease.key AND l.node_id = lease.node_id
             AND l.action = lease.action AND l.thing = lease.thing AND l.who = lease.who
             AND l.ended_at IS NULL AND (l.runs_out_at IS NULL OR l.runs_out_at > asked_at)
             AND (l.rule_ids && good_rule_ids OR good_rule_ids = l.rule_ids)
+            AND NOT EXISTS (SELECT FROM live_cut c WHERE c.lease_id = l.id)
         ORDER BY l.id DESC LIMIT 1;
     runs_already := FOUND;
 
@@ -113,7 +115,8 @@ BEGIN
         UPDATE live_lease l SET runs_out_at = lease.runs_out_at
             WHERE l.session_id = lease.session_id AND l.key = lease.key AND l.node_id = lease.node_id
                 AND l.action = lease.action AND l.thing = lease.thing AND l.who = lease.who
-                AND l.ended_at IS NULL AND l.runs_out_at > asked_at;
+                AND l.ended_at IS NULL AND l.runs_out_at > asked_at
+                AND NOT EXISTS (SELECT FROM live_cut c WHERE c.lease_id = l.id);
         RETURN QUERY SELECT good_effect, good_reason, lets_in;
         RETURN;
     END IF;
