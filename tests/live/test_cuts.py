@@ -1,6 +1,7 @@
 """Ending what runs: hooks about it are refused at once, and WCS is told by a worker, of one thing and no other."""
 
 import json
+import socket
 import time
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -275,6 +276,27 @@ def test_where_it_is_away_the_order_says_so(node, api):
     end()
     carry_out()
     assert Cut.objects.get().problem == "WCS does not answer: ConnectionRefusedError"
+
+
+def test_a_node_that_speaks_no_http_keeps_no_other_order_waiting(node, api):
+    with socket.create_server(("127.0.0.1", 0)) as odd:
+        Thread(target=_babble, args=(odd,), daemon=True).start()
+        factories.make_node("odd", api_url=f"http://127.0.0.1:{odd.getsockname()[1]}/rest-api")
+        factories.make_lease(node_id="odd", key="there")
+        end()
+        factories.make_lease(key="here")
+        end()
+        assert carry_out() == 1
+    assert Cut.objects.get(key="there").problem == "WCS does not answer: BadStatusLine"
+    assert [body["mediaSessionId"] for _, body, _ in api.got] == ["here"]
+
+
+def _babble(server):
+    """Answer one request with what is no HTTP."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"220 mail.example.org ready\r\n")
 
 
 def test_two_workers_do_not_tell_it_twice(node, api):
