@@ -57,11 +57,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 class Asked:
     """One thing to do at one moment, under these rules; to be asked about anybody whom they may be about.
 
+    What is found holds only as long as the database's revision is `revision`.
     `allows` and `denies` are what is known of the rules: allows that fit under some circumstances, denies that fit
     under all.
     """
 
     def __init__(self, call: HookCall, now: datetime, snapshot: Snapshot, rules_of: FindRules) -> None:
+        self.revision = snapshot.revision  # read before anything else of it: see Snapshot
         self.call, self.now, self.snapshot = call, now, snapshot
         self._app = self._find_app()
         somebody = Facts(now=now, app=self._app, identity=self._identity(SOMEBODY), snapshot=snapshot)
