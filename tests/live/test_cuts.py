@@ -10,16 +10,18 @@ from threading import Thread
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.models import Rule
 from apps.audit.mover import move_batch
-from apps.connections.models import Node
+from apps.connections.models import Node, Session
 from apps.connections.sealing import unseal
 from apps.live import cutting, wcs_api
 from apps.live.cutting import MAX_ATTEMPTS, carry_out, order_end
 from apps.live.models import Cut, Lease
-from apps.live.tasks import carry_out_cuts, forget_leases
+from apps.live.tasks import FORGOTTEN_AT_ONCE, carry_out_cuts, forget_leases, long_over
 from apps.simulator import actions
 from apps.simulator.client import Client, Person
 from apps.simulator.node import SimulatedNode
@@ -151,6 +153,17 @@ def test_nothing_is_ordered_twice_and_nothing_that_has_ended(client):
     bob.stream_event("b", "STOPPED")
     move_batch()
     assert end(key="b") == 0
+
+
+def test_many_sessions_are_ordered_to_end_in_a_few_queries(client):
+    sessions = [client("bob").session for _ in range(5)]
+    move_batch()
+    connected = {"action": "connect", "session_id__in": sessions}
+    Session.objects.filter(session_id=sessions[0]).update(opening=7)
+    with CaptureQueriesContext(connection) as queries:
+        assert end(**connected) == 5
+    assert len([query for query in queries if "connections_session" in query["sql"]]) == 1
+    assert [Cut.objects.get(session_id=session).opening for session in sessions] == [7, 1, 1, 1, 1]
 
 
 # Telling WCS
@@ -319,6 +332,13 @@ def test_leases_that_ended_long_ago_are_forgotten_with_their_orders(db):
     assert forget_leases() == 1
     assert set(Lease.objects.all()) == {new, running}
     assert set(Cut.objects.values_list("lease", flat=True)) == {new.pk, running.pk}
+
+
+def test_what_has_ended_long_ago_is_found_by_its_index(db):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is all but empty
+        plan = long_over(timezone.now())[:FORGOTTEN_AT_ONCE].explain()
+    assert "lease_ended" in plan
 
 
 def test_the_password_for_the_rest_api_is_resealed_with_the_others(db, settings):
