@@ -10,12 +10,12 @@ from django.contrib.auth import hashers
 from django.utils import timezone
 
 from apps.access.advice import ADVICE
-from apps.access.asking import PATIENCE, under_todays_rules
 from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts, Identity, question_of
 from apps.access.guesses import Guesses
 from apps.access.identity import guest, identify
+from apps.access.latest import PATIENCE, at_last_revision
 from apps.access.limits_explained import weigh
 from apps.access.misses import Miss, Names
 from apps.access.models import Rule
@@ -111,7 +111,7 @@ def explain_now(call: HookCall, *, now: datetime, as_user: str = "", as_guest: b
     deadline = time.monotonic() + PATIENCE
     session = Sessions(hook_database()).find(call.node_id, call.session_id, deadline)
     call = Calls(hook_database()).with_number(call, deadline)
-    return under_todays_rules(
+    return at_last_revision(
         lambda snapshot: explain(call, snapshot, session, now=now, as_user=as_user, as_guest=as_guest)
     )
 

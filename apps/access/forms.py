@@ -12,7 +12,7 @@ from apps.connections.models import App, Node
 from apps.protocol.action_words import ACTION_WORDS
 from apps.protocol.methods import ACTIONS, STREAM_ACTIONS
 
-CALL_ACTIONS = tuple(action for action in ACTIONS if action not in STREAM_ACTIONS)
+OTHER_ACTIONS = tuple(action for action in ACTIONS if action not in STREAM_ACTIONS)
 MEDIA_PROVIDERS = ("WebRTC", "RTMP", "RTSP", "HLS", "MSE", "WSPlayer", "Flash")
 """What WCS calls what carries the media, as far as its documents say."""
 
@@ -121,7 +121,7 @@ class StreamPermissionForm(RuleForm):
 
 
 class CallPermissionForm(RuleForm):
-    offered = CALL_ACTIONS
+    offered = OTHER_ACTIONS
     kinds_of_others = STREAM_KINDS
     fields_of_others = ("stream", "stream_group", "media_providers", "record", *CAPS)
 

@@ -55,10 +55,13 @@ def limits_for(
     ordered = sorted(allows, key=lambda rule: rule.id)
     limits = {rule.id: _that_matter(rule.limits, extent) for rule in ordered}
     unlimited = [rule for rule in ordered if limits[rule.id] is None]
+    most = _most_at_once(call, snapshot) if extent is RUNS else None
+    if most is None and (unlimited or not ordered):
+        return unlimited, None
     what = thing_of(call, snapshot)
     any_of = () if unlimited else tuple(_count(rule, limits[rule.id], call, username, what) for rule in ordered)
-    all_of = _of_streams(call, what, snapshot) if extent is RUNS else ()
-    return unlimited or ordered, Counts(any_of, all_of) if any_of or all_of else None
+    all_of = () if most is None else (Count(key=stream_key(call.action, what), at_once=most),)
+    return unlimited or ordered, Counts(any_of, all_of)
 
 
 def thing_of(call: HookCall, snapshot: Snapshot) -> str:
@@ -102,14 +105,13 @@ def _count(rule: RuleRow, limits: Limits | None, call: HookCall, username: str, 
     )
 
 
-def _of_streams(call: HookCall, what: str, snapshot: Snapshot) -> tuple[Count, ...]:
+def _most_at_once(call: HookCall, snapshot: Snapshot) -> int | None:
     """What the stream itself limits. Where several names stand for one source, the lowest number counts."""
     if call.action not in STREAM_ACTIONS:
-        return ()
+        return None
     names, _ = snapshot.streams.known_as(call.target)
     rows = [row for row in map(snapshot.streams.by_name.get, names) if row is not None]
-    most = min((number for row in rows if (number := _most(row, call.action)) is not None), default=None)
-    return () if most is None else (Count(key=stream_key(call.action, what), at_once=most),)
+    return min((number for row in rows if (number := _most(row, call.action)) is not None), default=None)
 
 
 def _most(stream: StreamRow, action: str) -> int | None:

@@ -114,7 +114,8 @@ def _denies(rows: Sequence[RuleRow], known: Known) -> list[RuleRow]:
     groups.update(group for user in users for group in known.groups_of_user.get(user, ()))
     return _rows(
         """WHERE r.effect = 'deny' AND r.enforced AND (r.ends_at IS NULL OR r.ends_at > %s)
-            AND (r.who IN ('everyone', 'guests') OR r.user_id = ANY(%s) OR r.group_id = ANY(%s)) LIMIT %s""",
+            AND (r.who IN ('everyone', 'guests') OR r.user_id = ANY(%s) OR r.group_id = ANY(%s))
+            ORDER BY r.id LIMIT %s""",
         [known.now, users, list(groups), MOST_DENIES],
     )
 

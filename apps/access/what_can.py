@@ -38,9 +38,13 @@ class StreamPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Person:
-    """Somebody at one moment: a user, a guest (None), or a user made up to stand for the members of a group."""
+    """Somebody at one moment: a user, a guest (None), or a user made up to stand for the members of a group.
+
+    What is found holds only as long as the database's revision is `revision`.
+    """
 
     def __init__(self, user: UserRow | None, now: datetime, snapshot: Snapshot) -> None:
+        self.revision = snapshot.revision  # read before anything else of it: see Snapshot
         self.user, self.now, self.snapshot = user, now, snapshot
 
     def rules(self) -> list[RuleRow]:

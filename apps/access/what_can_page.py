@@ -1,23 +1,26 @@
 """What can they do? Everything that a user, a member of a group or a guest can do, and by which rules."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.compile import Snapshot
-from apps.access.latest import at_last_revision
+from apps.access.latest import at_last_revision, last_revision
 from apps.access.models import Rule
 from apps.access.rows import RuleRow
 from apps.access.sentences import deed, moment_text
 from apps.access.what_can import LOOKED_AT, Of, Person, StreamPage, state
 from apps.access.what_can_form import NobodyLikeThat, WhatCanForm
-from apps.access.who_can_file import file_response, heading
+from apps.access.who_can_file import NOT_COMPLETE, file_response, heading, in_parts, said
+from apps.access.who_can_list import AT_ONCE
 from apps.access.who_can_words import Words
 from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import Line, Section, completion_of, page_of
@@ -67,7 +70,7 @@ def what_can_file(request: HttpRequest) -> HttpResponse:
         person = at_last_revision(lambda snapshot: Person(form.person(snapshot), form.moment, snapshot))
     except (NobodyLikeThat, Unavailable, StatementFailed) as error:
         return HttpResponse(f"This cannot be answered just now: {error}", status=503, content_type="text/plain")
-    return file_response("what-can", _as_file(person, form.question, Words(request), _streams_of(request)))
+    return file_response("what-can", _as_file(person, form.question, request))
 
 
 def _answer(request: HttpRequest, form: WhatCanForm, snapshot: Snapshot) -> dict[str, Any]:
@@ -114,11 +117,14 @@ def _remark(row: RuleRow, rule: Rule, person: Person, words: Words) -> str:
 
 def _said(one: Of, words: Words) -> tuple[str, str, list[Line]]:
     """What it is about, the verdict, and the rules."""
-    what = f"call {one.name} numbers, such as {one.example}" if one.example else deed(one.action, one.name)
-    return what, words.verdict(one.answer), words.lines(one.answer)
+    return _what(one), words.verdict(one.answer), words.lines(one.answer)
 
 
-def _streams_of(request: HttpRequest) -> Iterable[str]:
+def _what(one: Of) -> str:
+    return f"call {one.name} numbers, such as {one.example}" if one.example else deed(one.action, one.name)
+
+
+def _streams_of(request: HttpRequest) -> QuerySet:
     """The names of the streams in the list, as far as the viewer may see it."""
     streams = Stream.objects if may_see(request.user, "streams.stream") else Stream.objects.none()
     return streams.order_by("name").values_list("name", flat=True)
@@ -131,27 +137,23 @@ def _page_of_streams(request: HttpRequest, person: Person) -> StreamPage:
     return page if page.after or len(names) <= LOOKED_AT else StreamPage(page.found, names[LOOKED_AT - 1])
 
 
-def _as_file(person: Person, question: str, words: Words, streams: Any) -> Iterator[tuple[str, ...]]:
-    revision = person.snapshot.revision
-    yield from heading(question, moment_text(person.now, timezone.get_current_timezone()), revision)
+def _as_file(person: Person, question: str, request: HttpRequest) -> Iterator[tuple[str, ...]]:
+    """The rules, then everything they can do; as long as access does not change meanwhile."""
+    yield from heading(question, moment_text(person.now, timezone.get_current_timezone()), person.revision)
     yield "rule", "remark"
-    rules = person.rules()
-    for start in range(0, len(rules), RULES_SHOWN):
-        part = rules[start : start + RULES_SHOWN]
+    for part in in_parts(person.rules(), AT_ONCE):
+        words = Words(request)
         words.read_rules(rule.id for rule in part)
         for row in part:
             for rule in words.rules([row.id]):
                 yield words.line(rule).text, _remark(row, rule, person, words)
     yield ()
     yield "what", "verdict", "reason", "rules"
-    for one in (*person.apps(), *person.numbers(), *person.bare_actions(), *_every_stream(person, streams)):
-        words.read([one.answer])
-        what, verdict, lines = _said(one, words)
-        yield what, verdict, str(one.answer.reason), "; ".join(line.text for line in lines)
-    if person.snapshot.revision != revision:
-        yield ("Not complete: access changed while this was written. Export it again.",)
-
-
-def _every_stream(person: Person, streams: Any) -> Iterator[Of]:
-    for name in streams.iterator():
-        yield from person.streams([name], 2).found
+    streams = (one for name in _streams_of(request).iterator() for one in person.streams([name], 2).found)
+    for part in in_parts(chain(person.apps(), person.numbers(), person.bare_actions(), streams), AT_ONCE):
+        words = Words(request)
+        words.read(one.answer for one in part)
+        for one in part:
+            yield _what(one), *said(one.answer, words)
+    if last_revision() != person.revision:
+        yield NOT_COMPLETE

@@ -7,7 +7,6 @@ worst can; whoever is allowed at best alone can under circumstances, which the r
 
 import json
 from collections.abc import Callable, Iterable
-from copy import copy
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -57,11 +56,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 class Asked:
     """One thing to do at one moment, under these rules; to be asked about anybody whom they may be about.
 
+    What is found holds only as long as the database's revision is `revision`.
     `allows` and `denies` are what is known of the rules: allows that fit under some circumstances, denies that fit
     under all.
     """
 
     def __init__(self, call: HookCall, now: datetime, snapshot: Snapshot, rules_of: FindRules) -> None:
+        self.revision = snapshot.revision  # read before anything else of it: see Snapshot
         self.call, self.now, self.snapshot = call, now, snapshot
         self._app = self._find_app()
         somebody = Facts(now=now, app=self._app, identity=self._identity(SOMEBODY), snapshot=snapshot)
@@ -73,10 +74,10 @@ class Asked:
         known = [(self.what_is_known(rule), rule) for rule in self.rules]
         self.allows = tuple(rule for rule, _ in known if rule.effect == "allow")
         self.denies = tuple(rule for rule, whole in known if rule.effect != "allow" and rule == whole)
-        self._at_best = self._with_rules((*self.allows, *self.denies))
+        self._at_best = snapshot.with_rules(RuleIndex((*self.allows, *self.denies)))
         at_worst = [rule for rule, whole in known if rule.effect != "allow" or rule == whole]
         same = all(rule == whole for rule, whole in known)
-        self._at_worst = self._at_best if same else self._with_rules(at_worst)
+        self._at_worst = self._at_best if same else snapshot.with_rules(RuleIndex(at_worst))
 
     def about(self, user: UserRow | None) -> Answer:
         """The answer for one user (None: a guest), by the engine itself."""
@@ -96,7 +97,7 @@ class Asked:
     def without_rules(self, *, active: bool = True) -> Decision:
         """What is decided before any rule: allowed for a protected number or an app that is started by REST API."""
         somebody = msgspec.structs.replace(SOMEBODY, active=active)
-        return self._decide(self._identity(somebody), self._with_rules(()))
+        return self._decide(self._identity(somebody), self.snapshot.with_rules(RuleIndex()))
 
     def hides_digits(self) -> bool:
         """Whether only those can whom a rule has another number called: in this one others could be read."""
@@ -127,13 +128,7 @@ class Asked:
 
     @cached_property
     def _with_allows_alone(self) -> Snapshot:
-        return self._with_rules(self.allows)
-
-    def _with_rules(self, rules: Iterable[RuleRow]) -> Snapshot:
-        """The snapshot with these rules alone."""
-        other = copy(self.snapshot)
-        other.rules = RuleIndex(rules)
-        return other
+        return self.snapshot.with_rules(RuleIndex(self.allows))
 
     def _decide(self, identity: Identity, snapshot: Snapshot) -> Decision:
         return decide(self.call, Facts(now=self.now, app=self._app, identity=identity, snapshot=snapshot))

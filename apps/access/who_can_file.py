@@ -1,8 +1,10 @@
 """Answers as CSV files, written while they are read."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TypeVar
 
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 
 from apps.access.sentences import moment_text
@@ -10,6 +12,11 @@ from apps.access.who_can import Answer, Asked
 from apps.access.who_can_list import RulesChanged, UserList, Which
 from apps.access.who_can_words import Words
 from apps.accounts.csv_lines import csv_line
+
+NOT_COMPLETE = ("Not complete: access changed while this was written. Export it again.",)
+"""The last row of a file that is not to be relied on."""
+
+Row = TypeVar("Row")
 
 
 def file_response(name: str, rows: Iterable[Iterable[str]]) -> StreamingHttpResponse:
@@ -29,23 +36,37 @@ def heading(question: str, asked_at: str, revision: int) -> Iterator[tuple[str, 
     yield ()
 
 
-def as_file(asked: Asked, question: str, words: Words, links: Mapping[int, str]) -> Iterator[tuple[str, ...]]:
+def as_file(asked: Asked, question: str, request: HttpRequest, links: Mapping[int, str]) -> Iterator[tuple[str, ...]]:
     """Who can and who is refused although a rule allows it; as long as access does not change meanwhile."""
-    revision = asked.snapshot.revision
-    yield from heading(question, moment_text(asked.now, timezone.get_current_timezone()), revision)
+    yield from heading(question, moment_text(asked.now, timezone.get_current_timezone()), asked.revision)
     yield "who", "verdict", "reason", "rules"
-    yield _row("guests", asked.about(None), words)
-    for link in asked.links():
-        if link.id in links:
-            yield _row(f"link {links[link.id]}", asked.about_holder(link), words)
+    labels = [(link, links[link.id]) for link in asked.links() if link.id in links]
+    holders = [(f"link {label}", asked.about_holder(link)) for link, label in labels]
+    yield from _rows([("guests", asked.about(None)), *holders], Words(request))
     try:
         for which in Which:
-            for listed in UserList(asked, which).everybody():
-                yield _row(f"user {listed.user.username}", listed.answer, words)
+            for page in UserList(asked, which).pages():
+                people = [(f"user {listed.user.username}", listed.answer) for listed in page.people]
+                yield from _rows(people, Words(request))
     except RulesChanged:
-        yield ("Not complete: access changed while this was written. Export it again.",)
+        yield NOT_COMPLETE
 
 
-def _row(who: str, answer: Answer, words: Words) -> tuple[str, ...]:
-    words.read([answer])
-    return who, words.verdict(answer), str(answer.reason), "; ".join(line.text for line in words.lines(answer))
+def in_parts(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """The rows, so many at a time."""
+    rest = iter(rows)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def said(answer: Answer, words: Words) -> tuple[str, str, str]:
+    """Verdict, reason and rules of an answer, whose rules have been read."""
+    return words.verdict(answer), str(answer.reason), "; ".join(line.text for line in words.lines(answer))
+
+
+def _rows(answers: Iterable[tuple[str, Answer]], words: Words) -> Iterator[tuple[str, ...]]:
+    """Each as a row; rules are read once for all of them."""
+    answers = list(answers)
+    words.read(answer for _, answer in answers)
+    for who, answer in answers:
+        yield who, *said(answer, words)

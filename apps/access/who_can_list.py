@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection
 
+from apps.access.latest import last_revision
 from apps.access.rows import UserRow
 from apps.access.who_can import Answer, Asked, Verdict
 from apps.access.who_can_people import People, allowed_people, denied_people
@@ -55,17 +56,16 @@ class UserList:
         people = [self._listed(user_id) for user_id, _ in found[:size]]
         return ListPage(tuple(filter(None, people)), found[size - 1][1] if len(found) > size else "")
 
-    def everybody(self) -> Iterator[Listed]:
-        """All of them. Raises RulesChanged where what was read before is not what is read now."""
-        revision, after = self._asked.snapshot.revision, ""
+    def pages(self) -> Iterator[ListPage]:
+        """All of them, page by page. Raises RulesChanged where they are no longer those that were asked about."""
+        page = ListPage()
         while True:
-            page = self.page(after, AT_ONCE)
-            if self._asked.snapshot.revision != revision:
+            page = self.page(page.after, AT_ONCE)
+            if last_revision() != self._asked.revision:
                 raise RulesChanged
-            yield from page.people
+            yield page
             if not page.after:
                 return
-            after = page.after
 
     def _find(self, after: str, limit: int) -> list[tuple[int, str]]:
         query = f"""SELECT u.id, u.username FROM accounts_user u

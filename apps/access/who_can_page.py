@@ -61,7 +61,7 @@ def who_can_file(request: HttpRequest) -> HttpResponse:
         asked = at_last_revision(lambda snapshot: _ask(form, snapshot))
     except (Unavailable, StatementFailed) as error:
         return HttpResponse(f"This cannot be answered just now: {error}", status=503, content_type="text/plain")
-    return file_response("who-can", as_file(asked, form.question, Words(request), _labels(request, asked)))
+    return file_response("who-can", as_file(asked, form.question, request, _labels(request, asked)))
 
 
 def who_can_url(user: Any, action: str, target: str) -> str:

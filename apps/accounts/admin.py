@@ -152,7 +152,7 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
         user.groups.add(*kept)
 
     def sections(self, request, obj):
-        tokens = obj.tokens.order_by("-pk")[:LINES_SHOWN]
+        tokens = obj.tokens.with_revoked().order_by("-pk")[:LINES_SHOWN]
         sessions = obj.sessions.filter(ended_at=None).order_by("-opened_at")[:LINES_SHOWN]
         yield Section(
             "Tokens",
@@ -233,8 +233,10 @@ def moment_text(moment: datetime | None) -> str:
 
 
 def state(token: Token) -> str:
-    """What a line says about a token."""
+    """What a line says about a token, which was read with whether it is revoked."""
     expires, used = moment_text(token.expires_at), moment_text(token.last_used_at)
+    if token.revoked:
+        return "revoked"
     if token.expires_at and token.expires_at <= timezone.now():
         return f"expired on {expires}"
     if token.used_at:
@@ -281,6 +283,9 @@ class TokenAdmin(StaffAdmin):
         "it is shown once, and the client sends it when it connects."
     )
 
+    def get_queryset(self, request):
+        return super().get_queryset(request).with_revoked()
+
     @display(
         description="State",
         label={
@@ -294,7 +299,7 @@ class TokenAdmin(StaffAdmin):
     def works(self, token: Token) -> str:
         if not token.user.is_active:
             return "user is off"
-        if token.user.revoked_before and token.created_at < token.user.revoked_before:
+        if token.revoked:
             return "revoked"
         if token.used_at:
             return "used up"

@@ -40,6 +40,14 @@ class User(AbstractUser):
         return f"{known} {self.revoked_before.isoformat()}" if self.revoked_before else known
 
 
+def revoked_of(owner: str) -> models.Q:
+    """What was created before all of its owner's, or everything, was revoked."""
+    everything = models.Subquery(Revocation.objects.values("before")[:1])
+    return models.Q(created_at__lt=Coalesce(models.F(f"{owner}__revoked_before"), models.F("created_at"))) | models.Q(
+        created_at__lt=Coalesce(everything, models.F("created_at"))
+    )
+
+
 class TokenQuerySet(models.QuerySet):
     def issue(self, user: User, label: str, **limits) -> tuple["Token", str]:
         """Make a token for a user; gives the row and the token itself, which is not kept and cannot be shown again."""
@@ -48,13 +56,13 @@ class TokenQuerySet(models.QuerySet):
 
     def working(self, now: datetime) -> "TokenQuerySet":
         """Those that have not expired, are not used up, and were not revoked with all of their user's or everything."""
-        everything = models.Subquery(Revocation.objects.values("before")[:1])
-        return self.filter(
-            models.Q(expires_at=None) | models.Q(expires_at__gt=now),
-            models.Q(user__revoked_before=None) | models.Q(created_at__gte=models.F("user__revoked_before")),
-            models.Q(created_at__gte=Coalesce(everything, models.F("created_at"))),
-            used_at=None,
+        return self.with_revoked().filter(
+            models.Q(expires_at=None) | models.Q(expires_at__gt=now), revoked=False, used_at=None
         )
+
+    def with_revoked(self) -> "TokenQuerySet":
+        """With `revoked`: whether each was revoked with all of its user's, or with everything."""
+        return self.annotate(revoked=revoked_of("user"))
 
 
 class Token(models.Model):

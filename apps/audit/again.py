@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from apps.access.asking import under_todays_rules
 from apps.access.compile import ChangedRules, Snapshot
 from apps.access.explain import Explanation, explained
 from apps.access.facts import Facts, Identity, question_of
+from apps.access.latest import at_last_revision
 from apps.access.reasons import SETTLED_BY_RULES, Reason
 from apps.access.rule_rows import row_of
 from apps.audit.models import AuditEvent, Effect
@@ -47,7 +47,7 @@ class Again(NamedTuple):
 def explained_now(event: AuditEvent, *, now: datetime) -> Explanation:
     """Whether it would be so now, and why. Raises Unavailable."""
     session = session_of(event)
-    return under_todays_rules(lambda snapshot: _explained(event, snapshot, session, now))
+    return at_last_revision(lambda snapshot: _explained(event, snapshot, session, now))
 
 
 def asked_to_allow(event: AuditEvent, key: str, *, now: datetime) -> Again:
@@ -64,7 +64,7 @@ def asked_to_allow(event: AuditEvent, key: str, *, now: datetime) -> Again:
         chosen = next((proposal for proposal in found if proposal.key == key), found[0] if found else None)
         return Again(explanation, found, chosen, _openings(chosen, refusals, snapshot) if chosen else None)
 
-    return under_todays_rules(ask)
+    return at_last_revision(ask)
 
 
 def rules_settle_it(event: AuditEvent, explanation: Explanation) -> bool:

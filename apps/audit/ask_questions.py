@@ -160,7 +160,7 @@ def _about_stream(request: HttpRequest, name: str) -> Iterator[Line]:
 def _about_number(request: HttpRequest, number: str) -> Iterator[Line]:
     text = f"Who can call {number}, and of which class is it?"
     yield from link_to_page(request, "who_can", text, action="call", target=number)
-    yield from link_to_list(request, LOG, f"Who called {number} last?", target=number)
+    yield from link_to_list(request, LOG, f"Who called {number} last?", q=f'number:"{number}"')
 
 
 def _about_class(request: HttpRequest, number_class: NumberClass) -> Iterator[Line]:

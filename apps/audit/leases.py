@@ -48,7 +48,7 @@ _END_WITH_SESSION = """UPDATE live_lease l SET ended_at = greatest(s.ended_at, l
     FROM connections_session s
     WHERE l.session_id = ANY (%s) AND l.ended_at IS NULL AND s.ended_at IS NOT NULL
         AND s.node_id = l.node_id AND s.session_id = l.session_id AND s.app_key = l.app_key"""
-_ENDED_UNHEARD = "UPDATE live_lease SET ended_at = runs_out_at WHERE ended_at IS NULL AND runs_out_at <= %s"
+ENDED_UNHEARD = "UPDATE live_lease SET ended_at = runs_out_at WHERE ended_at IS NULL AND runs_out_at <= %s"
 
 
 _MARKS = ("***", "[left out]")
@@ -78,7 +78,7 @@ def follow(records: Sequence[HookRecord]) -> None:
     sessions = sorted({record.session_id for record in records if record.session_id})
     with connection.cursor() as cursor:
         cursor.execute(_END_WITH_SESSION, [sessions])
-        cursor.execute(_ENDED_UNHEARD, [records[-1].received_at])
+        cursor.execute(ENDED_UNHEARD, [records[-1].received_at])
 
 
 def _opens(record: HookRecord) -> bool:
@@ -120,7 +120,7 @@ def _open(records: Sequence[HookRecord]) -> None:
     sources = _sources(records)
     leases = [_lease(record, sources) for record in records if record.id not in have]
     running = _like_these(leases)
-    new = []
+    new, longer = [], dict[int, Lease]()
     for lease in leases:
         again = next((known for known in running.get(_same(lease), ()) if _ran(known, lease)), None)
         if again is None:
@@ -129,7 +129,8 @@ def _open(records: Sequence[HookRecord]) -> None:
         elif lease.runs_out_at and again.runs_out_at:
             again.runs_out_at = max(again.runs_out_at, lease.runs_out_at)
             if again.pk:
-                again.save(update_fields=["runs_out_at"])
+                longer[again.pk] = again
+    Lease.objects.bulk_update(longer.values(), ["runs_out_at"])
     Lease.objects.bulk_create(new, ignore_conflicts=True)
 
 

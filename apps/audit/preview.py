@@ -16,15 +16,12 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from apps.access.compile import RuleIndex, Snapshot
-from apps.access.models import AccessRevision
+from apps.access.latest import PATIENCE, last_revision
 from apps.access.reasons import SETTLED_BY_RULES, Reason
 from apps.access.snapshot import snapshot_keeper
 from apps.audit.models import AuditEvent
 from apps.audit.replay import Flip, call_of, flips
 from apps.protocol.screening import screen_text
-
-PATIENCE = 5.0
-"""Seconds that somebody may have to wait for the rules to be read."""
 
 AT_A_TIME = 2_000
 """Decisions after which it is told how far this has come."""
@@ -103,16 +100,7 @@ def fresh_snapshot() -> Snapshot:
     keeper = snapshot_keeper()
     snapshot = keeper.current(deadline)
     revision = snapshot.revision
-    return snapshot if revision == _last_revision() else keeper.other_than(revision, deadline)
-
-
-def still_fresh(revision: int) -> bool:
-    """Whether this is still the revision of the last commit."""
-    return revision == _last_revision()
-
-
-def _last_revision() -> int:
-    return AccessRevision.objects.values_list("revision", flat=True).first() or 0
+    return snapshot if revision == last_revision() else keeper.other_than(revision, deadline)
 
 
 def recorded(most: int, since: datetime | None = None) -> QuerySet[AuditEvent]:

@@ -13,12 +13,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.compile import Snapshot
+from apps.access.latest import last_revision
 from apps.access.proposals import Proposal
 from apps.access.sentences import deed
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import Line, Section, page_of
 from apps.audit.models import AuditEvent
-from apps.audit.preview import MOST_SESSIONS, Group, Key, Preview, fresh_snapshot, look, recorded, still_fresh, stopped
+from apps.audit.preview import MOST_SESSIONS, Group, Key, Preview, fresh_snapshot, look, recorded, stopped
 from apps.database.connection import Unavailable
 
 MOST = {"1000": "1,000", "10000": "10,000", "100000": "100,000"}
@@ -75,7 +76,7 @@ def _found(request: HttpRequest, proposal: Proposal, snapshot: Snapshot, events)
         "preview": preview,
         "sections": list(_sections(request, preview, streams)),
         "seconds": f"{time.monotonic() - started:.1f}",
-        "moved_on": not still_fresh(revision),
+        "moved_on": last_revision() != revision,
         "limited": any(row.limits for row in proposal.rows),
     }
     yield render_to_string("admin/audit/preview_found.html", context, request)

@@ -244,7 +244,7 @@ def _params(
         screen(body, facts.app.token_name if facts.app else "token"),
         int8(user_id) if user_id is not None else None,
         int8(token.id) if token else None,
-        text(screen_text(decision.told)[:MAX_TEXT]),
+        text(screen_text(decision.told)[:MAX_TEXT]) if decision.changes or decision.account else b"",
         int8(revision),
     ]
 

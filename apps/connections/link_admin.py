@@ -40,8 +40,9 @@ class StateFilter(LinkFilter):
     def conditions(self):
         over = Q(ends_at__lte=timezone.now())
         return {
-            "works": ("Works", ~over & Q(active=True)),
+            "works": ("Works", ~over & Q(active=True, revoked=False)),
             "expired": ("Expired", over),
+            "revoked": ("Revoked", Q(revoked=True)),
             "off": ("Off", Q(active=False)),
         }
 
@@ -74,10 +75,18 @@ class StreamLinkAdmin(StaffAdmin):
         "It is shown once, ready to be sent."
     )
 
-    @display(description="State", label={"works": "success", "expired": "warning", "off": "default"})
+    def get_queryset(self, request):
+        return super().get_queryset(request).with_revoked()
+
+    @display(
+        description="State",
+        label={"works": "success", "expired": "warning", "revoked": "danger", "off": "default"},
+    )
     def state(self, link: StreamLink) -> str:
         if not link.active:
             return "off"
+        if link.revoked:
+            return "revoked"
         return "expired" if link.ends_at <= timezone.now() else "works"
 
     def get_fieldsets(self, request, obj=None):

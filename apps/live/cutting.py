@@ -22,22 +22,34 @@ def order_end(leases: Iterable[Lease], *, by: str, now: datetime) -> int:
     """Order these to end, unless they have been already; gives how many were. From now on hooks about them, and out of
     sessions that are among them, are refused.
     """
-    cuts = [_cut(lease, by, now) for lease in leases if lease.ended_at is None]
+    leases = [lease for lease in leases if lease.ended_at is None]
+    openings = _openings(leases)
+    cuts = [_cut(lease, openings, by, now) for lease in leases]
     before = set(Cut.objects.filter(lease__in=[cut.lease_id for cut in cuts]).values_list("lease_id", flat=True))
     new = [cut for cut in cuts if cut.lease_id not in before]
     Cut.objects.bulk_create(new, ignore_conflicts=True)
     return len(new)
 
 
-def _cut(lease: Lease, by: str, now: datetime) -> Cut:
+def _openings(leases: Iterable[Lease]) -> dict[tuple[str, str], int]:
+    """Which opening it is of those that are sessions, by node id and session id."""
+    connected = [lease for lease in leases if lease.action == "connect"]
+    sessions = Session.objects.filter(
+        node_id__in={lease.node_id for lease in connected}, session_id__in={lease.session_id for lease in connected}
+    )
+    return {
+        (node, session): opening for node, session, opening in sessions.values_list("node_id", "session_id", "opening")
+    }
+
+
+def _cut(lease: Lease, openings: dict[tuple[str, str], int], by: str, now: datetime) -> Cut:
     cut = Cut(
         lease=lease, node_id=lease.node_id, session_id=lease.session_id, ordered_at=now, ordered_by=by, try_at=now
     )
-    if lease.action != "connect":
+    if lease.action == "connect":
+        cut.opening = openings.get((lease.node_id, lease.session_id))
+    else:
         cut.key = lease.key
-        return cut
-    sessions = Session.objects.filter(node_id=lease.node_id, session_id=lease.session_id)
-    cut.opening = sessions.values_list("opening", flat=True).first()
     return cut
 
 

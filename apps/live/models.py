@@ -57,6 +57,12 @@ class Lease(models.Model):
             models.Index(fields=["session_id", "key"], name="lease_by_key"),
             models.Index(fields=["-opened_at", "-id"], name="lease_newest"),
             models.Index(fields=["-opened_at", "-id"], name="lease_running", condition=Q(ended_at=None)),
+            models.Index(
+                fields=["runs_out_at"],
+                name="lease_running_out",
+                condition=Q(ended_at=None, runs_out_at__isnull=False),
+            ),
+            models.Index(fields=["ended_at"], name="lease_ended", condition=Q(ended_at__isnull=False)),
             models.Index(fields=["username", "-opened_at"], name="lease_by_user"),
             models.Index(fields=["target", "-opened_at"], name="lease_by_target"),
         ]

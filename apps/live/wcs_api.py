@@ -7,6 +7,7 @@ of the three orders below, each naming one thing.
 import json
 from base64 import b64encode
 from http import HTTPStatus
+from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
@@ -61,7 +62,7 @@ def _post(node: Node, path: str, body: dict[str, str]) -> bool:
         if error.code == HTTPStatus.NOT_FOUND:
             return False
         raise ApiProblem(f"WCS answered {error.code}.") from None
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, OSError, HTTPException, ValueError) as error:
         raise ApiProblem(f"WCS does not answer: {_why(error)}") from None
 
 

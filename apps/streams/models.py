@@ -7,6 +7,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 
+from apps.accounts.models import revoked_of
 from apps.accounts.validators import SENSIBLE, validate_moment
 from apps.streams.links import token_of
 
@@ -60,6 +61,12 @@ def new_code() -> str:
     return secrets.token_urlsafe(12)
 
 
+class LinkQuerySet(models.QuerySet):
+    def with_revoked(self) -> "LinkQuerySet":
+        """With `revoked`: whether each was revoked with all of its maker's, or with everything."""
+        return self.annotate(revoked=revoked_of("made_by"))
+
+
 class StreamLink(models.Model):
     """A way to one stream until a moment, for whoever holds its token. It is nobody's user and grants nothing else."""
 
@@ -81,6 +88,8 @@ class StreamLink(models.Model):
     made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="links"
     )
+
+    objects = LinkQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -220,6 +220,13 @@ def test_whether_somebody_is_locked_out(people):
     assert lock_text(alice, now).startswith("Yes: switched off.")
 
 
+def test_who_called_a_number_is_found_however_it_was_dialled(root, people):
+    make_event("call", action="call", target="0049 900 123", number="+49900123", username="dialler")
+    sections = root.get(PAGE, {"q": "+49900123"}).context["sections"]
+    (line,) = [line for section in sections for line in section.lines if line.text == "Who called +49900123 last?"]
+    assert "dialler" in root.get(line.url).content.decode()
+
+
 def test_tokens_that_were_revoked_or_used_up_do_not_work(people):
     alice, now = people[0], timezone.now()
     token = factories.make_token(alice)

@@ -5,7 +5,9 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
+from apps.access import rules_to_look_at
 from apps.access.models import AccessRevision, Rule
 from apps.access.tried_out import note
 from tests import factories
@@ -343,3 +345,14 @@ def test_lists_ask_once_for_what_all_their_rules_would_have_done(olga):
     for _ in range(5):
         factories.make_rule("play", enforced=False)
     assert counted() == few
+
+
+def test_of_more_denies_than_are_held_against_rules_the_oldest_are(desk, monkeypatch):
+    monkeypatch.setattr(rules_to_look_at, "MOST_DENIES", 1)
+    oldest = factories.make_rule("play", effect="deny", target=("exact", "lobby"))
+    allow = factories.make_rule("play", target=("exact", "lobby"))
+    factories.make_rule("play", effect="deny", target=("exact", "attic"))
+    oldest.note = "edited, so its row is the last of the table"
+    oldest.save()
+    found = rules_to_look_at.look_at_one(allow, timezone.now())
+    assert [finding.kind for finding in found] == ["shadowed"]

@@ -243,7 +243,38 @@ def test_people_are_logged_out_everywhere_and_the_history_says_so(olga):
     assert timezone.now() - alice.revoked_before < timedelta(minutes=1)
     assert bob.revoked_before is None
     assert LogEntry.objects.get().change_message == "Logged out everywhere."
-    assert "revoked" in olga.get(reverse("admin:accounts_token_changelist")).content.decode()
+    assert state_in_list(olga, "accounts_token") == "revoked"
+
+
+def state_in_list(browser, kind, **query):
+    """What the list says of its one row; None where it has none."""
+    page = browser.get(reverse(f"admin:{kind}_changelist"), query).content.decode()
+    found = re.search(r"(?s)<tbody.*?\b(works|revoked|expired|used up|off)\s*<", page)
+    return found and found[1]
+
+
+@pytest.mark.parametrize(
+    "revoke",
+    [
+        lambda owner, now: User.objects.filter(pk=owner.pk).update(revoked_before=now),
+        lambda owner, now: Revocation.objects.create(before=now),
+    ],
+    ids=["all of the owner's", "everything"],
+)
+def test_lists_say_of_tokens_and_links_that_they_are_revoked(olga, revoke):
+    alice, now = factories.make_user(), timezone.now()
+    factories.make_token(alice)
+    factories.make_link(made_by=alice)
+    lists = ("accounts_token", "streams_streamlink")
+    revoke(alice, now - timedelta(days=1))
+    assert [state_in_list(olga, kind) for kind in lists] == ["works", "works"]
+    assert "revoked" not in olga.get(user_page(alice)).content.decode().split("Tokens")[-1].split("SIP account")[0]
+    Revocation.objects.all().delete()
+    revoke(alice, now + timedelta(minutes=1))
+    assert [state_in_list(olga, kind) for kind in lists] == ["revoked", "revoked"]
+    assert "revoked" in olga.get(user_page(alice)).content.decode().split("Tokens")[-1].split("SIP account")[0]
+    assert state_in_list(olga, "streams_streamlink", state="works") is None
+    assert state_in_list(olga, "streams_streamlink", state="revoked") == "revoked"
 
 
 def test_only_superusers_log_other_staff_out_and_they_are_out_of_the_admin_too(olga, root):

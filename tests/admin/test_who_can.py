@@ -342,8 +342,32 @@ def test_a_file_that_could_not_be_finished_says_so(root, monkeypatch):
     begun = [next(lines) for _ in range(8)]
     assert b"alice" in begun[-1]
     factories.make_rule("play", effect="deny")
-    who(root)  # by now the snapshot has it
     assert b"Not complete: access changed" in b"".join(lines)
+
+
+@pytest.mark.parametrize("page", [WHO, WHAT])
+def test_a_file_that_is_read_after_access_changed_says_so(root, page):
+    query = {**PLAY, "who": "user", "name": "root"}
+    factories.make_rule("play")
+    assert "Not complete" not in str(rows_of(root.get(f"{page}file/", query)))
+    response = root.get(f"{page}file/", query)
+    factories.make_rule("play", effect="deny")
+    who(root)  # by now the snapshot has it
+    assert rows_of(response)[-1] == ["Not complete: access changed while this was written. Export it again."]
+
+
+def test_for_files_rules_are_read_so_many_people_at_a_time(root, monkeypatch):
+    monkeypatch.setattr("apps.access.what_can_page.AT_ONCE", 10)
+    monkeypatch.setattr("apps.access.who_can_list.AT_ONCE", 10)
+    for number in range(20):
+        user = factories.make_user(f"user-{number}")
+        factories.make_rule("play", user=user)
+        factories.make_stream(f"stream-{number}")
+        factories.make_rule("play", user=root.user, target=("exact", f"stream-{number}"))
+    for page in (WHO, WHAT):
+        with CaptureQueriesContext(connection) as queries:
+            rows_of(root.get(f"{page}file/", {**PLAY, "who": "user", "name": "root"}))
+        assert 1 < len([query for query in queries if 'FROM "access_rule"' in query["sql"]]) < 9
 
 
 # What can they do?

@@ -1,6 +1,7 @@
 """Ending what runs: hooks about it are refused at once, and WCS is told by a worker, of one thing and no other."""
 
 import json
+import socket
 import time
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,16 +10,18 @@ from threading import Thread
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.models import Rule
 from apps.audit.mover import move_batch
-from apps.connections.models import Node
+from apps.connections.models import Node, Session
 from apps.connections.sealing import unseal
 from apps.live import cutting, wcs_api
 from apps.live.cutting import MAX_ATTEMPTS, carry_out, order_end
 from apps.live.models import Cut, Lease
-from apps.live.tasks import carry_out_cuts, forget_leases
+from apps.live.tasks import FORGOTTEN_AT_ONCE, carry_out_cuts, forget_leases, long_over
 from apps.simulator import actions
 from apps.simulator.client import Client, Person
 from apps.simulator.node import SimulatedNode
@@ -152,6 +155,17 @@ def test_nothing_is_ordered_twice_and_nothing_that_has_ended(client):
     assert end(key="b") == 0
 
 
+def test_many_sessions_are_ordered_to_end_in_a_few_queries(client):
+    sessions = [client("bob").session for _ in range(5)]
+    move_batch()
+    connected = {"action": "connect", "session_id__in": sessions}
+    Session.objects.filter(session_id=sessions[0]).update(opening=7)
+    with CaptureQueriesContext(connection) as queries:
+        assert end(**connected) == 5
+    assert len([query for query in queries if "connections_session" in query["sql"]]) == 1
+    assert [Cut.objects.get(session_id=session).opening for session in sessions] == [7, 1, 1, 1, 1]
+
+
 # Telling WCS
 
 
@@ -277,6 +291,27 @@ def test_where_it_is_away_the_order_says_so(node, api):
     assert Cut.objects.get().problem == "WCS does not answer: ConnectionRefusedError"
 
 
+def test_a_node_that_speaks_no_http_keeps_no_other_order_waiting(node, api):
+    with socket.create_server(("127.0.0.1", 0)) as odd:
+        Thread(target=_babble, args=(odd,), daemon=True).start()
+        factories.make_node("odd", api_url=f"http://127.0.0.1:{odd.getsockname()[1]}/rest-api")
+        factories.make_lease(node_id="odd", key="there")
+        end()
+        factories.make_lease(key="here")
+        end()
+        assert carry_out() == 1
+    assert Cut.objects.get(key="there").problem == "WCS does not answer: BadStatusLine"
+    assert [body["mediaSessionId"] for _, body, _ in api.got] == ["here"]
+
+
+def _babble(server):
+    """Answer one request with what is no HTTP."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"220 mail.example.org ready\r\n")
+
+
 def test_two_workers_do_not_tell_it_twice(node, api):
     factories.make_lease()
     end()
@@ -297,6 +332,13 @@ def test_leases_that_ended_long_ago_are_forgotten_with_their_orders(db):
     assert forget_leases() == 1
     assert set(Lease.objects.all()) == {new, running}
     assert set(Cut.objects.values_list("lease", flat=True)) == {new.pk, running.pk}
+
+
+def test_what_has_ended_long_ago_is_found_by_its_index(db):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is all but empty
+        plan = long_over(timezone.now())[:FORGOTTEN_AT_ONCE].explain()
+    assert "lease_ended" in plan
 
 
 def test_the_password_for_the_rest_api_is_resealed_with_the_others(db, settings):

@@ -3,7 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
+from apps.audit.leases import ENDED_UNHEARD
 from apps.audit.models import HookRecord
 from apps.audit.mover import move_batch
 from apps.live.models import Lease
@@ -257,3 +260,26 @@ def test_a_playback_without_a_session_runs_out_unless_it_is_asked_for_again(wcs,
     wcs.reason("connect", custom={"token": "tok-bob"})
     move_batch()
     assert the_lease(action="play").ended_at == first - timedelta(minutes=10)
+
+
+def test_many_that_are_asked_for_again_are_one_change(wcs, school):
+    hls = [{"name": "lobby", "custom": {"token": "tok-bob"}, "sessionId": f"HLS-{n}"} for n in range(4)]
+    first = [wcs.reason("playHLS", **body, mediaSessionId=body["sessionId"]) for body in hls]
+    move_batch()
+    before = dict(Lease.objects.filter(action="play").values_list("key", "runs_out_at"))
+    again = [wcs.reason("playHLS", **body, mediaSessionId=body["sessionId"]) for body in hls]
+    with CaptureQueriesContext(connection) as queries:
+        move_batch()
+    assert first == again == [""] * 4
+    after = dict(Lease.objects.filter(action="play").values_list("key", "runs_out_at"))
+    assert len(after) == 4
+    assert all(after[key] > before[key] for key in before)
+    changes = [query for query in queries if query["sql"].startswith('UPDATE "live_lease"')]
+    assert len(changes) == 1
+
+
+def test_what_runs_out_is_found_by_its_index(db):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is all but empty
+        cursor.execute(f"EXPLAIN {ENDED_UNHEARD}", [datetime.now(UTC)])
+        assert "lease_running_out" in str(cursor.fetchall())
