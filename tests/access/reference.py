@@ -543,7 +543,11 @@ def media(hook):
     one, several = hook.members["mediaProvider"], hook.members["mediaProviders"]
     if one:
         return {one}
-    return {*several} if isinstance(several, list) and all(isinstance(text, str) for text in several) else set()
+    if several is None:
+        return set()
+    if not isinstance(several, list) or not all(isinstance(text, str) for text in several):
+        raise CannotCompare
+    return {*several}
 
 
 def compare(comparison, custom):
