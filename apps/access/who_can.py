@@ -174,7 +174,8 @@ def hook_about(action: str, target: str) -> HookCall:
     method = next(row for row in METHODS if row.action == action and row.refusable)
     named = {method.target[0]: target} if method.target else {}
     body = json.dumps({"nodeId": "who-can", "sessionId": "who-can", **named})
-    return HookCall.from_payload(method.name, method, body.encode())
+    call = HookCall.from_payload(method.name, method, body.encode())
+    return msgspec.structs.replace(call, target=target) if method.of_call else call
 
 
 def is_personal(rule: RuleRow) -> bool:

@@ -54,8 +54,8 @@ HOURS = (parse_window("Mon-Fri 08:00-18:00"),)
     ("row", "kind"),
     [
         (rule(ends_at=NOW), "expired"),
-        (rule("dtmf", "hold"), "never-matches"),
-        (rule("call", "dtmf"), "partly-idle"),
+        (rule("imdn", "data"), "never-matches"),
+        (rule("call", "data"), "partly-idle"),
         (rule("call", target_kind="stream-group", target="", target_id=1), "never-matches"),
         (rule("play", target_kind="number-prefix", target="+49"), "never-matches"),
         (rule(target_kind="glob", target="{group}-*"), "never-matches"),
@@ -96,6 +96,7 @@ def test_what_is_wrong_is_found(row, kind):
     [
         rule(),
         rule(ends_at=NOW + DAY),
+        rule("hold", "dtmf", target_kind="number-prefix", target="+49900"),
         rule("connect", who="everyone", target_kind="any", target=""),
         rule("play", who="everyone", target_kind="any", target="", **under(networks=("10.0.0.0/8",))),
         rule("call", who="everyone", target_kind="any", target="", limits=Limits("user", per_day=3)),

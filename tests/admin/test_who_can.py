@@ -358,7 +358,7 @@ def test_everything_a_user_can_do_is_said(root):
         "call premium numbers, such as +491375550123": "cannot: no rule allows it",
     }
     assert said(response, "Anything else")["send data"] == "can"
-    assert said(response, "Anything else")["hold calls"] == "cannot: no rule allows it"
+    assert said(response, "Anything else")["send delivery notices"] == "cannot: no rule allows it"
 
 
 def test_who_is_switched_off_is_said_to_be(root):
@@ -456,7 +456,7 @@ def test_names_are_completed_and_the_answer_leads_on(desk):
     factories.make_rule("publish", group="teachers", target=("exact", "lobby"))
     desk.goto(WHO)
     form = desk.get_by_role("form", name="Who can?")
-    form.get_by_label("Who can").select_option("hold")
+    form.get_by_label("Who can").select_option("data")
     expect(form.get_by_label("Name of the stream, or number")).to_be_hidden()
     form.get_by_label("Who can").select_option("publish")
     form.get_by_label("Name of the stream, or number").fill("lob")
