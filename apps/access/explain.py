@@ -103,12 +103,16 @@ class Explanation:
 
 def explain_now(call: HookCall, *, now: datetime, as_user: str = "", as_guest: bool = False) -> Explanation:
     """Explain under the rules of the last commit. Raises NoSuchUser, or Unavailable if the database does not answer."""
-    deadline = time.monotonic() + PATIENCE
-    session = Sessions(hook_database()).find(call.node_id, call.session_id, deadline)
-    call = Calls(hook_database()).with_number(call, deadline)
+    call, session = looked_up(call)
     return under_todays_rules(
         lambda snapshot: explain(call, snapshot, session, now=now, as_user=as_user, as_guest=as_guest)
     )
+
+
+def looked_up(call: HookCall) -> tuple[HookCall, SessionRow | None]:
+    """A hook as it is decided on, with the number of its call, and the session it happens in. Raises Unavailable."""
+    deadline = time.monotonic() + PATIENCE
+    return Calls(hook_database()).with_number(call, deadline), Sessions(hook_database()).of(call, deadline)
 
 
 def explain(

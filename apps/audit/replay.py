@@ -91,7 +91,10 @@ def call_of(event: AuditEvent) -> HookCall:
 
 
 def facts_of(event: AuditEvent, call: HookCall, snapshot: Snapshot, session: Session | None) -> Facts:
-    """What is known about the hook of an event, at its own moment. A session that was opened later is another one."""
+    """What is known about the hook of an event, at its own moment. A session that was opened later is another one.
+
+    Who came with a connect is known by the session that it opened, though it happens in none.
+    """
     of_event = session is not None and session.opened_at <= event.received_at
     row = session.row() if session is not None and of_event else None
     return Facts(
@@ -99,7 +102,7 @@ def facts_of(event: AuditEvent, call: HookCall, snapshot: Snapshot, session: Ses
         app=snapshot.apps.by_name.get(event.app_key),
         identity=identity_of(event, call, snapshot, row),
         snapshot=snapshot,
-        session=row,
+        session=row if call.method is not None and call.method.in_session else None,
     )
 
 

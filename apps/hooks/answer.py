@@ -23,7 +23,7 @@ from apps.hooks.authentication import CallerRefused, authenticate, caller_addres
 from apps.hooks.replies import Answer, log_in, problem, reply
 from apps.live.calls import Calls
 from apps.protocol.messages import MAX_BYTES, HookCall, HookTooLarge, MalformedHook
-from apps.protocol.methods import EITHER, SESSION, find
+from apps.protocol.methods import find
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Gate:
                     raise
                 snapshot = self._keeper.other_than(revision, deadline)
                 continue
-            session = self._session(call, deadline)
+            session = self._sessions.of(call, deadline)
             call = self._calls.with_number(call, deadline)
             facts = facts_for(call, snapshot, session, app, now)
             decision = decide(call, facts)
@@ -130,11 +130,6 @@ class Gate:
         used_by = (call.node_id, call.session_id) if recorded else self._recorder.use_of(token, deadline)
         if used_by is not None:
             snapshot.note_use(token, used_by)
-
-    def _session(self, call: HookCall, deadline: float):
-        if call.method is not None and call.method.identity in (SESSION, EITHER):
-            return self._sessions.find(call.node_id, call.session_id, deadline)
-        return None
 
 
 @lru_cache(maxsize=1)

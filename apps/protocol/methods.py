@@ -124,6 +124,11 @@ class Method:
     ends_session: tuple[str, ...] = ()
 
     @property
+    def in_session(self) -> bool:
+        """True where it happens in the session that `connect` opened; else a session with its ids is none of it."""
+        return self.identity is not CREDENTIALS
+
+    @property
     def has_target(self) -> bool:
         """True where it is about something with a name or number, its own or that of its call."""
         return bool(self.target) or self.of_call

@@ -189,6 +189,17 @@ def test_what_names_nothing_but_a_call_is_about_its_number(wcs, school, method):
     assert [flip.event.target for flip in flips(events, snapshot, without)] == ["+49 900 1234"]
 
 
+@pytest.mark.parametrize("method", ["connect", "playHLS"])
+def test_what_happened_in_no_session_is_not_judged_by_one_with_its_ids(wcs, school, method):
+    factories.make_rule("connect", "play", effect="deny", origins=["https://b.example"])
+    factories.make_rule("play")
+    wcs.hook("connect", custom={"token": "tok-bob"}, origin="https://a.example")
+    wcs.hook(method, name="lobby", custom={"token": "tok-bob"}, origin="https://b.example")
+    events = moved()
+    assert decided_again(events) == recorded(events)
+    assert events[1].reason == Reason.DENIED_BY_RULE
+
+
 def test_an_app_that_came_to_be_known_makes_nobody_known(wcs, school):
     wcs.hook("playHLS", name="lobby", appKey="later")
     events = moved()
