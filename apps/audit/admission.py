@@ -22,9 +22,9 @@ from apps.access.reasons import Reason
 from apps.access.rewriting import dialled
 from apps.connections.rows import SessionRow
 from apps.database.connection import Param, Row, int8, text, timestamp
-from apps.live.counted import day_began, month_began
+from apps.live.counted import day_began, lease_key, month_began
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import CALL_ACTIONS, CONNECT, MOMENT, PART, RUNS, Method
+from apps.protocol.methods import CALL_ACTIONS, MOMENT, PART, RUNS, Method
 
 RUNS_OUT = timedelta(minutes=5)
 """After how long a playback whose end nobody reports is taken to have ended, if it is not asked for again."""
@@ -66,7 +66,7 @@ def admission(
         int8(in_session.id) if in_session else None,
         int8(in_session.opening) if in_session else None,
         _as_json(decision.counts or NOTHING_COUNTED, facts.now),
-        text(lease_key(call.method, call.media_session_id, call.call_id, call.session_id) or str(record_id)),
+        text(lease_key(call.method, call) or str(record_id)),
         text(thing_of(call, facts.snapshot)),
         text(who_of(call, username)),
         *_times(call.method, facts.now),
@@ -85,15 +85,6 @@ def _times(method: Method | None, now: datetime) -> list[Param]:
     if method is not None and method.end_unreported:
         return [timestamp(now), timestamp(now), None, timestamp(now + RUNS_OUT)]
     return [timestamp(now), None, None, None]
-
-
-def lease_key(method: Method | None, media_session_id: str, call_id: str, session_id: str) -> str:
-    """What events will name it by; "" for what is over at once."""
-    if method is None or method.extent is not RUNS:
-        return ""
-    if method.action in CALL_ACTIONS:
-        return call_id
-    return session_id if method.kind is CONNECT else media_session_id or session_id
 
 
 def verdict(decision: Decision, row: Row) -> Decision:

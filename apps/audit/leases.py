@@ -11,9 +11,9 @@ import msgspec
 from django.db import connection
 
 from apps.access.rule_rows import number_plan
-from apps.audit.admission import RUNS_OUT, lease_key
+from apps.audit.admission import RUNS_OUT
 from apps.audit.models import AuditEvent, Effect, HookRecord
-from apps.live.counted import thing, who
+from apps.live.counted import event_key, lease_key, thing, who
 from apps.live.models import Lease
 from apps.protocol.methods import METHODS, RUNS, Method, find
 from apps.streams.models import Stream
@@ -115,7 +115,7 @@ def _lease(record: HookRecord, sources: dict[str, str]) -> Lease:
         node_id=record.node_id,
         app_key=record.app_key,
         session_id=record.session_id,
-        key=lease_key(method, record.media_session_id, record.call_id, record.session_id),
+        key=lease_key(method, record),
         action=record.action,
         target=record.target,
         thing=thing(record.action, record.target, sources.get(record.target, ""), number_plan()),
@@ -175,7 +175,7 @@ def _change(sql: str, events: Sequence[HookRecord | AuditEvent]) -> None:
         [event.node_id for event in events],
         [event.session_id for event in events],
         [event.app_key for event in events],
-        [event.media_session_id or event.call_id or event.session_id for event in events],
+        [event_key(event) for event in events],
         [event.received_at for event in events],
         [event.status for event in events],
     ]

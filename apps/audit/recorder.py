@@ -30,6 +30,7 @@ from apps.database.connection import (
     timestamp,
     uuid,
 )
+from apps.live.counted import event_key
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import CONNECT
 from apps.protocol.screening import screen, screen_text
@@ -277,11 +278,6 @@ def _statement(
     if method is not None and call.status in method.starts:
         return _STARTED[plain], [*in_session, text(event_key(call))]
     return plain, in_session
-
-
-def event_key(call: HookCall) -> str:
-    """What an event says something about: a stream, a call, else the session."""
-    return call.media_session_id or call.call_id or call.session_id
 
 
 def _opened(call: HookCall, facts: Facts, decision: Decision, row: tuple[bytes | None, ...]) -> SessionRow:

@@ -1,16 +1,28 @@
-"""What limits count by: things and people under one name each, and when days and months begin. Pure.
+"""What limits count by: things and people under one name each, what names a lease, when days and months begin. Pure.
 
 The keys are those that the database gives to each lease (`live_keys` in apps/live/migrations/0002_counting.py).
 """
 
 import hashlib
 from datetime import datetime, tzinfo
+from typing import Protocol
 
-from apps.protocol.methods import NUMBER_ACTIONS, STREAM_ACTIONS
+from apps.protocol.methods import CALL_ACTIONS, CONNECT, NUMBER_ACTIONS, RUNS, STREAM_ACTIONS, Method
 from apps.protocol.numbers import NumberPlan, canonical
 from apps.protocol.screening import screen_text
 
 MAX_TEXT = 600
+
+
+class WithIds(Protocol):
+    """A hook, its record or its audit event: what has the ids that WCS gives."""
+
+    @property
+    def session_id(self) -> str: ...
+    @property
+    def media_session_id(self) -> str: ...
+    @property
+    def call_id(self) -> str: ...
 
 
 def thing(action: str, target: str, source: str, plan: NumberPlan) -> str:
@@ -27,6 +39,20 @@ def thing(action: str, target: str, source: str, plan: NumberPlan) -> str:
 def who(username: str, address: str) -> str:
     """One name for a person: the user, or a guest by the address, in its canonical form or ""."""
     return f"user {username}" if username else f"guest {address}"
+
+
+def lease_key(method: Method | None, hook: WithIds) -> str:
+    """What events will name by it what a hook begins; "" where nothing begins, or is over at once."""
+    if method is None or method.extent is not RUNS:
+        return ""
+    if method.action in CALL_ACTIONS:
+        return hook.call_id
+    return hook.session_id if method.kind is CONNECT else hook.media_session_id or hook.session_id
+
+
+def event_key(event: WithIds) -> str:
+    """What an event says something about: a stream, a call, else the session."""
+    return event.media_session_id or event.call_id or event.session_id
 
 
 def rule_key(rule_id: int, per: str, action: str, person: str, what: str) -> str:
