@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from apps.access.facts import Decision, Facts
 from apps.access.limiting import Count, thing_of, who_of
 from apps.access.reasons import Reason
+from apps.access.rewriting import dialled
 from apps.live.counted import lease_key
 from apps.live.models import Lease
 from apps.live.usage import Used, used
@@ -64,6 +65,7 @@ def _runs(call: HookCall, facts: Facts, decision: Decision) -> bool:
         session_id=call.session_id,
         key=key,
         action=call.action,
+        dialled=dialled(call.method, decision.changes) if call.method else "",
         thing=thing_of(call, facts.snapshot),
         who=who_of(call, facts.identity.user.username if facts.identity.user else ""),
     )

@@ -95,6 +95,17 @@ def test_what_a_link_let_in_is_not_counted_against_itself_either(wcs, client, sc
     assert holder.play(id="b") == "limit-reached"
 
 
+def test_the_same_call_to_where_a_rule_has_another_number_called_is_another_call(client, limited, why):
+    rule = limited("call", at_once=1, callee="100")
+    alice = client("alice")
+    assert alice.call("support", id="c") == ""
+    assert why(alice, "call", callee="support", callId="c").allowed
+    rule.callee = "200"
+    rule.save()
+    assert not why(alice, "call", callee="support", callId="c").allowed
+    assert alice.call("support", id="c") == "limit-reached"
+
+
 def test_it_finds_the_call_that_a_hook_belongs_to(client, school, why):
     factories.make_rule("call", user=school["alice"])
     factories.make_rule("dtmf", user=school["alice"], target=("number-prefix", "+49"))
