@@ -129,7 +129,8 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     """Any deny in force refuses, else any allow in force allows, as far as its limits have room; else nothing does.
     Order never matters.
 
-    A rule that raises an error counts as matching if it denies and as not matching if it allows. What belongs to a call
+    A rule that raises an error counts as matching if it denies and as not matching if it allows. A transfer is denied by
+    what denies a call to where it goes. What belongs to a call
     for which a rule had another number called is about both numbers. What is allowed is refused all the same where it
     cannot be carried out as it was decided: see _carried_out.
     """
@@ -137,6 +138,8 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     if user is None and not facts.identity.is_guest:
         return None
     found = _in_force(facts, question_of(call, facts))
+    if call.action == "transfer":
+        found = _of_both(found, _denying(_in_force(facts, replace(question_of(call, facts), action="call"))))
     if call.dialled:
         found = _of_both(found, _in_force(facts, question_of(call, facts, call.dialled)))
     settling, counts = found.denies, None
@@ -174,6 +177,17 @@ def _in_force(facts: Facts, question: Question) -> _Found:
         if in_force:
             _list_for(rule, found).append(rule)
     return found
+
+
+def _denying(found: _Found) -> _Found:
+    """What denies alone: whom somebody may not call, a call may not be transferred to either."""
+    denies, _, only_logged, failed = found
+    return _Found(
+        denies,
+        [],
+        [rule for rule in only_logged if rule.effect != "allow"],
+        [rule for rule in failed if rule.effect != "allow"],
+    )
 
 
 def _of_both(one: _Found, other: _Found) -> _Found:

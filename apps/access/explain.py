@@ -23,6 +23,7 @@ from apps.access.nearest import LOOKED_AT, Nearest, nearest
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.rows import AppRow, UserRow
 from apps.access.sentences import deed, moment_text
+from apps.access.snapshot import session_of
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
 from apps.database.hook_path import hook_database
@@ -108,12 +109,16 @@ class Explanation:
 
 def explain_now(call: HookCall, *, now: datetime, as_user: str = "", as_guest: bool = False) -> Explanation:
     """Explain under the rules of the last commit. Raises NoSuchUser, or Unavailable if the database does not answer."""
-    deadline = time.monotonic() + PATIENCE
-    session = Sessions(hook_database()).find(call.node_id, call.session_id, deadline)
-    call = Calls(hook_database()).with_number(call, deadline)
     return at_last_revision(
-        lambda snapshot: explain(call, snapshot, session, now=now, as_user=as_user, as_guest=as_guest)
+        lambda snapshot: explain(*looked_up(call, snapshot), now=now, as_user=as_user, as_guest=as_guest)
     )
+
+
+def looked_up(call: HookCall, snapshot: Snapshot) -> tuple[HookCall, Snapshot, SessionRow | None]:
+    """A hook as it is decided on, with the number of its call, and the session it happens in. Raises Unavailable."""
+    deadline = time.monotonic() + PATIENCE
+    session = session_of(call, snapshot, Sessions(hook_database()), deadline)
+    return Calls(hook_database()).with_number(call, deadline), snapshot, session
 
 
 def explain(

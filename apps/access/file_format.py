@@ -38,10 +38,10 @@ from apps.access.models import CAPS, CIRCUMSTANCES, LIMITS, NumberClass, Rule, S
 from apps.accounts.hashing import hash_token
 from apps.accounts.models import Token, User
 from apps.connections.models import MAX_SECRETS, App, Node, SipAccount, TokenIssuer
-from apps.protocol.methods import METHODS
+from apps.protocol.methods import ACTIONS_WITH_TARGET
 from apps.streams.models import Stream, StreamGroup, StreamLink
 
-ON_SOMETHING = {method.action for method in METHODS if method.target} - {"connect"}
+ON_SOMETHING = set(ACTIONS_WITH_TARGET) - {"connect"}
 """Actions that need a target. Who may connect mostly may so through any app."""
 
 RECORD = {"always": "on", "never": "off"}

@@ -20,7 +20,7 @@ from apps.access.web_tokens import may_be_web_token
 from apps.accounts.hashing import LINK_PREFIX, hash_token
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import Credential, HookCall
-from apps.protocol.methods import CREDENTIALS, STREAM_ACTIONS
+from apps.protocol.methods import STREAM_ACTIONS
 
 CheckPassword = Callable[[UserRow | None, str], bool]
 """Whether the password is that of the user; takes as long for nobody (None) as for somebody."""
@@ -57,13 +57,13 @@ def _identify(
 ) -> Identity:
     assert call.method is not None  # noqa: S101 - identify has seen to it; this is for the type checker
     credential = call.credential(app.token_name)
-    if call.method.identity is not CREDENTIALS:
+    if call.method.in_session:
         problem = _session_problem(session, app)
         if problem is not None:
             return Identity(problem=problem)
     if credential is not None:
         return _by_credential(credential, call, session, snapshot, now=now, check_password=check_password)
-    if call.method.identity is CREDENTIALS:
+    if not call.method.in_session:
         return guest(app)
     assert session is not None  # noqa: S101 - _session_problem has seen to it; this is for the type checker
     return _by_session(session, call, app, snapshot, now=now)

@@ -1,14 +1,16 @@
 """What limits make of a decision, for whoever asks why. Counts as a hook would, and changes nothing."""
 
+from django.db.models import Q
 from msgspec.structs import replace
 
 from apps.access.facts import Decision, Facts
 from apps.access.limiting import Count, thing_of, who_of
 from apps.access.reasons import Reason
+from apps.access.rewriting import dialled
 from apps.live.models import Lease
+from apps.live.told import lease_key
 from apps.live.usage import Used, used
 from apps.protocol.messages import HookCall
-from apps.protocol.methods import RUNS
 
 _MEASURES = (
     ("at_once", "{used} of {most} run at once"),
@@ -53,17 +55,22 @@ def _settled(decision: Decision, of_rules: list[tuple[Count, Used]], of_stream: 
 
 
 def _runs(call: HookCall, facts: Facts, decision: Decision) -> bool:
-    """Whether that very thing was let in before, and runs."""
-    if call.method is None or call.method.extent is not RUNS:
+    """Whether that very thing was let in before, and runs; as audit_admit finds it."""
+    key, rule_ids = (
+        lease_key(call.method, call.media_session_id, call.call_id, call.session_id),
+        list(decision.rule_ids),
+    )
+    if not key:
         return False
     same = Lease.objects.filter(
+        Q(rule_ids__overlap=rule_ids) | Q(rule_ids=rule_ids),  # a link's holder is let in by no rule
         node_id=call.node_id,
         session_id=call.session_id,
-        key__in={call.media_session_id, call.call_id, call.session_id} - {""},
+        key=key,
         action=call.action,
+        dialled=dialled(call.method, decision.changes) if call.method else "",
         thing=thing_of(call, facts.snapshot),
         who=who_of(call, facts.identity.user.username if facts.identity.user else ""),
-        rule_ids__overlap=list(decision.rule_ids),
     )
     return same.running(facts.now).exists()
 

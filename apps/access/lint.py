@@ -13,14 +13,11 @@ from apps.access.comparisons import Comparison, holds
 from apps.access.networks import is_network
 from apps.access.rows import Conditions, RuleRow
 from apps.protocol.action_words import ACTION_WORDS, joined
-from apps.protocol.methods import METHODS, NUMBER_ACTIONS, STREAM_ACTIONS
+from apps.protocol.methods import ACTIONS_WITH_TARGET, NUMBER_ACTIONS, STREAM_ACTIONS
 from apps.protocol.numbers import NumberPlan, prefix
 
 OPENING = frozenset({"publish", "play", "call", "transfer", "message"})
 """Actions that open much where they are allowed on anything."""
-
-WITH_TARGET = frozenset(method.action for method in METHODS if method.target or method.of_call)
-"""Actions of which some hook names what they are about. All others fit rules on anything alone."""
 
 _REGEX = re.compile(r"\\[dwsDWSb.]|\.[*+]|\[[^\]]*-[^\]]*\]|\[\^|^\^|\$$|\([^)]*\|[^)]*\)")
 """What means something in a regular expression, and is nothing but text in a rule."""
@@ -90,7 +87,7 @@ def _can_fit(kind: str, action: str) -> bool:
         return action in STREAM_ACTIONS
     if kind in ("number-prefix", "number-class"):
         return action in NUMBER_ACTIONS
-    return action in WITH_TARGET
+    return action in ACTIONS_WITH_TARGET
 
 
 def strange_target(rule: RuleRow, known: Known) -> Iterator[Remark]:

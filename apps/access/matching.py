@@ -14,6 +14,7 @@ from apps.access.networks import in_networks, is_network
 from apps.access.question import Question, custom_of
 from apps.access.rows import Conditions, RuleRow
 from apps.access.schedules import in_schedule
+from apps.protocol.messages import read_media
 
 Asking = TypeVar("Asking", RuleRow, Conditions)
 
@@ -178,7 +179,7 @@ CIRCUMSTANCES: tuple[Condition[Conditions], ...] = (
     Condition(
         "media_providers",
         lambda asks, question: (
-            not asks.media_providers or not set(asks.media_providers).isdisjoint(question.media_providers)
+            not asks.media_providers or not set(asks.media_providers).isdisjoint(read_media(question.media_providers))
         ),
         words.media_providers,
     ),

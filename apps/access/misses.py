@@ -13,6 +13,7 @@ from apps.access.rows import Conditions, RuleRow
 from apps.access.schedules import missed_text
 from apps.access.sentences import moment_text
 from apps.protocol.action_words import ACTION_WORDS, joined
+from apps.protocol.messages import read_media
 from apps.protocol.screening import is_secret, screen_text
 
 SHOWN = 100
@@ -113,9 +114,10 @@ def origins(asks: Conditions, question: Question, names: Names) -> str:
 
 
 def media_providers(asks: Conditions, question: Question, names: Names) -> str:
-    if not question.media_providers:
+    media = read_media(question.media_providers)
+    if not media:
         return f"the hook names no media provider, so it is not {joined(list(asks.media_providers), 'or')}"
-    said = joined([_shown(provider) for provider in question.media_providers])
+    said = joined([_shown(provider) for provider in media])
     return f"the media provider is {said}, not {joined(list(asks.media_providers), 'or')}"
 
 

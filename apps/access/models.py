@@ -15,7 +15,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.access.comparisons import MAX_LENGTH
-from apps.access.lint import WITH_TARGET
 from apps.access.sentences import sentence
 from apps.access.validators import (
     validate_comparison,
@@ -26,7 +25,7 @@ from apps.access.validators import (
 )
 from apps.accounts.validators import SENSIBLE, validate_action, validate_moment, validate_network
 from apps.protocol.action_words import ACTION_WORDS, joined
-from apps.protocol.methods import STREAM_ACTIONS
+from apps.protocol.methods import ACTIONS_WITH_TARGET, STREAM_ACTIONS
 from apps.protocol.numbers import hides_digits
 from apps.streams.models import Stream, StreamGroup
 
@@ -394,7 +393,7 @@ class Rule(models.Model):
             self.target_kind == self.TargetKind.GLOB and not self.target.strip("*")
         ):
             return []
-        return [action for action in self.actions or () if action not in WITH_TARGET]
+        return [action for action in self.actions or () if action not in ACTIONS_WITH_TARGET]
 
     def _never_fits(self) -> str:
         """Why its target can fit nothing; "" if it can."""

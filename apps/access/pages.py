@@ -32,7 +32,7 @@ from apps.accounts.pages import (
 )
 from apps.connections.models import App
 from apps.database.connection import StatementFailed, Unavailable
-from apps.protocol.messages import HookCall
+from apps.protocol.messages import HookCall, read_media
 from apps.protocol.screening import screen_text
 
 APPS_OFFERED = 100
@@ -99,11 +99,19 @@ def try_url(user: User, call: HookCall, *, username: str, origin: str, reason: s
         "app": call.app_key,
         "address": call.client_address,
         "page": screen_text(origin),
-        "media": ", ".join(call.media_providers),
+        "media": _shown_media(call),
         "node": call.node_id,
         "custom": shareable_custom(call),
     }
     return f"{reverse('try_hook')}?{urlencode({key: value for key, value in values.items() if value})}"
+
+
+def _shown_media(call: HookCall) -> str:
+    """Its media providers as the form takes them; "" where they cannot be read."""
+    try:
+        return ", ".join(read_media(call.media_providers))
+    except ValueError:
+        return ""
 
 
 def _form(request: HttpRequest, apps: list[str]) -> TryForm:

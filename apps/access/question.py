@@ -19,7 +19,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     """Who asks for what, and under which circumstances.
 
     `targets` are the texts that rules may know the target by, the first as it came; `number` is the number in its one
-    canonical form, "" for what is none; `username` is None for a guest. `custom` is read only if a rule compares it.
+    canonical form, "" for what is none; `username` is None for a guest. `media_providers` and `custom` are read only if
+    a rule compares them.
     """
 
     action: str
@@ -33,7 +34,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     stream_groups: tuple[int, ...] = ()
     address: str = ""
     origin: str = ""
-    media_providers: tuple[str, ...] = ()
+    media_providers: str | msgspec.Raw = ABSENT
     app_key: str = ""
     node_id: str = ""
     custom: msgspec.Raw = ABSENT

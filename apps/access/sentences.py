@@ -25,7 +25,7 @@ SAID_OF_ANYTHING = ("publish", "play", "call", "message")
 LIMIT_PER_WORDS = {
     "user": "for each user",
     "group": "for the whole group",
-    "target": "for each of them",
+    "target": "for each stream or number by itself",
     "rule": "for everyone together",
 }
 """For whom a limit counts."""
@@ -135,7 +135,10 @@ def _limits(rule: Any) -> list[str]:
         (rule.minutes_per_day, "minutes a day"),
         (rule.minutes_per_month, "minutes a month"),
     )
-    many = joined([f"{number} {words}" for number, words in measures if number])
+    said = [f"{number} {words}" for number, words in measures if number]
+    if not said:  # while it is being written
+        return []
+    many = joined(said)
     ending = ", one more ends the oldest" if rule.overflow == "end-oldest" else ""
     return [f"at most {many} {LIMIT_PER_WORDS[rule.limit_per]}{ending}"]
 

@@ -39,15 +39,31 @@ from apps.access.rows import (
 )
 from apps.access.rule_rows import RULES, number_plan, rule_row
 from apps.connections.rows import SessionRow
+from apps.connections.sessions import Sessions
 from apps.database.connection import AWAY_FOR, Unavailable, conninfo_of
 from apps.live.rows import CutRow
 from apps.protocol.messages import HookCall
+from apps.protocol.methods import CONNECT
 from apps.protocol.numbers import NumberClassRow
 
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN = 5.0
 """Seconds after which the revision is looked at even if nothing was heard."""
+
+
+def session_of(call: HookCall, snapshot: Snapshot, sessions: Sessions, deadline: float) -> SessionRow | None:
+    """The session that a hook comes out of; None where it comes out of none.
+
+    A connect comes out of none, unless its id is that of a session which was ordered to end and goes on: no second
+    connect puts an end to that order. Raises Unavailable.
+    """
+    if call.method is None or call.method.kind is not CONNECT:
+        return sessions.of(call, deadline)
+    if not snapshot.cuts.know_session_of(call):
+        return None
+    session = sessions.find(call.node_id, call.session_id, deadline)
+    return session if session is not None and snapshot.cuts.cut_whole(call, session) else None
 
 
 def facts_for(

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import admin
 from django.utils import timezone
+from msgspec.structs import replace
 from unfold.widgets import (
     UnfoldAdminRadioSelectWidget,
     UnfoldAdminSelectWidget,
@@ -63,7 +64,7 @@ DEEDS = {
 
 PLAYER = ".player"
 WORDS = {name: deed for group in DEEDS.values() for name, deed in group.items()}
-UNNAMED = ["connect", *(name for name in WORDS if not find(name.removesuffix(PLAYER)).target)]
+UNNAMED = ["connect", *(name for name in WORDS if not find(name.removesuffix(PLAYER)).has_target)]
 """Methods for which nothing is to be typed: they have no target, or the app is their target."""
 
 CIRCUMSTANCES = ("address", "page", "media", "node", "custom")
@@ -208,7 +209,9 @@ class TryForm(forms.Form):
         """Put the hook that was asked about into `values["call"]`."""
         name = values["method"].removesuffix(PLAYER)
         try:
-            values["call"] = HookCall.from_payload(name, find(name), values["body"].encode() or _body(**values))
+            call = HookCall.from_payload(name, find(name), values["body"].encode() or _body(**values))
+            of_call = call.method.of_call and not values["body"]
+            values["call"] = replace(call, target=values["target"]) if of_call else call
         except (HookTooLarge, MalformedHook) as error:
             self.add_error("body" if values["body"] else "custom", str(error))
         except UnicodeEncodeError:
@@ -239,8 +242,8 @@ def _body(
         "custom": _members(custom) if custom else None,
         "appKey": app,
     }
-    if method not in UNNAMED:
-        members[find(method.removesuffix(PLAYER)).target[0]] = target
+    if method not in UNNAMED and (named_by := find(method.removesuffix(PLAYER)).target):
+        members[named_by[0]] = target
     return json.dumps(members).encode()
 
 

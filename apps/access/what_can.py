@@ -9,13 +9,13 @@ from apps.access.compile import Snapshot
 from apps.access.rows import RuleRow, UserRow
 from apps.access.schedules import in_schedule
 from apps.access.who_can import Answer, Verdict, asked_of
-from apps.protocol.methods import ACTIONS, METHODS, STREAM_ACTIONS
+from apps.protocol.methods import ACTIONS, ACTIONS_WITH_TARGET, STREAM_ACTIONS
 from apps.protocol.numbers import NumberClassRow, canonical, prefix
 
 LOOKED_AT = 300
 """Streams that are looked at for one page, whether somebody can do anything with them or not."""
 
-BARE_ACTIONS = tuple(action for action in ACTIONS if not any(row.target for row in METHODS if row.action == action))
+BARE_ACTIONS = tuple(action for action in ACTIONS if action not in ACTIONS_WITH_TARGET)
 """Actions that are about no name or number."""
 
 _ENDINGS = ("5550123", "2345678", "7012345", "0123456")

@@ -69,7 +69,8 @@ class Asked:
         self.question: Question = question_of(call, somebody)
         stream = snapshot.streams.by_name.get(call.target) if call.action in STREAM_ACTIONS else None
         behind = rules_of(question_of(call, somebody, stream.source)) if stream and stream.source else ()
-        denies = [rule for rule in behind if rule.effect != "allow"]  # a ban on the source is one on the stream
+        as_a_call = rules_of(msgspec.structs.replace(self.question, action="call")) if call.action == "transfer" else ()
+        denies = [rule for rule in (*behind, *as_a_call) if rule.effect != "allow"]  # of its source, of calling there
         self.rules = tuple({rule.id: rule for rule in (*rules_of(self.question), *denies)}.values())
         known = [(self.what_is_known(rule), rule) for rule in self.rules]
         self.allows = tuple(rule for rule, _ in known if rule.effect == "allow")
@@ -169,7 +170,8 @@ def hook_about(action: str, target: str) -> HookCall:
     method = next(row for row in METHODS if row.action == action and row.refusable)
     named = {method.target[0]: target} if method.target else {}
     body = json.dumps({"nodeId": "who-can", "sessionId": "who-can", **named})
-    return HookCall.from_payload(method.name, method, body.encode())
+    call = HookCall.from_payload(method.name, method, body.encode())
+    return msgspec.structs.replace(call, target=target) if method.of_call else call
 
 
 def is_personal(rule: RuleRow) -> bool:

@@ -8,16 +8,15 @@ from django import forms
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from apps.access.models import WITH_TARGET
 from apps.access.sentences import deed
 from apps.access.try_form import Moment
 from apps.accounts.validators import validate_moment
 from apps.protocol.action_words import ACTION_WORDS
-from apps.protocol.methods import ACTIONS
+from apps.protocol.methods import ACTIONS, ACTIONS_WITH_TARGET
 from apps.protocol.screening import screen_text
 
-WITHOUT_TARGET = [action for action in ACTIONS if action not in WITH_TARGET]
-"""Actions of which no hook names what they are about."""
+WITHOUT_TARGET = [action for action in ACTIONS if action not in ACTIONS_WITH_TARGET]
+"""Actions that are about no name or number."""
 
 
 class WhoCanForm(forms.Form):

@@ -58,7 +58,7 @@ class CommaList(SimpleArrayField):
         return super().to_python(value)
 
     def prepare_value(self, value):
-        return ", ".join(value) if isinstance(value, list) else value
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 class DateAndTime(forms.SplitDateTimeField):

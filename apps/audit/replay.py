@@ -74,28 +74,35 @@ def _asked_again(events: Sequence[AuditEvent], snapshot: Snapshot) -> Iterator[t
 
 
 def call_of(event: AuditEvent) -> HookCall:
-    """The hook of an event: its body as stored; where that was too large to be kept, what the columns have of it."""
+    """The hook of an event: its body as stored; where that was too large to be kept, what the columns have of it.
+
+    What names nothing but a call is about the number that was found for it then.
+    """
     method = find(event.method)
     try:
         call = HookCall.from_payload(event.method, method, bytes(event.body))
     except (MalformedHook, HookTooLarge):
         call = HookCall.from_payload(event.method, method, _EMPTY)
     if (call.session_id, call.app_key) == (event.session_id, event.app_key):
-        return call
+        found = method is not None and method.of_call and not call.target
+        return msgspec.structs.replace(call, target=event.target) if found else call
     columns = ("node_id", "app_key", "session_id", "media_session_id", "call_id", "target", "action", "status")
     return msgspec.structs.replace(call, **{name: getattr(event, name) for name in columns})
 
 
 def facts_of(event: AuditEvent, call: HookCall, snapshot: Snapshot, session: Session | None) -> Facts:
-    """What is known about the hook of an event, at its own moment. A session that was opened later is another one."""
+    """What is known about the hook of an event, at its own moment. A session that was opened later is another one.
+
+    Who came with a connect is known by the session that it opened, though it happens in none.
+    """
     of_event = session is not None and session.opened_at <= event.received_at
-    row = _row(session) if session is not None and of_event else None
+    row = session.row() if session is not None and of_event else None
     return Facts(
         now=event.received_at,
         app=snapshot.apps.by_name.get(event.app_key),
         identity=identity_of(event, call, snapshot, row),
         snapshot=snapshot,
-        session=row,
+        session=row if call.method is not None and call.method.in_session else None,
     )
 
 
@@ -134,19 +141,3 @@ def _sessions_of(events: Sequence[AuditEvent]) -> dict[tuple[str, str], Session]
     nodes, ids = {event.node_id for event in events}, {event.session_id for event in events} - {""}
     found = Session.objects.filter(node_id__in=nodes, session_id__in=ids) if ids else ()
     return {(session.node_id, session.session_id): session for session in found}
-
-
-def _row(session: Session) -> SessionRow:
-    return SessionRow(
-        id=session.pk,
-        opening=session.opening,
-        app_key=session.app_key,
-        user_id=session.user_id,
-        username=session.username,
-        token_id=session.token_id,
-        entered_by=session.entered_by,
-        origin=session.origin,
-        ended=session.ended_at is not None,
-        opened_at=session.opened_at,
-        granted=session.granted,
-    )

@@ -10,6 +10,7 @@ from django.utils import timezone
 from apps.accounts.models import Token
 from apps.accounts.validators import validate_network
 from apps.connections.jwks import ALGORITHMS, BadKeySet, read_key_set
+from apps.connections.rows import SessionRow
 from apps.connections.sealing import SealedField, seal, unseal
 
 MAX_SECRETS = 2  # the new one and the one before, so that WCS can be changed over without a gap
@@ -277,6 +278,23 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username or 'guest'} through {self.app_key}"
+
+    def row(self) -> SessionRow:
+        """It as a plain value, as hooks know it."""
+        return SessionRow(
+            id=self.pk,
+            opening=self.opening,
+            app_key=self.app_key,
+            user_id=self.user_id,
+            username=self.username,
+            token_id=self.token_id,
+            entered_by=self.entered_by,
+            origin=self.origin,
+            ended=self.ended_at is not None,
+            opened_at=self.opened_at,
+            granted=self.granted,
+            hiding=self.hiding,
+        )
 
 
 class SipAccount(models.Model):

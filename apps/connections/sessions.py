@@ -8,6 +8,7 @@ from threading import Lock
 
 from apps.connections.rows import SessionRow
 from apps.database.connection import Database, Statement, as_int, as_moment, text
+from apps.protocol.messages import HookCall
 
 REMEMBERED = 50_000
 """Sessions a process keeps in memory."""
@@ -28,6 +29,12 @@ class Sessions:
         self._database = database
         self._remembered: dict[tuple[str, str], SessionRow] = {}
         self._lock = Lock()
+
+    def of(self, call: HookCall, deadline: float) -> SessionRow | None:
+        """The session in which a hook happens; None for what happens in none, or in one that never was."""
+        if call.method is None or not call.method.in_session:
+            return None
+        return self.find(call.node_id, call.session_id, deadline)
 
     def find(self, node_id: str, session_id: str, deadline: float) -> SessionRow | None:
         """The session, ended or not; None if there never was one. Raises Unavailable."""

@@ -13,7 +13,7 @@ from django.conf import settings
 from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts
-from apps.access.snapshot import SnapshotKeeper, facts_for, snapshot_keeper
+from apps.access.snapshot import SnapshotKeeper, facts_for, session_of, snapshot_keeper
 from apps.audit.recorder import Recorder, new_id
 from apps.audit.token_uses import uses_token
 from apps.connections.sessions import Sessions
@@ -23,7 +23,7 @@ from apps.hooks.authentication import CallerRefused, authenticate, caller_addres
 from apps.hooks.replies import Answer, log_in, problem, reply
 from apps.live.calls import Calls
 from apps.protocol.messages import MAX_BYTES, HookCall, HookTooLarge, MalformedHook
-from apps.protocol.methods import CONNECT, EITHER, SESSION, find
+from apps.protocol.methods import find
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Gate:
                     raise
                 snapshot = self._keeper.other_than(revision, deadline)
                 continue
-            session = self._session(call, snapshot, deadline)
+            session = session_of(call, snapshot, self._sessions, deadline)
             call = self._calls.with_number(call, deadline)
             facts = facts_for(call, snapshot, session, app, now)
             decision = decide(call, facts)
@@ -130,18 +130,6 @@ class Gate:
         used_by = (call.node_id, call.session_id) if recorded else self._recorder.use_of(token, deadline)
         if used_by is not None:
             snapshot.note_use(token, used_by)
-
-    def _session(self, call: HookCall, snapshot: Snapshot, deadline: float):
-        """The session that a hook comes out of. A connect comes out of none, unless its id is that of a session which
-        was ordered to end and goes on: no second connect puts an end to that order."""
-        if call.method is None:
-            return None
-        if call.method.identity in (SESSION, EITHER):
-            return self._sessions.find(call.node_id, call.session_id, deadline)
-        if call.method.kind is not CONNECT or not snapshot.cuts.know_session_of(call):
-            return None
-        session = self._sessions.find(call.node_id, call.session_id, deadline)
-        return session if session is not None and snapshot.cuts.cut_whole(call, session) else None
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""What limits count by: things and people under one name each, and when days and months begin. Pure.
+"""What limits count by: things and people under one name each, when days and months begin. Pure.
 
 The keys are those that the database gives to each lease (`live_keys` in apps/live/migrations/0002_counting.py).
 """

@@ -136,14 +136,9 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
         return _client_address(self.session_id)
 
     @property
-    def media_providers(self) -> tuple[str, ...]:
-        """What the stream or call uses; at connect what the client could use. What is no list of texts is none."""
-        if self.wire.mediaProvider:
-            return (self.wire.mediaProvider,)
-        try:
-            return _decode_texts(self.wire.mediaProviders) if self.wire.mediaProviders is not ABSENT else ()
-        except msgspec.ValidationError:
-            return ()
+    def media_providers(self) -> str | msgspec.Raw:
+        """What the stream or call uses; at connect what the client could use: a list, unread. See `read_media`."""
+        return self.wire.mediaProvider or self.wire.mediaProviders
 
     def credential(self, secret_name: str = "token") -> Credential | None:  # noqa: S107 - the name of a member
         """The credential in the body, where this method may carry one; None where there is none.
@@ -173,6 +168,19 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
         return Credential(garbled=True)
 
 
+def read_media(media: str | msgspec.Raw) -> tuple[str, ...]:
+    """The names of media providers in what a hook says of them. Raises ValueError for what is no list of texts."""
+    if isinstance(media, str):
+        return (media,) if media else ()
+    if media in (ABSENT, _NULL):
+        return ()
+    try:
+        return _decode_texts(media)
+    except msgspec.DecodeError:
+        raise ValueError("What came as “mediaProviders” is no list of texts.") from None
+
+
+_NULL = msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(Wire).decode
 _decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_text = msgspec.json.Decoder(str).decode

@@ -126,6 +126,16 @@ class Method:
     tells_of: tuple[str, ...] = ()
 
     @property
+    def in_session(self) -> bool:
+        """True where it happens in the session that `connect` opened; else a session with its ids is none of it."""
+        return self.identity is not CREDENTIALS
+
+    @property
+    def has_target(self) -> bool:
+        """True where it is about something with a name or number, its own or that of its call."""
+        return bool(self.target) or self.of_call
+
+    @property
     def refusable(self) -> bool:
         """True where our 403 stops something, so that it may be refused at all."""
         return self.refusal is EFFECTIVE
@@ -385,6 +395,11 @@ METHODS = (
     Method("StreamsStatEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
     Method("StreamTranscodingGroupEvent", EVENT, NOTIFY, IMPOSSIBLE, shows_source=_NAME),
 )
+
+ACTIONS_WITH_TARGET = tuple(
+    action for action in ACTIONS if any(row.action == action and row.has_target for row in METHODS)
+)
+"""Actions that may be about something with a name or number. All others fit rules about anything alone."""
 
 _BY_SPELLING = {spelling.lower(): row for row in METHODS for spelling in (row.name, *row.aliases)}
 

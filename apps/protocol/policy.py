@@ -5,7 +5,6 @@ from enum import IntFlag
 
 from apps.protocol.methods import (
     CONNECT,
-    CREDENTIALS,
     EFFECTIVE,
     EVENT,
     IMPOSSIBLE,
@@ -100,7 +99,7 @@ def _after_200(method: Method | None) -> str:
 def _after_403(method: Method | None) -> str:
     if method is not None and method.kind is CONNECT:
         return "403: WCS closes the connection. To connect, a refusal always counts."
-    if method is not None and method.identity is CREDENTIALS:
+    if method is not None and not method.in_session:
         return "403: WCS gives the player nothing. It has no session, so a refusal always counts."
     if method is None or entry(method)["restOnError"] != "FAIL":
         return "403: WCS writes it into its log and goes on."

@@ -110,7 +110,8 @@ class Reference:
     def in_force(self, hook, user):
         denies, allows, logged, failed = [], [], [], []
         for rule in self.world.rules:
-            if not is_about(rule, user, action_of(hook)):
+            as_a_call = action_of(hook) == "transfer" and rule.effect == "deny" and is_about(rule, user, "call")
+            if not as_a_call and not is_about(rule, user, action_of(hook)):
                 continue
             try:
                 in_force = self.is_in_force(rule, hook, user)
@@ -543,7 +544,11 @@ def media(hook):
     one, several = hook.members["mediaProvider"], hook.members["mediaProviders"]
     if one:
         return {one}
-    return {*several} if isinstance(several, list) and all(isinstance(text, str) for text in several) else set()
+    if several is None:
+        return set()
+    if not isinstance(several, list) or not all(isinstance(text, str) for text in several):
+        raise CannotCompare
+    return {*several}
 
 
 def compare(comparison, custom):

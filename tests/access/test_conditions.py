@@ -43,8 +43,10 @@ def raw(**members):
         ({"origins": ("https://a.example",)}, {"origin": "https://a.example.evil"}, False),
         ({"origins": ("*.a.example",)}, {"origin": "https://www.a.example:8443"}, True),
         ({"origins": ("*.a.example",)}, {"origin": ""}, False),
-        ({"media_providers": ("WebRTC", "MSE")}, {"media_providers": ("MSE",)}, True),
-        ({"media_providers": ("WebRTC",)}, {"media_providers": ("Flash",)}, False),
+        ({"media_providers": ("WebRTC", "MSE")}, {"media_providers": "MSE"}, True),
+        ({"media_providers": ("WebRTC",)}, {"media_providers": "Flash"}, False),
+        ({"media_providers": ("WebRTC",)}, {"media_providers": msgspec.Raw(b'["MSE", "WebRTC"]')}, True),
+        ({"media_providers": ("WebRTC",)}, {"media_providers": msgspec.Raw(b"null")}, False),
         ({"media_providers": ("WebRTC",)}, {}, False),
         ({"apps": ("school",)}, {"app_key": "school"}, True),
         ({"apps": ("school",)}, {"app_key": "other"}, False),
@@ -155,6 +157,22 @@ def test_what_cannot_be_compared_counts_against(effect, reason, broken):
     asked = facts_about(call("playStream", name="lobby"), known, session(ALICE))
     decision = decide(hook, asked)
     assert (decision.reason, decision.failed_rule_ids) == (reason, (1,))
+
+
+@pytest.mark.parametrize(("effect", "reason"), [("allow", Reason.NO_RULE), ("deny", Reason.DENIED_BY_RULE)])
+@pytest.mark.parametrize("said", [["Flash", 1], ["Flash", None], "Flash", {"Flash": 1}, 7])
+def test_media_providers_that_cannot_be_read_count_against(effect, reason, said):
+    known = snapshot(rules=[rule(1, "play", effect=effect, conditions=Conditions(media_providers=("Flash",)))])
+    hook = call("playStream", name="lobby", mediaProviders=said)
+    decision = decide(hook, facts_about(hook, known, session(ALICE)))
+    assert (decision.reason, decision.failed_rule_ids) == (reason, (1,))
+
+
+def test_the_one_provider_of_a_stream_counts_whatever_stands_beside_it():
+    denied = rule(1, "play", effect="deny", conditions=Conditions(media_providers=("Flash",)))
+    known = snapshot(rules=[denied, rule(2, "play")])
+    hook = call("playStream", name="lobby", mediaProvider="WebRTC", mediaProviders=["Flash", 1])
+    assert decide(hook, facts_about(hook, known, session(ALICE))).rule_ids == (2,)
 
 
 # Things known by several names

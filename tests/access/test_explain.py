@@ -223,6 +223,17 @@ def test_it_says_how_it_was_found_who_asks(hook, wcs):
     assert ask(hook("connect", custom={"token": "wrong"})).who == "Somebody unknown"
 
 
+@pytest.mark.parametrize("method", ["connect", "playHLS"])
+def test_what_happens_in_no_session_is_not_explained_by_one_with_its_ids(hook, run, wcs, method):
+    factories.make_rule("connect", "play", effect="deny", origins=["https://b.example"])
+    factories.make_rule("play")
+    assert wcs.reason("connect", custom={"token": "tok-alice"}, origin="https://a.example") == ""
+    again = {"name": "lobby", "custom": {"token": "tok-alice"}, "origin": "https://b.example"}
+    assert wcs.reason(method, **again) == Reason.DENIED_BY_RULE
+    assert ask(hook(method, **again)).reason == Reason.DENIED_BY_RULE
+    assert run(method, **again).startswith("Refused: denied-by-rule.")
+
+
 def test_the_moment_is_that_which_was_asked_about(hook):
     ended = timezone.now() - timedelta(days=1)
     factories.make_rule("publish", target=("exact", "door"), ends_at=ended)
@@ -301,6 +312,15 @@ def test_it_prints_what_is_near_by_two_things_what_to_do_and_how_far_it_looked(r
     assert "  There are more than" in text
     assert "  What to do: Add a rule that allows it." in text
     assert "  What to do: If the app is yours, add it by its app key." in run("connect", appKey="nowhere")
+
+
+def test_it_knows_the_number_of_a_call(run, wcs):
+    factories.make_rule("call", "hold")
+    factories.make_rule("hold", effect="deny", target=("number-prefix", "+49900"))
+    wcs.hook("connect", custom={"token": "tok-alice"})
+    assert wcs.reason("call", callee="+49 900 1234", callId="c") == ""
+    assert "asks to hold “+49 900 1234” by hold" in run("hold", callId="c")
+    assert run("hold", callId="c").startswith("Refused: denied-by-rule.")
 
 
 def test_it_prints_json(run):

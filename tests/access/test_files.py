@@ -513,7 +513,7 @@ def test_secrets_are_neither_exported_nor_printed(path, capsys):
 
 RULE = "effect: allow, who: everyone, actions: [play]"
 TARGETED = (
-    "publish", "play", "call", "answer", "transfer", "message", "subscribe", "xcap",
+    "publish", "play", "call", "answer", "hold", "transfer", "dtmf", "message", "subscribe", "xcap",
     "receive-call", "receive-message", "receive-transfer",
 )  # fmt: skip
 """Actions that are about something."""
@@ -594,7 +594,7 @@ TARGETED = (
          "{stream_group: …}, {number_prefix: …} and {number_class: …}"),
         (f"rules: [{{{RULE}}}]", "rules[0].target: is needed with play; for anything at all, write any"),
         ("rules: [{effect: allow, who: guests, actions: [hold, call, connect, publish, call]}]",
-         "rules[0].target: is needed with publish, call; for anything at all, write any"),
+         "rules[0].target: is needed with publish, call, hold; for anything at all, write any"),
         (f"rules: [{{{RULE}, target: any, from: 2030-01-01T00:00:00Z, until: 2029-01-01T00:00:00Z}}]",
          "rules[0].until: The end must be later than the beginning."),
     ],

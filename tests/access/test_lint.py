@@ -96,6 +96,7 @@ def test_what_is_wrong_is_found(row, kind):
     [
         rule(),
         rule(ends_at=NOW + DAY),
+        rule("hold", "dtmf", target_kind="number-prefix", target="+49900"),
         rule("connect", who="everyone", target_kind="any", target=""),
         rule("play", who="everyone", target_kind="any", target="", **under(networks=("10.0.0.0/8",))),
         rule("call", who="everyone", target_kind="any", target="", limits=Limits("user", per_day=3)),

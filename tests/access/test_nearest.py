@@ -89,7 +89,7 @@ def drawn(dice):
         stream_groups=dice.choice(((), (2,))),
         address=dice.choice(("", "10.1.2.3", "2001:db8::1", "9.9.9.9")),
         origin=dice.choice(("", "https://a.example", "https://www.a.example")),
-        media_providers=dice.choice(((), ("WebRTC",), ("HLS", "Flash"))),
+        media_providers=dice.choice(("", "WebRTC", msgspec.Raw(b'["HLS", "Flash"]'), msgspec.Raw(b'["WebRTC", 1]'))),
         app_key=dice.choice(("school", "other")),
         node_id=dice.choice(("edge", "core")),
         custom=dice.choice((msgspec.Raw(), raw(role="teacher", age=18), raw(role="pupil"), msgspec.Raw(b"[1]"))),
@@ -140,8 +140,13 @@ def test_every_condition_of_a_rule_is_in_the_table():
         ({"origins": ("*.b.example",)}, {}, "the hook names no page, so it is none of *.b.example"),
         (
             {"media_providers": ("WebRTC", "MSE")},
-            {"media_providers": ("HLS",)},
+            {"media_providers": "HLS"},
             "the media provider is HLS, not WebRTC or MSE",
+        ),
+        (
+            {"media_providers": ("MSE",)},
+            {"media_providers": msgspec.Raw(b'["MSE", 1]')},
+            "What came as “mediaProviders” is no list of texts.",
         ),
         ({"media_providers": ("MSE",)}, {}, "the hook names no media provider, so it is not MSE"),
         ({"apps": ("school", "demo")}, {"app_key": "other"}, "the app is “other”, not “school” or “demo”"),

@@ -62,7 +62,7 @@ def test_rules_are_those_about_them_that_have_not_ended_denies_first():
 
 
 def test_what_is_about_no_name_is_asked_about_by_itself():
-    assert BARE_ACTIONS == ("hold", "dtmf", "imdn", "data", "bug-report")
+    assert BARE_ACTIONS == ("imdn", "data", "bug-report")
     said = {
         one.action: one.answer.verdict for one in Person(ALICE, NOW, snapshot(rules=[rule(1, "data")])).bare_actions()
     }

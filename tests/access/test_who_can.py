@@ -96,6 +96,7 @@ def really(known, user, action, target, **members):
     key = target if action == "connect" else members.pop("app", "app-1")
     body = json.dumps({**members, "appKey": key, **named})
     call = HookCall.from_payload(bare.wire_name, bare.method, body.encode())
+    call = replace(call, target=target) if bare.method.of_call else call  # as Calls finds it
     app = known.apps.by_name.get(call.app_key)
     if action != "connect":
         app = replace(app, rest_started=False)
@@ -210,6 +211,13 @@ def test_who_is_switched_off_can_nothing_although_a_rule_allows_it():
     off = replace(ALICE, active=False)
     answer = asked_of_anybody("play", "lobby", NOW, snapshot(users=(off,), rules=[LOBBY])).about(off)
     assert (answer.verdict, answer.reason, answer.overruled_ids) == (CANNOT, Reason.USER_INACTIVE, (1,))
+
+
+@pytest.mark.parametrize("action", ["hold", "dtmf", "answer"])
+def test_a_rule_about_numbers_is_about_what_is_done_in_calls_to_them(action):
+    deny = rule(2, action, effect="deny", target=("number-prefix", "+49900"))
+    assert verdicts(rule(1, action), deny, action=action, target="+49 900 1234") == [CANNOT, CANNOT]
+    assert verdicts(rule(1, action), deny, action=action, target="+49 30 1234") == [CAN, CAN]
 
 
 def test_a_protected_number_can_be_called_by_everybody():

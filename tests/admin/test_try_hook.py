@@ -281,9 +281,17 @@ def test_every_method_asks_for_its_action_and_target(root, alice, name):
     explanation = ask(root, method=name, target="door").context["explanation"]
     running = {"StreamKeepAliveEvent": "publish", "StreamKeepAliveEvent.player": "play"}
     assert explanation.action == running.get(name, method.action)
-    assert explanation.target == ("defaultApp" if name == "connect" else "door" if method.target else "")
+    assert explanation.target == ("defaultApp" if name == "connect" else "door" if method.has_target else "")
     factories.make_rule(explanation.action)
     assert reason_of(ask(root, method=name, target="door")) == Reason.ALLOWED_BY_RULE
+
+
+@pytest.mark.parametrize("method", ["hold", "unhold", "sendDtmf"])
+def test_what_is_done_in_a_call_is_about_its_number(root, alice, method):
+    factories.make_rule("hold", "dtmf")
+    factories.make_rule("hold", "dtmf", effect="deny", target=("number-prefix", "+49900"))
+    assert reason_of(ask(root, method=method, target="+49 30 1234")) == Reason.ALLOWED_BY_RULE
+    assert reason_of(ask(root, method=method, target="+49 900 1234")) == Reason.DENIED_BY_RULE
 
 
 def test_a_change_counts_at_once(root, alice):
@@ -412,6 +420,10 @@ def test_an_event_leads_to_the_same_question(root, alice):
     [
         ({"method": "StreamKeepAliveEvent"}, "who=user&user=charlie&method=StreamKeepAliveEvent.player&target=lobby"),
         ({"method": "connect", "action": "connect", "target": "defaultApp"}, "who=user&user=charlie&method=connect"),
+        (
+            {"method": "hold", "action": "hold", "target": "+49900"},
+            "who=user&user=charlie&method=hold&target=%2B49900",
+        ),
         ({"username": "", "reason": Reason.NO_RULE}, "who=guest&method=playStream&target=lobby"),
         ({"username": "", "reason": Reason.BAD_TOKEN}, "method=playStream&target=lobby"),
     ],

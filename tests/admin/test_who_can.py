@@ -405,7 +405,7 @@ def test_everything_a_user_can_do_is_said(root):
         "call premium numbers, such as +491375550123": "cannot: no rule allows it",
     }
     assert said(response, "Anything else")["send data"] == "can"
-    assert said(response, "Anything else")["hold calls"] == "cannot: no rule allows it"
+    assert said(response, "Anything else")["send delivery notices"] == "cannot: no rule allows it"
 
 
 def test_who_is_switched_off_is_said_to_be(root):

@@ -161,6 +161,45 @@ def test_who_came_by_a_signed_token_or_a_link_is_known_by_their_session(wcs, sch
     ]
 
 
+def test_a_viewer_of_a_public_name_still_gets_its_source(wcs, school):
+    stream = factories.make_stream("door", source="rtsp://192.0.2.5/live.sdp")
+    allow = factories.make_rule("play", user=school["bob"], stream=stream)
+    wcs.hook("connect", custom={"token": "tok-bob"})
+    assert wcs.reason("playStream", name="door") == ""
+    events, snapshot = moved(), known()
+    assert decided_again(events, snapshot) == recorded(events)
+    found = list(flips(events, snapshot, ChangedRules(snapshot.rules, [allow.pk])))
+    assert [(flip.before.reason, flip.after.reason) for flip in found] == [(Reason.ALLOWED_BY_RULE, Reason.NO_RULE)]
+
+
+@pytest.mark.parametrize("method", ["hold", "unhold", "sendDtmf", "answer"])
+def test_what_names_nothing_but_a_call_is_about_its_number(wcs, school, method):
+    factories.make_rule("call")
+    factories.make_rule("hold", "dtmf", "answer", target=("number-prefix", "+49"))
+    premium = factories.make_rule("hold", "dtmf", "answer", effect="deny", target=("number-prefix", "+49900"))
+    wcs.hook("connect", custom={"token": "tok-bob"})
+    for id_, callee in (("a", "+49 30 1234"), ("b", "+49 900 1234")):
+        wcs.hook("call", callee=callee, callId=id_)
+        wcs.hook(method, callId=id_)
+    events = [event for event in moved() if event.method == method]
+    assert [reason for reason, _ in recorded(events)] == [Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE]
+    snapshot = known()
+    assert decided_again(events, snapshot) == recorded(events)
+    without = ChangedRules(snapshot.rules, [premium.pk])
+    assert [flip.event.target for flip in flips(events, snapshot, without)] == ["+49 900 1234"]
+
+
+@pytest.mark.parametrize("method", ["connect", "playHLS"])
+def test_what_happened_in_no_session_is_not_judged_by_one_with_its_ids(wcs, school, method):
+    factories.make_rule("connect", "play", effect="deny", origins=["https://b.example"])
+    factories.make_rule("play")
+    wcs.hook("connect", custom={"token": "tok-bob"}, origin="https://a.example")
+    wcs.hook(method, name="lobby", custom={"token": "tok-bob"}, origin="https://b.example")
+    events = moved()
+    assert decided_again(events) == recorded(events)
+    assert events[1].reason == Reason.DENIED_BY_RULE
+
+
 def test_an_app_that_came_to_be_known_makes_nobody_known(wcs, school):
     wcs.hook("playHLS", name="lobby", appKey="later")
     events = moved()

@@ -2,6 +2,7 @@
 
 import time
 
+import msgspec
 import pytest
 from django.utils import timezone
 
@@ -37,6 +38,15 @@ def make_session(session_id="S", **fields):
 
 def find(sessions, session_id="S", node_id="N"):
     return sessions.find(node_id, session_id, time.monotonic() + 2)
+
+
+def test_a_row_has_everything_that_hooks_find(sessions):
+    alice = factories.make_user()
+    values = {"opening": 3, "user": alice, "username": "alice", "token": factories.make_token(alice), "hiding": 5}
+    session = make_session(**values, origin="https://example.org", granted="some", ended_at=timezone.now())
+    found = find(sessions)
+    assert session.row() == found
+    assert [name for name, value in msgspec.structs.asdict(found).items() if not value] == []
 
 
 def test_it_is_found_as_it_is(sessions):

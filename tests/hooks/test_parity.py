@@ -15,6 +15,7 @@ import pytest
 from apps.access import facts, identity
 from apps.access.compile import Streams
 from apps.access.facts import Identity
+from apps.live.calls import Calls
 from apps.protocol import methods
 from apps.protocol.messages import ABSENT, HookCall
 from apps.protocol.methods import ACTIONS, METHODS, NUMBER_ACTIONS, RUNNING_STREAM, STREAM_ACTIONS, find
@@ -69,6 +70,9 @@ NUMBER_WAYS = tuple(
         ("incoming call", "OnCallEvent", "caller"),
         ("incoming message", "OnMessageEvent", "from"),
         ("incoming transfer", "OnTransferEvent", "target"),
+        ("hold", "hold", "callId"),  # that of a call to this number
+        ("unhold", "unhold", "callId"),
+        ("sendDtmf", "sendDtmf", "callId"),
     )
     for spelling in SPELLINGS
 )
@@ -77,8 +81,7 @@ OTHER_WAYS = (
     Way("connect, RTMP", "connect.rtmp", protocol="RTMP"),
     *(
         Way(name, name)
-        for name in "hold unhold sendDtmf sendIMDN subscribe sendXcapRequest OnDataEvent submitBugReport pushLogs "
-        "sessionDebug".split()
+        for name in "sendIMDN subscribe sendXcapRequest OnDataEvent submitBugReport pushLogs sessionDebug".split()
     ),
 )
 WAYS = (*STREAM_WAYS, *NUMBER_WAYS, *OTHER_WAYS)
@@ -175,6 +178,8 @@ class Matrix:
         factories.make_rule(*ACTIONS)
         for form, members in SESSIONS.items():
             assert wcs.reason("connect", sessionId=self.session(form), **members) == ""
+            for number in SPELLINGS:
+                assert wcs.reason("call", sessionId=self.session(form), callee=number, callId=number) == ""
         assert wcs.reason("connect", sessionId=self.session("bob"), custom={"token": "tok-bob"}) == ""
 
     def session(self, whose):
@@ -210,7 +215,7 @@ def refusable(*actions):
 def test_every_method_that_can_be_refused_is_in_the_matrix():
     assert {way.method for way in WAYS} == refusable(*ACTIONS, RUNNING_STREAM)
     assert {way.method for way in STREAM_WAYS} == refusable(*STREAM_ACTIONS, RUNNING_STREAM)
-    assert {way.method for way in NUMBER_WAYS} == {way for way in refusable(*NUMBER_ACTIONS) if way.target}
+    assert {way.method for way in NUMBER_WAYS} == refusable(*NUMBER_ACTIONS)
 
 
 def test_without_a_ban_every_cell_is_allowed(matrix):
@@ -250,6 +255,10 @@ def compare_numbers_as_they_come(monkeypatch):
     monkeypatch.setattr(facts, "canonical", lambda text, plan: text)
 
 
+def find_no_number_of_a_call(monkeypatch):
+    monkeypatch.setattr(Calls, "with_number", lambda calls, call, deadline: call)
+
+
 def never_look_at_a_token_again(monkeypatch):
     def by_session(session, call, app, snapshot, *, now):
         return Identity(user=snapshot.users.by_id[session.user_id], entered_by=session.entered_by)
@@ -278,6 +287,7 @@ def is_in_bobs_session(way, form):
 BREAKS = (  # what breaks, the ban it is tried with, and the cells that must show it
     (follow_no_source, "S", lambda way, form: SOURCE in way.changes.values()),
     (compare_numbers_as_they_come, "N", lambda way, form: SPELLINGS[0] not in way.changes.values()),
+    (find_no_number_of_a_call, "N", lambda way, form: "callId" in way.changes),
     (never_look_at_a_token_again, "T", lambda way, form: form in SESSIONS and way.method.name != "connect"),
     (read_no_credential_of_a_hook, "S", is_in_bobs_session),
     (read_no_token_beside_custom, "S", lambda way, form: form == "token beside" and is_in_bobs_session(way, form)),

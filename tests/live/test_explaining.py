@@ -11,6 +11,7 @@ from apps.live.models import Cut, Lease
 from apps.protocol.messages import HookCall
 from apps.protocol.methods import find
 from tests import factories
+from tests.live.conftest import Client
 
 
 @pytest.fixture
@@ -74,6 +75,37 @@ def test_what_runs_already_is_not_counted_against_itself(client, limited, why):
     assert not why(alice, mediaSessionId="b").allowed
 
 
+def test_what_runs_under_the_id_of_its_session_is_not_what_is_asked_for_under_one_of_its_own(client, limited, why):
+    limited(at_once=1)
+    alice = client("alice")
+    assert alice.hook("playStream", name="lobby") == ""  # without a media session id
+    assert why(alice).allowed
+    assert not why(alice, mediaSessionId="b").allowed
+    assert alice.play(id="b") == "limit-reached"
+
+
+def test_what_a_link_let_in_is_not_counted_against_itself_either(wcs, client, school, why):
+    factories.make_stream("lobby", max_viewers=1)
+    holder = Client(wcs, "/10.0.0.7:1/n")
+    assert holder.connect(factories.make_link().token) == ""
+    for _ in range(2):
+        assert holder.play(id="a") == ""
+    assert why(holder, mediaSessionId="a").allowed
+    assert not why(holder, mediaSessionId="b").allowed
+    assert holder.play(id="b") == "limit-reached"
+
+
+def test_the_same_call_to_where_a_rule_has_another_number_called_is_another_call(client, limited, why):
+    rule = limited("call", at_once=1, callee="100")
+    alice = client("alice")
+    assert alice.call("support", id="c") == ""
+    assert why(alice, "call", callee="support", callId="c").allowed
+    rule.callee = "200"
+    rule.save()
+    assert not why(alice, "call", callee="support", callId="c").allowed
+    assert alice.call("support", id="c") == "limit-reached"
+
+
 def test_it_finds_the_call_that_a_hook_belongs_to(client, school, why):
     factories.make_rule("call", user=school["alice"])
     factories.make_rule("dtmf", user=school["alice"], target=("number-prefix", "+49"))
@@ -94,7 +126,7 @@ def test_asking_leaves_no_trace(client, limited, why):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_it_says_what_the_hook_then_gets(client, limited, why, seed):
+def test_it_says_what_the_hook_then_gets(wcs, client, limited, why, seed):
     """The one rule of which limits have room is written in SQL for hooks and in Python for whoever asks."""
     chance = random.Random(seed)
     noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -105,7 +137,9 @@ def test_it_says_what_the_hook_then_gets(client, limited, why, seed):
         limited(per=chance.choice(("user", "target", "rule")), overflow=overflow, **limits)
     if chance.random() < 0.5:
         factories.make_stream("lobby", max_viewers=chance.randint(1, 6))
-    clients = [client("alice"), client("charlie")]
+    holder = Client(wcs, "/10.0.0.7:1/n")
+    assert holder.connect(factories.make_link().token) == ""
+    clients = [client("alice"), client("charlie"), holder]
     for minute in range(20):
         who = chance.choice(clients).at(noon + timedelta(minutes=minute))
         name, id = chance.choice(("lobby", "attic")), f"m-{chance.randint(1, 9)}"

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from apps.access.explain import NoSuchUser, explain
+from apps.access.explain import NoSuchUser, explain, looked_up
 from apps.access.snapshot import load
-from apps.connections.sessions import Sessions
 from apps.database.connection import Unavailable, conninfo_of
-from apps.database.hook_path import hook_database
 from apps.protocol.messages import HookCall, HookTooLarge, MalformedHook
 from apps.protocol.methods import find
 
@@ -34,8 +31,7 @@ class Command(BaseCommand):
             call = HookCall.from_payload(options["method"], find(options["method"]), _read(options["body"]))
             with psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True) as connection:
                 snapshot = load(connection)
-            session = Sessions(hook_database()).find(call.node_id, call.session_id, time.monotonic() + 5)
-            explanation = explain(call, snapshot, session, now=timezone.now(), as_user=options["user"] or "")
+            explanation = explain(*looked_up(call, snapshot), now=timezone.now(), as_user=options["user"] or "")
         except (HookTooLarge, MalformedHook, NoSuchUser) as error:
             raise CommandError(str(error)) from None
         except (psycopg.OperationalError, Unavailable) as error:
