@@ -266,6 +266,25 @@ def test_among_many_only_rules_about_what_is_asked_are_looked_at(monkeypatch):
 
 
 @pytest.mark.parametrize("few", [0, compile.FEW])
+def test_a_thing_known_by_several_texts_is_found_by_each_and_a_number_by_how_it_begins(monkeypatch, few):
+    monkeypatch.setattr(compile, "FEW", few)
+    targets = (
+        ("exact", "lobby"),
+        ("exact", "door"),
+        ("prefix", "lob"),
+        ("glob", "do*"),
+        ("number-prefix", "+49"),
+        ("any", ""),
+    )
+    others = ("exact", "oor"), ("prefix", "obby"), ("number-prefix", "49900")
+    index = RuleIndex(rule(id_, "play", target=target) for id_, target in enumerate((*targets, *others)))
+    index.replace((), [rule(20, "publish"), rule(21, "publish", target=("exact", "lobby"))])
+    question = asking("lobby", "door", number="+4949900")
+    assert sorted(found.id for found in index.about_anybody(question)) == [0, 1, 2, 3, 4, 5]
+    assert {0, 1, 2, 3, 4, 5} <= {found.id for found in index.candidates(ALICE, question)}
+
+
+@pytest.mark.parametrize("few", [0, compile.FEW])
 def test_what_is_about_somebody_is_told_once(monkeypatch, few):
     monkeypatch.setattr(compile, "FEW", few)
     rules = [rule(id_, "play", "publish", target=("exact", text)) for id_, text in ((3, "a"), (1, "b"), (2, "a"))]
