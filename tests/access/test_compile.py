@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.access import compile, matching
-from apps.access.compile import Rows, RuleIndex, Snapshot
+from apps.access.compile import ChangedRules, Rows, RuleIndex, Snapshot
 from apps.access.matching import matches_glob
 from apps.access.rows import RuleRow, UserRow
 from apps.protocol.numbers import NumberClassRow
@@ -303,6 +303,22 @@ def test_which_groups_have_rules_is_known_while_they_have(monkeypatch, few):
     assert index.groups() == [7]
     index.replace([2], ())
     assert index.groups() == []
+
+
+CHANGED = (1, "allow"), (2, "allow"), (3, "allow"), (3, "deny"), (4, "allow")
+
+
+def test_a_rule_about_no_group_that_goes_takes_no_group_with_it():
+    index = RuleIndex([rule(1, "play", group=1), rule(2, "play", user=ALICE)])
+    index.replace([2], ())
+    assert index.groups() == [1]
+
+
+def test_a_change_is_tried_out_on_an_index_that_stays_as_it_is():
+    kept, gone, before, after, new = (rule(id_, "play", effect=effect) for id_, effect in CHANGED)
+    index = RuleIndex([kept, gone, before])
+    assert ChangedRules(index, [gone.id], [after, new]).candidates(ALICE, asking("x")) == [kept, after, new]
+    assert index.candidates(ALICE, asking("x")) == [kept, gone, before]
 
 
 @pytest.mark.parametrize("few", [0, 2, compile.FEW])
