@@ -191,10 +191,12 @@ def _denying(found: _Found) -> _Found:
 
 
 def _of_both(one: _Found, other: _Found) -> _Found:
-    """What was found about two numbers, each rule once."""
-    return _Found(
-        *(list({rule.id: rule for rule in some + more}.values()) for some, more in zip(one, other, strict=True))
-    )
+    """What was found about two numbers."""
+    return _Found(*map(_each_once, one, other))
+
+
+def _each_once(some: list[RuleRow], more: list[RuleRow]) -> list[RuleRow]:
+    return list({rule.id: rule for rule in some + more}.values())
 
 
 def _carried_out(decision: Decision, call: HookCall, facts: Facts) -> Decision:

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.access import compile, matching
-from apps.access.compile import Rows, RuleIndex, Snapshot
+from apps.access.compile import ChangedRules, Rows, RuleIndex, Snapshot
 from apps.access.matching import matches_glob
 from apps.access.rows import RuleRow, UserRow
 from apps.protocol.numbers import NumberClassRow
@@ -266,6 +266,25 @@ def test_among_many_only_rules_about_what_is_asked_are_looked_at(monkeypatch):
 
 
 @pytest.mark.parametrize("few", [0, compile.FEW])
+def test_a_thing_known_by_several_texts_is_found_by_each_and_a_number_by_how_it_begins(monkeypatch, few):
+    monkeypatch.setattr(compile, "FEW", few)
+    targets = (
+        ("exact", "lobby"),
+        ("exact", "door"),
+        ("prefix", "lob"),
+        ("glob", "do*"),
+        ("number-prefix", "+49"),
+        ("any", ""),
+    )
+    others = ("exact", "oor"), ("prefix", "obby"), ("number-prefix", "49900")
+    index = RuleIndex(rule(id_, "play", target=target) for id_, target in enumerate((*targets, *others)))
+    index.replace((), [rule(20, "publish"), rule(21, "publish", target=("exact", "lobby"))])
+    question = asking("lobby", "door", number="+4949900")
+    assert sorted(found.id for found in index.about_anybody(question)) == [0, 1, 2, 3, 4, 5]
+    assert {0, 1, 2, 3, 4, 5} <= {found.id for found in index.candidates(ALICE, question)}
+
+
+@pytest.mark.parametrize("few", [0, compile.FEW])
 def test_what_is_about_somebody_is_told_once(monkeypatch, few):
     monkeypatch.setattr(compile, "FEW", few)
     rules = [rule(id_, "play", "publish", target=("exact", text)) for id_, text in ((3, "a"), (1, "b"), (2, "a"))]
@@ -284,6 +303,22 @@ def test_which_groups_have_rules_is_known_while_they_have(monkeypatch, few):
     assert index.groups() == [7]
     index.replace([2], ())
     assert index.groups() == []
+
+
+CHANGED = (1, "allow"), (2, "allow"), (3, "allow"), (3, "deny"), (4, "allow")
+
+
+def test_a_rule_about_no_group_that_goes_takes_no_group_with_it():
+    index = RuleIndex([rule(1, "play", group=1), rule(2, "play", user=ALICE)])
+    index.replace([2], ())
+    assert index.groups() == [1]
+
+
+def test_a_change_is_tried_out_on_an_index_that_stays_as_it_is():
+    kept, gone, before, after, new = (rule(id_, "play", effect=effect) for id_, effect in CHANGED)
+    index = RuleIndex([kept, gone, before])
+    assert ChangedRules(index, [gone.id], [after, new]).candidates(ALICE, asking("x")) == [kept, after, new]
+    assert index.candidates(ALICE, asking("x")) == [kept, gone, before]
 
 
 @pytest.mark.parametrize("few", [0, 2, compile.FEW])

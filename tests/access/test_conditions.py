@@ -109,6 +109,10 @@ def test_a_page_is_below_a_domain(wanted, origin, fits):
         ("age <= 18", {"age": "old"}, False),
         ("age > 1", {"age": float("inf")}, False),
         ("age > 1", {"age": "1e999999999"}, False),
+        ("age > 1", {"age": "1e399"}, True),
+        ("age > 1", {"age": "1e400"}, False),  # no number is that large
+        ("age = 1", {"age": "1.".ljust(40, "0")}, True),
+        ("age = 1", {"age": "1.".ljust(41, "0")}, False),  # nor that long
         ("role = teacher", {"role": ["teacher"]}, False),
         ("role = null", {"role": None}, False),
     ],

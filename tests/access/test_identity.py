@@ -4,7 +4,7 @@ import pytest
 
 from apps.access.facts import Identity
 from apps.access.identity import identify
-from apps.access.networks import in_networks, parse_address
+from apps.access.networks import in_networks, is_network, parse_address
 from apps.access.reasons import Reason
 from apps.access.rows import AppRow, UserRow
 from apps.protocol.methods import METHODS
@@ -315,3 +315,10 @@ def test_what_is_no_address_lies_in_no_network():
 )
 def test_a_guest_is_who_came_without_a_credential_and_was_let_in(identity, is_guest):
     assert identity.is_guest is is_guest
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("10.0.0.0/8", True), ("10.0.0.7", True), ("2001:db8::/32", True), ("ten", False), ("", False)]
+)
+def test_a_network_is_told_from_what_is_none(text, is_one):
+    assert is_network(text) is is_one

@@ -108,6 +108,11 @@ def test_only_what_dials_is_dialled_otherwise():
     assert dialled(find("call"), ()) == ""
 
 
+def test_what_wcs_is_told_is_said_in_words():
+    decision = decided("publishStream", capped(max_width=640), name="lobby", width=1920)
+    assert decision.told == "name “lobby-7f3a” instead of “lobby”; width 640 instead of 1920"
+
+
 def test_what_is_refused_tells_wcs_nothing():
     decision = decided("playStream", name="door")
     assert (decision.reason, decision.changes) == (Reason.NO_RULE, ())
