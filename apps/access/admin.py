@@ -281,6 +281,7 @@ class ScheduleAdmin(StaffAdmin):
 
 @admin.register(NumberClass)
 class NumberClassAdmin(StaffAdmin):
+    list_before_template = "admin/access/number_plan.html"
     list_display = ("name", "numbers", "whole", "protected", "note")
     search_fields = ("name", "note")
     search_help_text = "Search by name, or type a number to see which class it is in"
@@ -306,6 +307,10 @@ class NumberClassAdmin(StaffAdmin):
     def numbers(self, number_class: NumberClass) -> str:
         short = [f"all of at most {number_class.short} digits"] if number_class.short else []
         return ", ".join([*number_class.prefixes, *short])
+
+    def changelist_view(self, request, extra_context=None):
+        """With the country whose numbers are dialled without its code."""
+        return super().changelist_view(request, {**(extra_context or {}), "country": number_plan().country})
 
     def get_search_results(self, request, queryset, search_term):
         """By name and note; of a number, the class that it is in."""

@@ -129,8 +129,8 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
     """Any deny in force refuses, else any allow in force allows, as far as its limits have room; else nothing does.
     Order never matters.
 
-    A rule that raises an error counts as matching if it denies and as not matching if it allows. A transfer is denied by
-    what denies a call to where it goes. What belongs to a call
+    A rule that raises an error counts as matching if it denies and as not matching if it allows. Whatever denies a call
+    to where a transfer goes denies the transfer. What belongs to a call
     for which a rule had another number called is about both numbers. What is allowed is refused all the same where it
     cannot be carried out as it was decided: see _carried_out.
     """

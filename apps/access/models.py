@@ -68,7 +68,7 @@ class Schedule(models.Model):
     )
     windows = ArrayField(
         models.CharField(max_length=100, validators=[validate_window]),
-        help_text="Hours of the week, one a line: Mon-Fri 08:00-18:00, Sat 10:00-14:00, Fri 22:00-06:00.",
+        help_text="Hours of the week, separated by commas: Mon-Fri 08:00-18:00, Sat 10:00-14:00, Fri 22:00-06:00.",
     )
     holidays = ArrayField(
         models.DateField(), default=list, blank=True, help_text="Dates on which it never holds, as 2026-12-25."

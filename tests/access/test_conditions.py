@@ -415,3 +415,15 @@ def test_ids_have_no_nul_anywhere():
     hook = call("playStream", name="x", mediaSessionId="M\0", callId="C\0", nodeId="n\0", sessionId="s\0", appKey="a\0")
     ids = (hook.media_session_id, hook.call_id, hook.node_id, hook.session_id, hook.app_key)
     assert ids == ("M\ufffd", "C\ufffd", "n\ufffd", "s\ufffd", "a\ufffd")
+
+
+@pytest.mark.parametrize("target", [("number-class", "", 2), ("prefix", "0900", None), ("any", "", None)])
+def test_what_nobody_may_call_nobody_may_be_transferred_to(target):
+    kind, text, id_ = target
+    rules = (rule(1, "transfer", "call"), rule(2, "call", effect="deny", target=(kind, text), target_id=id_))
+    decision = decided("transfer", with_numbers(*rules), callId="c", target="0900 123456")
+    assert (decision.reason, decision.rule_ids) == (Reason.DENIED_BY_RULE, (2,))
+
+
+def test_an_allow_of_calls_allows_no_transfer():
+    assert decided("transfer", with_numbers(rule(1, "call")), callId="c", target="030123").reason is Reason.NO_RULE

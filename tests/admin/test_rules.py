@@ -1,13 +1,14 @@
 """Rules in their two lists."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.access.models import Rule
+from apps.access.models import Rule, Schedule
 from tests import factories
 from tests.admin.conftest import browser_of, make_role
 
@@ -302,3 +303,23 @@ def test_a_wrong_entry_of_a_list_is_said_at_its_field(olga):
     assert list(errors) == ["apps"]
     errors = add(olga, STREAMS, actions=["play"], networks="10.0.0.0/8, nonsense").context["adminform"].form.errors
     assert "Entry 2" in errors["networks"][0]
+
+
+def test_a_schedule_with_holidays_can_be_opened_and_saved_again(olga):
+    role = Group.objects.get(name="operators")
+    role.permissions.add(*Permission.objects.filter(codename__in=["view_schedule", "change_schedule"]))
+    schedule = Schedule.objects.create(
+        name="office", time_zone="UTC", windows=["Mon-Fri 08:00-18:00"], holidays=[date(2026, 12, 25)]
+    )
+    page = reverse("admin:access_schedule_change", args=[schedule.pk])
+    assert 'value="2026-12-25"' in olga.get(page).content.decode()
+    saved = olga.post(
+        page,
+        {
+            "name": "office", "time_zone": "UTC", "windows": "Mon-Fri 08:00-18:00",
+            "holidays": "2026-12-25, 2026-12-26", "note": "",
+        },
+    )  # fmt: skip
+    assert saved.status_code == 302
+    schedule.refresh_from_db()
+    assert schedule.holidays == [date(2026, 12, 25), date(2026, 12, 26)]

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                         base_field=models.CharField(
                             max_length=100, validators=[apps.access.validators.validate_window]
                         ),
-                        help_text="Hours of the week, one a line: Mon-Fri 08:00-18:00, Sat 10:00-14:00, Fri 22:00-06:00.",
+                        help_text="Hours of the week, separated by commas: Mon-Fri 08:00-18:00, Sat 10:00-14:00, Fri 22:00-06:00.",
                         size=None,
                     ),
                 ),
