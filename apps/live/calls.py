@@ -1,7 +1,8 @@
 """Finding the call that a hook belongs to, by its id: one indexed query of what was let in.
 
 Nothing is remembered in the process. Clients choose call ids, and could use one again for another number, so only what
-runs counts, and where two calls run under one id none does. Asking each time costs a round trip, and only hooks that name nothing but a call pay it.
+runs counts, and where two calls run under one id none does. Asking each time costs a round trip, and only hooks that
+name nothing but a call pay it.
 """
 
 from msgspec.structs import replace

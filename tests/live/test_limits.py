@@ -50,6 +50,13 @@ def test_an_end_makes_room_at_once(client, limited):
     assert client("alice").play() == ""
 
 
+def test_what_nobody_hears_when_it_ends_is_refused_when_its_minutes_are_up(client, limited, wcs):
+    limited(minutes_per_day=10)
+    alice = client("alice", "lobby-HLS")
+    for minute, refusal in [(0, ""), (4, ""), (8, ""), (11, FULL), (12, FULL)]:
+        assert alice.at(NOON + minutes(minute)).hook("playHLS", name="lobby", token="tok-alice") == refusal
+
+
 @pytest.mark.parametrize("first", ["lobby", "hall", "foyer"])
 def test_what_a_stream_limits_holds_under_all_of_its_names(client, limited, school, first):
     factories.make_rule("play", user=school["charlie"])
