@@ -97,6 +97,11 @@ def user_inactive(call: HookCall, facts: Facts) -> Decision | None:
     return Decision(False, Reason.USER_INACTIVE) if user is not None and not user.active else None
 
 
+def call_unknown(call: HookCall, facts: Facts) -> Decision | None:
+    """What names nothing but a call, and it is not known which: whatever number it is about, it may be a denied one."""
+    return Decision(False, Reason.UNKNOWN_CALL) if call.of_unknown_call else None
+
+
 def protected_number(call: HookCall, facts: Facts) -> Decision | None:
     """A call to a number that staff protect, such as emergency calls: no rule can refuse it."""
     protected = call.action == "call" and _is_protected(call.target, facts)
@@ -257,6 +262,7 @@ CHECKS: tuple[Check, ...] = (
     cut,
     identity_bad,
     user_inactive,
+    call_unknown,
     protected_number,
     settled_by_link,
     settled_by_rules,

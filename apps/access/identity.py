@@ -159,5 +159,10 @@ def _token_problem(
         and (not token.streams or call.action not in STREAM_ACTIONS or is_named(call.target, token.streams, snapshot))
         and (not token.actions or call.action == "connect" or call.action in token.actions)
     )
-    countable = not token.single_use or (call.node_id and call.session_id)  # else nobody could tell who has used it
-    return None if fits and countable else Reason.TOKEN_NOT_FOR_THIS
+    return None if fits and (not token.single_use or _is_of_one_client(call)) else Reason.TOKEN_NOT_FOR_THIS
+
+
+def _is_of_one_client(call: HookCall) -> bool:
+    """Whether the session id of a hook tells who uses a token. All who watch a stream by HLS may share one."""
+    shared = call.method is not None and call.method.end_unreported and not call.client_address
+    return bool(call.node_id and call.session_id) and not shared

@@ -106,10 +106,12 @@ def _count(rule: RuleRow, limits: Limits | None, call: HookCall, username: str, 
 
 
 def _most_at_once(call: HookCall, snapshot: Snapshot) -> int | None:
-    """What the stream itself limits. Where several names stand for one source, the lowest number counts."""
+    """What the stream itself limits. Where several names stand for one source, or a name for a stream of the list, the
+    lowest number counts."""
     if call.action not in STREAM_ACTIONS:
         return None
-    names, _ = snapshot.streams.known_as(call.target)
+    stream = snapshot.streams.by_name.get(call.target)
+    names, _ = snapshot.streams.known_as(stream.source if stream and stream.source else call.target)
     rows = [row for row in map(snapshot.streams.by_name.get, names) if row is not None]
     return min((number for row in rows if (number := _most(row, call.action)) is not None), default=None)
 

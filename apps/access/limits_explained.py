@@ -31,15 +31,19 @@ def weigh(decision: Decision, call: HookCall, facts: Facts) -> tuple[Decision, d
     of_rules = [(count, used(count.key, facts.now)) for count in counts.any_of]
     of_stream = [(count, used(count.key, facts.now)) for count in counts.all_of]
     words = {count.rule_id: _words(count, many) for count, many in of_rules if count.rule_id is not None}
-    settled = (
-        replace(decision, counts=None) if _runs(call, facts, decision) else _settled(decision, of_rules, of_stream)
-    )
+    running = _runs(call, facts, decision)
+    if running is None:
+        settled = _settled(decision, of_rules, of_stream)
+    elif _time_is_up(call, running, of_rules):
+        settled = _refused(decision)
+    else:
+        settled = replace(decision, counts=None)
     return settled, words, "; ".join(_words(count, many) for count, many in of_stream)
 
 
 def _settled(decision: Decision, of_rules: list[tuple[Count, Used]], of_stream: list[tuple[Count, Used]]) -> Decision:
     """As audit_admit settles it (apps/audit/migrations/0004_admission.py); a test compares the two."""
-    refused = replace(decision, allowed=False, reason=Reason.LIMIT_REACHED, rewrites=None, counts=None)
+    refused = _refused(decision)
     if any(_full(count, many) for count, many in of_stream):
         return replace(refused, rule_ids=())
     if not of_rules:
@@ -54,14 +58,25 @@ def _settled(decision: Decision, of_rules: list[tuple[Count, Used]], of_stream: 
     return replace(decision, rule_ids=(lets_in,), counts=None) if lets_in is not None else refused
 
 
-def _runs(call: HookCall, facts: Facts, decision: Decision) -> bool:
-    """Whether that very thing was let in before, and runs; as audit_admit finds it."""
+def _refused(decision: Decision) -> Decision:
+    return replace(decision, allowed=False, reason=Reason.LIMIT_REACHED, rewrites=None, counts=None)
+
+
+def _time_is_up(call: HookCall, rule_ids: list[int], of_rules: list[tuple[Count, Used]]) -> bool:
+    """Whether none of the rules that let in what runs has minutes left; asked only of what nobody hears to end."""
+    letting_in = [(count, many) for count, many in of_rules if count.rule_id in rule_ids]
+    minutes = [_full(replace(count, at_once=None, per_day=None, per_month=None), many) for count, many in letting_in]
+    return call.method is not None and call.method.end_unreported and bool(minutes) and all(minutes)
+
+
+def _runs(call: HookCall, facts: Facts, decision: Decision) -> list[int] | None:
+    """The rules that let in that very thing before, if it runs, as audit_admit finds it; else None."""
     key, rule_ids = (
         lease_key(call.method, call.media_session_id, call.call_id, call.session_id),
         list(decision.rule_ids),
     )
     if not key:
-        return False
+        return None
     same = Lease.objects.filter(
         Q(rule_ids__overlap=rule_ids) | Q(rule_ids=rule_ids),  # a link's holder is let in by no rule
         node_id=call.node_id,
@@ -71,8 +86,9 @@ def _runs(call: HookCall, facts: Facts, decision: Decision) -> bool:
         dialled=dialled(call.method, decision.changes) if call.method else "",
         thing=thing_of(call, facts.snapshot),
         who=who_of(call, facts.identity.user.username if facts.identity.user else ""),
+        cut=None,
     )
-    return same.running(facts.now).exists()
+    return same.running(facts.now).order_by("-id").values_list("rule_ids", flat=True).first()
 
 
 def _full(count: Count, many: Used) -> bool:

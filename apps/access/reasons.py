@@ -30,6 +30,7 @@ class Reason(StrEnum):
     PROTECTED_NUMBER = "protected-number"
     DENIED_BY_RULE = "denied-by-rule"
     HIDDEN_DIGITS = "hidden-digits"
+    UNKNOWN_CALL = "unknown-call"
     CONNECT_AGAIN = "connect-again"
     ALLOWED_BY_RULE = "allowed-by-rule"
     ALLOWED_BY_LINK = "allowed-by-link"
@@ -64,6 +65,7 @@ REASON_TEXTS = {
     Reason.USER_INACTIVE: "The user is switched off.",
     Reason.PROTECTED_NUMBER: "The number is protected, as emergency numbers are: no rule can refuse a call to it.",
     Reason.DENIED_BY_RULE: "A rule denies it.",
+    Reason.UNKNOWN_CALL: "It names nothing but a call, and no call, or more than one, that was let in runs by its id.",
     Reason.HIDDEN_DIGITS: "It has digits where some telephone systems dial them and others do not, "
     "so another number than was decided on could be called.",
     Reason.CONNECT_AGAIN: "It has to be changed or hidden from the client, and the session began before there was "

@@ -28,7 +28,7 @@ _CHANGE = """UPDATE live_lease l SET {change} FROM (
             AS event (node_id, session_id, app_key, key, told, at, reason)
         JOIN live_lease l ON l.session_id = event.session_id AND l.key = event.key
             AND l.node_id = event.node_id AND l.app_key = event.app_key
-            AND event.told ->> l.action IN ('', l.target, l.thing)
+            AND event.told -> l.action ?| ARRAY['', l.target, l.thing, l.dialled]
         WHERE l.opened_at <= event.at + interval '{slack}' AND {still} GROUP BY l.id
     ) AS event
     WHERE l.id = event.id AND l.id IN (SELECT id FROM live_lease WHERE id = event.id FOR UPDATE SKIP LOCKED)"""

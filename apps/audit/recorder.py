@@ -101,7 +101,7 @@ def _changing(plain: Statement, name: str, change: str, *values: str) -> Stateme
     sql = f"""WITH record AS ({plain.sql}),
         changed AS (UPDATE live_lease SET {change}
             WHERE session_id = $6 AND key = ${first} AND node_id = $4 AND app_key = $5 AND ended_at IS NULL
-                AND ${first + 1}::jsonb ->> action IN ('', target, thing) AND EXISTS (SELECT FROM record))
+                AND ${first + 1}::jsonb -> action ?| ARRAY['', target, thing, dialled] AND EXISTS (SELECT FROM record))
         SELECT revision FROM record"""  # noqa: S608 - constants
     return Statement(f"{plain.name}_{name}", sql, (*plain.formats, *[0] * (2 + len(values))))
 

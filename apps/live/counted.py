@@ -6,6 +6,7 @@ The keys are those that the database gives to each lease (`live_keys` in apps/li
 import hashlib
 from datetime import datetime, tzinfo
 
+from apps.protocol.messages import address_key
 from apps.protocol.methods import NUMBER_ACTIONS, STREAM_ACTIONS
 from apps.protocol.numbers import NumberPlan, canonical
 from apps.protocol.screening import screen_text
@@ -15,10 +16,10 @@ MAX_TEXT = 600
 
 def thing(action: str, target: str, source: str, plan: NumberPlan) -> str:
     """One name for what is acted on, whichever of its names it was asked for by: a number in its canonical form; the
-    source of a stream, where it has one ("" where not), since that is what really plays.
+    source of a stream, where it has one ("" where not), since that is what really plays; an address in one spelling.
     """
     if action in STREAM_ACTIONS:
-        return _without_secrets(source or target)
+        return _without_secrets(address_key(source or target))
     if action in NUMBER_ACTIONS:
         return _without_secrets(canonical(target, plan) or target)
     return _without_secrets(target)

@@ -21,11 +21,11 @@ class Said(Protocol):
     def published(self) -> bool | None: ...
 
 
-def told_of(method: Method, said: Said, plan: NumberPlan) -> dict[str, str]:
-    """The actions that may have begun what an event tells of, each with the one name of the thing that it names; ""
-    where it names none, and so means whatever runs under its id.
+def told_of(method: Method, said: Said, plan: NumberPlan) -> dict[str, list[str]]:
+    """The actions that may have begun what an event tells of, each with the names of the thing that it names; with ""
+    alone where it names none, and so means whatever runs under its id.
     """
-    return {action: _thing(action, said, plan) for action in method.tells_of if _may_have_begun(action, said.published)}
+    return {action: _names(action, said, plan) for action in method.tells_of if _may_have_begun(action, said.published)}
 
 
 def key_told_of(method: Method, media_session_id: str, call_id: str, session_id: str) -> str:
@@ -46,9 +46,10 @@ def _key(action: str, media_session_id: str, call_id: str, session_id: str) -> s
     return call_id if action in CALL_ACTIONS else media_session_id or session_id
 
 
-def _thing(action: str, said: Said, plan: NumberPlan) -> str:
+def _names(action: str, said: Said, plan: NumberPlan) -> list[str]:
+    """As limits know it, and as it was written, by which what a rule had called instead is found."""
     name = getattr(said, _NAMED_BY.get(action, ""), None) or ""
-    return thing(action, name, "", plan) if name else ""
+    return [thing(action, name, "", plan), thing("", name, "", plan)] if name else [""]
 
 
 def _may_have_begun(action: str, published: bool | None) -> bool:

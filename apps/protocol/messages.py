@@ -88,6 +88,7 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
     """One hook, read. `method` is None for a name that the table does not have.
 
     `dialled` is the number that a rule had called instead of the target, of the call that the hook belongs to.
+    `of_unknown_call` is true where it names nothing but a call, and that is not one that runs.
     """
 
     method: Method | None
@@ -104,6 +105,7 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
     info: str
     wire: Wire
     dialled: str = ""
+    of_unknown_call: bool = False
 
     @classmethod
     def from_payload(cls, wire_name: str, method: Method | None, body: bytes) -> "HookCall":

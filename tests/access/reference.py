@@ -220,6 +220,7 @@ class Reference:
             or (token.origins and origin_of(hook) not in token.origins)
             or (token.streams and action in ("publish", "play") and not {*self.names(hook)} & {*token.streams})
             or (token.actions and action != "connect" and action not in token.actions)
+            or (token.single_use and hook.method in ("playHLS", "playRTSP") and not address_of(hook))
         ):
             raise Problem(Reason.TOKEN_NOT_FOR_THIS)
         return user

@@ -161,7 +161,7 @@ def test_a_hook_with_nothing_but_a_call_id_costs_one_more_and_no_other_does(cost
     assert cost("call", callee="10007", callId="c-1") == (1, 1, "")
     assert cost("hold", callId="c-1") == (2, 2, "")
     assert cost("sendDtmf", callId="c-1", dtmf="5") == (2, 2, "")
-    assert cost("sendDtmf", callId="c-2", dtmf="5") == (2, 2, "no-rule")
+    assert cost("sendDtmf", callId="c-2", dtmf="5") == (2, 2, "unknown-call")
     assert cost("transfer", callId="c-1", target="10007") == (1, 1, "")
     assert cost("hangup", callId="c-1") == (1, 1, "")
 

@@ -68,15 +68,15 @@ def test_a_refused_hook_does_not_use_it(wcs, ticket):
     assert wcs.reason("playHLS", name="attic", **TICKET) == "no-rule"
     assert wcs.reason("connect", appKey="nowhere", **TICKET) == "unknown-app"
     assert use_of(ticket) is None
-    assert wcs.reason("playHLS", name="lobby", **TICKET, sessionId="later") == ""
-    assert use_of(ticket) == (factories.NODE_ID, "later")
+    assert wcs.reason("playHLS", name="lobby", **TICKET, sessionId="/10.0.0.7:1/n:8443") == ""
+    assert use_of(ticket) == (factories.NODE_ID, "/10.0.0.7:1/n:8443")
 
 
 def test_a_player_uses_it_for_as_long_as_it_plays(wcs, another_process, ticket):
     for process in (wcs, another_process, wcs):
-        assert process.reason("playHLS", name="lobby", **TICKET, sessionId="player") == ""
+        assert process.reason("playHLS", name="lobby", **TICKET, sessionId="/10.0.0.7:1/n:8443") == ""
     for process in (wcs, another_process):
-        assert process.reason("playHLS", name="lobby", **TICKET, sessionId="another player") == "token-used"
+        assert process.reason("playHLS", name="lobby", **TICKET, sessionId="/10.0.0.7:2/n:8443") == "token-used"
         address = "rtsp://node:5554/lobby?token=ticket"
         assert process.reason("playRTSP", name=address, sessionId="third") == "token-used"
 
@@ -123,7 +123,9 @@ def test_of_many_at_once_exactly_one_gets_it(wcs, start_process, ticket, method)
         def ask(number, custom=custom, reasons=reasons, barrier=barrier, round_=round_):
             barrier.wait()
             process = processes[number % 3]
-            reasons.append(process.reason(method, name="lobby", custom=custom, sessionId=f"{round_}-{number}"))
+            reasons.append(
+                process.reason(method, name="lobby", custom=custom, sessionId=f"/10.0.{round_}.7:{number}/n")
+            )
 
         threads = [threading.Thread(target=ask, args=[number]) for number in range(12)]
         for thread in threads:
@@ -131,7 +133,7 @@ def test_of_many_at_once_exactly_one_gets_it(wcs, start_process, ticket, method)
         for thread in threads:
             thread.join()
         assert sorted(reasons) == ["", *["token-used"] * 11]
-        allowed = recorded(session_id__startswith=f"{round_}-", effect="allow")
+        allowed = recorded(session_id__startswith=f"/10.0.{round_}.", effect="allow")
         token = Token.objects.get(label=f"{method} {round_}")
         assert [record.session_id for record in allowed] == [token.used_session_id]
     assert Session.objects.count() == (5 if method == "connect" else 0)
@@ -152,3 +154,10 @@ def test_it_costs_one_round_trip_and_a_refusal_that_is_known_too(start_process, 
     assert process.reason("connect", **TICKET) == ""
     assert process.reason("connect", **TICKET, sessionId="other") == "token-used"
     assert wire.round_trips - before == 3
+
+
+@pytest.mark.usefixtures("ticket")
+def test_where_all_viewers_share_a_session_id_it_is_good_for_nobody(wcs):
+    for viewer in ("a", "b"):
+        hls = {"sessionId": "lobby-HLS", "mediaSessionId": f"{viewer}-lobby-HLS"}
+        assert wcs.reason("playHLS", name="lobby", **hls, **TICKET) == "token-not-for-this"

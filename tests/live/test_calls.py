@@ -69,6 +69,8 @@ def test_an_id_for_which_another_number_is_dialled_by_now_stands_for_the_later_n
     alice = client("alice")
     assert [alice.call("support", id="a"), alice.hook("hold", callId="a")] == ["", ""]
     Rule.objects.filter(pk=support.pk).update(callee=PREMIUM)
+    assert [alice.call("support", id="a"), alice.hook("hold", callId="a")] == ["", "unknown-call"]
+    alice.call_event("a", "FINISH")
     assert [alice.call("support", id="a"), alice.hook("hold", callId="a")] == ["", "denied-by-rule"]
 
 
@@ -107,10 +109,21 @@ def test_calls_of_others_by_the_same_id_are_none_of_its_business(alice, client):
     assert [alice.hook("hold", callId="a"), charlie.hook("hold", callId="a")] == ["", "denied-by-rule"]
 
 
-def test_of_a_call_that_was_never_let_in_only_rules_about_anything_hold(client, school):
-    factories.make_rule("hold", user=school["alice"], target=("exact", FRIEND))
-    alice = client("alice")
-    assert alice.call(FRIEND, id="a") == "no-rule"
-    assert alice.hook("hold", callId="a") == "no-rule"
-    factories.make_rule("hold", user=school["alice"])
-    assert alice.hook("hold", callId="a") == ""
+@pytest.mark.parametrize("method", [*HOOKS, "answer"])
+@pytest.mark.parametrize("named", [{"callId": "another"}, {"callId": ""}, {}])
+def test_what_belongs_to_a_call_that_was_never_let_in_is_refused(alice, method, named):
+    assert alice.call(PREMIUM, id="a") == ""
+    assert alice.hook(method, **named, **TONES) == "unknown-call"
+
+
+def test_what_belongs_to_a_call_that_has_ended_too(alice):
+    alice.call(FRIEND, id="a")
+    alice.call_event("a", "FINISH")
+    assert alice.hook("hold", callId="a") == "unknown-call"
+
+
+def test_and_where_two_run_under_one_id(alice):
+    assert [alice.call(PREMIUM, id="a"), alice.call(FRIEND, id="a")] == ["", ""]
+    assert alice.hook("sendDtmf", callId="a", **TONES) == "unknown-call"
+    alice.hook("CallStatusEvent", callId="a", callee=FRIEND, status="FAILED")
+    assert alice.hook("sendDtmf", callId="a", **TONES) == "denied-by-rule"

@@ -106,6 +106,15 @@ def test_the_same_call_to_where_a_rule_has_another_number_called_is_another_call
     assert alice.call("support", id="c") == "limit-reached"
 
 
+def test_minutes_are_up_for_what_nobody_hears_when_it_ends(client, limited, why):
+    limited(minutes_per_day=10)
+    alice, noon = client("alice", "lobby-HLS"), datetime(2026, 11, 25, 12, tzinfo=UTC)
+    for minute, allowed in [(0, True), (4, True), (8, True), (11, False)]:
+        alice.at(noon + timedelta(minutes=minute))
+        assert why(alice, "playHLS", token="tok-alice").allowed is allowed
+        alice.hook("playHLS", name="lobby", token="tok-alice")
+
+
 def test_it_finds_the_call_that_a_hook_belongs_to(client, school, why):
     factories.make_rule("call", user=school["alice"])
     factories.make_rule("dtmf", user=school["alice"], target=("number-prefix", "+49"))

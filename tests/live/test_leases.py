@@ -141,6 +141,15 @@ def test_nor_does_what_happens_to_another_call_under_its_id(client, school):
     assert not Lease.objects.running().filter(action__in=["call", "receive-call"])
 
 
+def test_a_call_for_which_another_number_is_called_ends_by_either(client, school):
+    factories.make_rule("call", user=school["alice"], callee="+49 30 5")
+    alice = client("alice")
+    for callee in ("support", "+49 30 5"):
+        assert alice.call("support", id=callee) == ""
+        alice.hook("CallStatusEvent", callId=callee, callee=callee, status="FAILED")
+    assert not Lease.objects.running().filter(action="call")
+
+
 @pytest.mark.parametrize("name", ["hall", "rtsp://camera:pw@10.0.0.9/live"])
 def test_a_stream_ends_by_its_name_and_by_its_source(client, limited, name):
     factories.make_stream("hall", source="rtsp://camera:pw@10.0.0.9/live")

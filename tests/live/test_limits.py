@@ -50,6 +50,33 @@ def test_an_end_makes_room_at_once(client, limited):
     assert client("alice").play() == ""
 
 
+def test_what_nobody_hears_when_it_ends_is_refused_when_its_minutes_are_up(client, limited, wcs):
+    limited(minutes_per_day=10)
+    alice = client("alice", "lobby-HLS")
+    for minute, refusal in [(0, ""), (4, ""), (8, ""), (11, FULL), (12, FULL)]:
+        assert alice.at(NOON + minutes(minute)).hook("playHLS", name="lobby", token="tok-alice") == refusal
+
+
+@pytest.mark.parametrize("first", ["lobby", "hall", "foyer"])
+def test_what_a_stream_limits_holds_under_all_of_its_names(client, limited, school, first):
+    factories.make_rule("play", user=school["charlie"])
+    factories.make_stream("lobby", max_viewers=1)
+    factories.make_stream("hall", source="lobby")
+    factories.make_stream("foyer", source="lobby", max_viewers=5)
+    charlie = client("charlie")
+    assert charlie.play(first) == ""
+    assert [charlie.play(name) for name in ("lobby", "hall", "foyer")] == [FULL] * 3
+
+
+def test_and_however_its_source_is_written(client, school):
+    factories.make_rule("play", user=school["charlie"])
+    factories.make_stream("hall", source="rtsp://camera:554/live", max_viewers=1)
+    factories.make_stream("foyer", source="RTSP://Camera/live/")
+    charlie = client("charlie")
+    assert charlie.play("hall") == ""
+    assert [charlie.play(name) for name in ("foyer", "rtsp://CAMERA/live")] == [FULL] * 2
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_what_fails_under_an_id_that_is_in_use_makes_no_room(client, limited, school, allowed):
     limited("publish", target=("glob", "a*"), at_once=1)

@@ -56,6 +56,23 @@ BEGIN
 
     IF runs_already THEN
         lets_in := ARRAY(SELECT id FROM unnest(known) AS id WHERE id = ANY (good_rule_ids) ORDER BY id);
+        -- Of what nobody hears when it ends, this is also the only moment at which its time may be up.
+        FOR limited IN
+            SELECT * FROM jsonb_to_recordset(counts -> 'any_of') AS x(
+                key text, rule_id bigint, minutes_per_day bigint, minutes_per_month bigint)
+            WHERE lease.runs_out_at IS NOT NULL AND rule_id = ANY (lets_in)
+                AND (minutes_per_day IS NOT NULL OR minutes_per_month IS NOT NULL)
+        LOOP
+            SELECT u.* INTO used FROM live_used(
+                limited.key, asked_at, (counts ->> 'day')::timestamptz, (counts ->> 'month')::timestamptz) u;
+            IF used.minutes_per_day >= limited.minutes_per_day OR used.minutes_per_month >= limited.minutes_per_month THEN
+                lets_in := array_remove(lets_in, limited.rule_id);
+            END IF;
+        END LOOP;
+        IF lets_in = ARRAY[]::bigint[] AND counts -> 'any_of' <> '[]' THEN
+            RETURN QUERY SELECT 'deny', 'limit-reached', good_rule_ids;
+            RETURN;
+        END IF;
     ELSE
         FOR limited IN SELECT * FROM jsonb_to_recordset(counts -> 'all_of') AS x(key text, at_once bigint) LOOP
             SELECT u.* INTO used FROM live_used(limited.key, asked_at, NULL, NULL) u;
