@@ -122,8 +122,6 @@ REPEAT_WINDOW = number("WCSGATE_REPEAT_WINDOW", "120", low=0, high=3600)
 # seconds running streams are kept
 
 SPOOL = text("WCSGATE_SPOOL")
-if not SPOOL and ENV != "test":
-    SPOOL = str(Path(text("WCSGATE_DATA") or BASE_DIR / ".data") / "spool")
 SPOOL_FULL = text("WCSGATE_SPOOL_FULL", "refuse")
 SPOOL_LIMIT = int(number("WCSGATE_SPOOL_LIMIT", "1000", low=1, high=1_000_000) * 1_000_000)
 KEEP_ALIVE_GRACE = number("WCSGATE_KEEP_ALIVE_GRACE", "600", low=0, high=86_400)
@@ -185,6 +183,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "apps.audit.outages.outages",
             ]
         },
     }

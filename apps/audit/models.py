@@ -83,6 +83,7 @@ class AuditEvent(HookFields):
             models.Index(fields=["node_id", "session_id", "-received_at"], name="audit_by_session"),
             models.Index(fields=["effect", "reason", "-received_at"], name="audit_by_reason"),
             models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~models.Q(call_id="")),
+            models.Index(fields=["-received_at"], name="audit_while_away", condition=models.Q(while_away=True)),
             models.Index(fields=["digest", "-received_at"], name="audit_by_digest"),
         ]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-SUFFIX = ".spool"
+SUFFIX, ASIDE = ".spool", ".aside"
 MAGIC = b"WCSSPOOL"
 _HEAD = struct.Struct("!II")  # length and checksum of what follows
 _SINCE = "%Y%m%dT%H%M%S"
@@ -184,6 +184,37 @@ def files(folder: Path | None) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}")) if folder is not None and folder.is_dir() else []
 
 
+class Waiting(NamedTuple):
+    """What the files of a folder hold: entries that are not in the outbox yet, since when Postgres is away by their
+    names, and how many files hold what only a person can use."""
+
+    entries: int
+    since: datetime | None
+    aside: int
+
+
+_counted: dict[Path, tuple[int, int]] = {}
+
+
+def waiting(folder: Path | None) -> Waiting:
+    """What waits in this folder, of all processes. Each entry is counted once, so that asking often costs little."""
+    counted = {path: found for path in files(folder) if (found := _count_on(path)) is not None}
+    _counted.clear()
+    _counted.update(counted)
+    since = min(filter(None, map(since_of, counted)), default=None)
+    aside = len(list(folder.glob(f"*{ASIDE}"))) if folder is not None else 0
+    return Waiting(sum(entries for entries, _ in counted.values()), since, aside)
+
+
+def _count_on(path: Path) -> tuple[int, int] | None:
+    before, place = _counted.get(path, (0, 0))
+    try:
+        more, place = count(path, place)
+    except FileNotFoundError:
+        return None
+    return before + more, place
+
+
 def since_of(path: Path) -> datetime | None:
     """Since when Postgres was away when a file was begun; its name says so."""
     try:
@@ -223,7 +254,7 @@ def _is_still(path: Path, fd: int) -> bool:
 
 def keep_aside(path: Path, data: bytes) -> None:
     """Keep what nobody can use but a person, beside the file that it was in."""
-    fd = os.open(path.with_suffix(".aside"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fd = os.open(path.with_suffix(ASIDE), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()

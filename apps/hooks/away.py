@@ -5,9 +5,11 @@ a while, unless what is known here would refuse it. Everything else must be deci
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from threading import Lock
 from uuid import UUID
 
 from django.conf import settings
@@ -31,6 +33,8 @@ from apps.protocol.methods import RUNNING_STREAM
 logger = logging.getLogger(__name__)
 
 GO_ON = "go-on"
+_unrecorded = Counter[str]()
+_counting = Lock()
 
 
 class Away:
@@ -41,7 +45,6 @@ class Away:
         self._sessions = sessions
         self._spool = spool
         self._emptying = emptying
-        self.unrecorded = 0
 
     def decision(
         self, record_id: UUID, call: HookCall, environ: Mapping[str, str], body: bytes, now: datetime
@@ -68,7 +71,9 @@ class Away:
             self._spool.append(late.encode(entry), since)
         except SpoolUnusable as error:
             going_on = settings.SPOOL_FULL == GO_ON
-            self.unrecorded += going_on
+            if going_on:
+                with _counting:
+                    _unrecorded["hooks"] += 1
             logger.critical("%s %s", error, "A hook was answered without a record." if going_on else "")
             return going_on
         return True
@@ -93,6 +98,11 @@ def _decide(call: HookCall, facts: Facts, since: datetime) -> Decision | None:
     if not decision.allowed or uses_token(facts, decision):
         return None
     return replace(decision, reason=Reason.KEPT_WHILE_AWAY, counts=None)
+
+
+def unrecorded() -> int:
+    """How many hooks this process has answered without a record, as the operator wants it."""
+    return _unrecorded["hooks"]
 
 
 @lru_cache(maxsize=1)
