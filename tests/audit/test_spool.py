@@ -202,3 +202,27 @@ def test_nobody_takes_over_what_was_removed_while_they_waited(spool, folder, mon
     monkeypatch.setattr(module, "_lock", late)
     with taken_over(path) as ours:
         assert not ours
+
+
+FILL = """
+import resource, sys
+from datetime import UTC, datetime
+from apps.audit.spool import Spool, SpoolUnusable
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+spool = Spool(sys.argv[1], 10_000)
+kept = 0
+try:
+    while True:
+        spool.append(b"0123456789", datetime.now(UTC))
+        kept += 1
+except SpoolUnusable as error:
+    print(kept, error)
+"""
+
+
+def test_what_the_system_itself_will_not_write_is_refused_and_leaves_whole_entries(folder):
+    done = subprocess.run([sys.executable, "-c", FILL, str(folder)], cwd=ROOT, capture_output=True, text=True)
+    kept, _, error = done.stdout.partition(" ")
+    assert error.startswith("The spool cannot be written"), done.stderr
+    assert int(kept) > 1
+    assert payloads(*files(folder)) == [b"0123456789"] * int(kept)

@@ -15,6 +15,7 @@ from apps.audit.mover import move_batch
 from apps.audit.recorder import Recorder
 from apps.audit.spool import Spool, files, pieces
 from apps.audit.spool_emptying import take_over
+from apps.audit.tasks import take_over_spools
 from apps.connections.models import Session
 from apps.database.connection import AWAY_FOR, Unavailable
 from apps.database.hook_path import impatient
@@ -337,6 +338,13 @@ def test_another_process_replays_it(left, folder, start, wire, start_process):
     process = start_process(spool=Spool(str(folder), 1_000))
     process.emptying.look()
     wait_until(lambda: not files(folder), "the spool")
+    assert targets() == ALL
+
+
+def test_a_worker_replays_it(left, folder, settings):
+    settings.SPOOL = str(folder)
+    assert take_over_spools() == 7
+    assert take_over_spools() == 0
     assert targets() == ALL
 
 
