@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0004_admission"),
+        ("audit", "0005_dialled"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
