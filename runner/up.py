@@ -165,6 +165,7 @@ class Runner:
             "WCSGATE_DATA": str(self.folder),
             "WCSGATE_PORT": str(self.port),
             "WCSGATE_STATIC_ROOT": given.get("WCSGATE_STATIC_ROOT") or str(self.folder / "static"),
+            "WCSGATE_SPOOL": given.get("WCSGATE_SPOOL") or str(self.folder / "spool"),
         }
         return {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": ROOT_IS_FINE} | self.values | given | own
 

@@ -105,6 +105,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BEAT_SCHEDULE = {
     # Nudges expire quickly: one that waited is no better than the next one.
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
+    "take over spools": {"task": "audit.take_over_spools", "schedule": 5.0, "options": {"expires": 5}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},
     "forget leases": {"task": "live.forget_leases", "schedule": 3600.0, "options": {"expires": 600}},
@@ -116,6 +117,16 @@ CELERY_BEAT_SCHEDULE = {
 # Seconds for everything the database does (WCS waits 15 for an answer), and within which the same hook is a repeat
 HOOK_TIME_LIMIT = number("WCSGATE_HOOK_TIME_LIMIT", "0.8", low=0.05, high=10)
 REPEAT_WINDOW = number("WCSGATE_REPEAT_WINDOW", "120", low=0, high=3600)
+
+# When Postgres is away: where records wait (folder, its size in bytes for each process, what then), and for how many
+# seconds running streams are kept
+
+SPOOL = text("WCSGATE_SPOOL")
+SPOOL_FULL = text("WCSGATE_SPOOL_FULL", "refuse")
+SPOOL_LIMIT = int(number("WCSGATE_SPOOL_LIMIT", "1000", low=1, high=1_000_000) * 1_000_000)
+KEEP_ALIVE_GRACE = number("WCSGATE_KEEP_ALIVE_GRACE", "600", low=0, high=86_400)
+if SPOOL_FULL not in ("refuse", "go-on"):
+    raise ImproperlyConfigured(f"WCSGATE_SPOOL_FULL must be refuse or go-on, not “{SPOOL_FULL}”.")
 
 # How numbers are dialled here: 0049 30 1234 and 030 1234 are +49 30 1234, where the country is 49
 
@@ -172,6 +183,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "apps.audit.outages.outages",
             ]
         },
     }

@@ -8,6 +8,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wcsgate.settings")
 
 django = get_wsgi_application()
 
+from apps.hooks.answer import start  # noqa: E402 - needs Django set up
 from apps.hooks.door import with_fast_door  # noqa: E402 - needs Django set up
 
 application = with_fast_door(django)
+start()

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     CONNECT_AGAIN = "connect-again"
     ALLOWED_BY_RULE = "allowed-by-rule"
     ALLOWED_BY_LINK = "allowed-by-link"
+    KEPT_WHILE_AWAY = "kept-while-away"
     LIMIT_REACHED = "limit-reached"
     NO_RULE = "no-rule"
 
@@ -72,6 +73,8 @@ REASON_TEXTS = {
     "anything of that kind. The client must connect again.",
     Reason.ALLOWED_BY_RULE: "A rule allows it.",
     Reason.ALLOWED_BY_LINK: "A link to this stream allows it.",
+    Reason.KEPT_WHILE_AWAY: "The database was away, so a running stream was kept for a while: nothing that was known "
+    "then would have refused it.",
     Reason.LIMIT_REACHED: "A rule would allow it, but only so many or so much, and that is used up.",
     Reason.NO_RULE: "No rule allows it.",
 }

@@ -320,6 +320,11 @@ class SnapshotKeeper:
         """The snapshot as it is. Raises Unavailable where none could be loaded until the deadline."""
         return self._snapshot or self._wait(lambda: self._snapshot is not None, deadline)
 
+    @property
+    def in_memory(self) -> Snapshot | None:
+        """The snapshot as it is, without waiting; None where none is loaded."""
+        return self._snapshot
+
     def other_than(self, revision: int, deadline: float) -> Snapshot:
         """The snapshot once it has moved on from a revision. Raises Unavailable if that takes too long."""
         return self._wait(lambda: self._snapshot is not None and self._snapshot.revision != revision, deadline)

@@ -42,6 +42,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         filters.AppFilter,
         filters.NodeFilter,
         filters.SessionFilter,
+        filters.WhileAwayFilter,
         filters.TriedOutFilter,
     )
     list_filter_submit = True
@@ -57,7 +58,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "client_address",
         )}),
         ("Who and what", {"fields": ("username", "action", "target")}),
-        ("Answer", {"fields": ("decision", "reason_text", "told_shown", "repeated", "revision")}),
+        ("Answer", {"fields": ("decision", "reason_text", "told_shown", "repeated", "database", "revision")}),
         ("Body as received, without secrets", {"fields": ("body_shown",)}),
     )  # fmt: skip
     empty_hint = (
@@ -142,6 +143,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @display(description="Repeated")
     def repeated(self, event: AuditEvent) -> str:
         return f"{event.repeats} times more" if event.repeats else ""
+
+    @display(description="Database")
+    def database(self, event: AuditEvent) -> str:
+        return "Was away when this was answered, at least once." if event.while_away else ""
 
     @display(description="Reason")
     def reason_text(self, event: AuditEvent) -> str:

@@ -23,6 +23,7 @@ NEVER_REFUSES = (
     Reason.STARTED_BY_REST_API,
     Reason.ALLOWED_BY_RULE,
     Reason.UNKNOWN_METHOD,
+    Reason.KEPT_WHILE_AWAY,
 )
 
 

@@ -19,7 +19,7 @@ CHUNK = 2_000
 COLUMNS = (
     *("id", "received_at", "last_received_at", "repeats", "method", "status", "node_id", "app_key", "session_id"),
     *("media_session_id", "call_id", "client_address", "username", "action", "target", "number", "effect", "reason"),
-    *("rule_ids", "rules", "logged_rule_ids", "told", "revision"),
+    *("rule_ids", "rules", "logged_rule_ids", "told", "while_away", "revision"),
 )
 RESUME = "resume"
 

@@ -121,6 +121,18 @@ class TriedOutFilter(ColumnFilter):
         return queryset.filter(pk__in=hits.values("event_id")[:HITS_SHOWN])
 
 
+class WhileAwayFilter(Field):
+    """Hooks that were answered while the database was away."""
+
+    title, parameter_name = "database", "while"
+
+    def lookups(self, request, model_admin):
+        return [("away", "was away")]
+
+    def queryset(self, request, queryset):
+        return queryset.filter(while_away=True) if self.value() == "away" else queryset
+
+
 class AppFilter(Field, connections.AppFilter):
     pass
 

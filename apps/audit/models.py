@@ -34,6 +34,7 @@ class HookFields(models.Model):
     logged_rule_ids = ArrayField(models.BigIntegerField(), default=list)
     told = models.TextField("WCS was told", default="", db_default="", help_text="What was changed, in words.")
     revision = models.BigIntegerField()
+    while_away = models.BooleanField("answered while the database was away", default=False, db_default=False)
     body = models.BinaryField()
 
     class Meta:
@@ -82,8 +83,27 @@ class AuditEvent(HookFields):
             models.Index(fields=["node_id", "session_id", "-received_at"], name="audit_by_session"),
             models.Index(fields=["effect", "reason", "-received_at"], name="audit_by_reason"),
             models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~models.Q(call_id="")),
+            models.Index(fields=["-received_at"], name="audit_while_away", condition=models.Q(while_away=True)),
             models.Index(fields=["digest", "-received_at"], name="audit_by_digest"),
         ]
 
     def __str__(self) -> str:
         return f"{self.method} by {self.username or 'guest'}"
+
+
+class Outage(models.Model):
+    """A time in which one process found the database away; written afterwards, by whoever empties the spool.
+
+    `replayed` is how far the spool file of that name is in the outbox. It is raised in the transaction that puts the
+    records there, so that nothing of a file is ever put there twice.
+    """
+
+    name = models.TextField(primary_key=True, help_text="The spool file's, without its ending.")
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    noted_at = models.DateTimeField()
+    replayed = models.BigIntegerField(default=0, db_default=0)
+    entries = models.BigIntegerField(default=0, db_default=0)
+
+    def __str__(self) -> str:
+        return f"Away from {self.since} to {self.until}"

@@ -23,6 +23,7 @@ from apps.access.rule_rows import number_plan
 from apps.audit.leases import follow
 from apps.audit.models import AuditEvent, Effect, HookFields, HookRecord
 from apps.connections.models import Node
+from apps.database.connection import TROUBLE
 from apps.protocol.methods import NUMBER_ACTIONS, find
 from apps.protocol.numbers import canonical
 
@@ -35,9 +36,8 @@ NUMBER_MEMBERS = (("callee",), ("caller",), ("to",), ("from",), ("target",))
 
 _ONE_MOVER = 0x5743_5347  # the advisory lock that only one mover at a time holds
 _COPIED = [field.name for field in HookFields._meta.get_fields()]
-_TROUBLE = ("08", "25", "40", "53", "55", "57", "58")
-"""Classes of Postgres errors for which no record is to blame: disconnected, read-only, deadlock, full, shut down."""
 
+_FOLDED = ("digest", "received_at", "last_received_at", "repeats", "while_away")
 _SLACK = "interval '10 seconds'"  # what was seen so lately is not written again
 _TOKENS_USED = f"""UPDATE accounts_token t SET last_used_at = seen.at
     FROM unnest(%s::bigint[], %s::timestamptz[]) AS seen (id, at)
@@ -84,7 +84,7 @@ def _move(ids: Sequence[UUID], pause: float) -> int:
 def _database_is_in_trouble(error: Exception) -> bool:
     """Whether it failed for a reason that lies in no record, so that all must wait."""
     code = getattr(error.__cause__, "sqlstate", None)
-    return code.startswith(_TROUBLE) if code else isinstance(error, InterfaceError | OperationalError)
+    return code.startswith(TROUBLE) if code else isinstance(error, InterfaceError | OperationalError)
 
 
 def _move_together(ids: Sequence[UUID]) -> int:
@@ -140,27 +140,33 @@ def _fold(records: Sequence[HookRecord]) -> None:
     sentences = _sentences(records)
     new: dict[UUID, AuditEvent] = {}
     repeated: dict[UUID, AuditEvent] = {}
+    written_before: set[UUID] = set()  # events that were written after all, and then answered from the spool
     for record in records:
         key = digests[record.id]
         event = latest.get(key)
         if record.id in moved_before or record.received_at == counted_until.get(key):
+            if record.while_away:
+                written_before.add(record.id if record.id in moved_before else latest[key].id)
             continue
         if event and event.received_at - window <= record.received_at <= event.last_received_at + window:
             event.repeats += 1
             event.last_received_at = max(event.last_received_at, record.received_at)
+            event.while_away |= record.while_away
             repeated[event.id] = event
         else:
             event = latest[key] = new[record.id] = _event(record, key, sentences)
     AuditEvent.objects.bulk_create(new.values())
     tried_out.note(new.values())
     known = [event for event in repeated.values() if event.id not in new]
-    AuditEvent.objects.bulk_update(known, ["repeats", "last_received_at"])
+    AuditEvent.objects.bulk_update(known, ["repeats", "last_received_at", "while_away"])
+    if written_before:
+        AuditEvent.objects.filter(id__in=written_before).update(while_away=True)
 
 
 def _latest_events(digests: Iterable[bytes], since: datetime) -> dict[bytes, AuditEvent]:
     """The latest event of each digest, with no more of it than counting needs: bodies may be large."""
     events = AuditEvent.objects.filter(digest__in=digests, last_received_at__gte=since).order_by("received_at")
-    return {bytes(event.digest): event for event in events.only("digest", "received_at", "last_received_at", "repeats")}
+    return {bytes(event.digest): event for event in events.only(*_FOLDED)}
 
 
 def _event(record: HookRecord, key: bytes, sentences: dict[int, str]) -> AuditEvent:

@@ -168,6 +168,7 @@ QUALIFIERS: dict[str, tuple[str, Callable[[str], str]]] = {
     "media": ("of media session", _whole),
     "status": ("with status", _whole),
     "rule": ("decided by rule", _rule_problem),
+    "while": ("answered while the database was", _one_of(("away",))),
     "after": ("after", _moment_problem),
     "before": ("before", _moment_problem),
 }
@@ -186,6 +187,6 @@ def _value_said(term: Term, zone: tzinfo, now: datetime) -> str:
     if term.key in ("after", "before"):
         found = moment(term.value, zone, now)
         return f"{found.astimezone(zone):%Y-%m-%d %H:%M}" if found else term.value
-    if term.key in ("decision", "reason", "ip", "rule", "action"):
+    if term.key in ("decision", "reason", "ip", "rule", "action", "while"):
         return term.value
     return f"whatever begins with “{term.text}”" if term.is_prefix else f"“{term.value}”"

@@ -40,25 +40,25 @@ from apps.protocol.screening import screen, screen_text
 MAX_TEXT = 600
 """Characters of a text column; what is longer is in the body, whole."""
 
-_COLUMNS = """id, received_at, method, node_id, app_key, session_id, media_session_id, call_id, status, action, target,
+COLUMNS = """id, received_at, method, node_id, app_key, session_id, media_session_id, call_id, status, action, target,
     client_address, username, effect, reason, rule_ids, logged_rule_ids, body, user_id, token_id, told, revision"""
-_VALUES = """$1::uuid, $2::timestamptz, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::inet, $13, $14, $15, $16::bigint[],
+VALUES = """$1::uuid, $2::timestamptz, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::inet, $13, $14, $15, $16::bigint[],
     $17::bigint[], $18::bytea, $19::bigint, $20::bigint, $21, r.revision"""
-_FORMATS = (1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1)
-_INSERT = f"INSERT INTO audit_hookrecord ({_COLUMNS}) SELECT {_VALUES} FROM access_revision r"  # noqa: S608
+FORMATS = (1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1)
+_INSERT = f"INSERT INTO audit_hookrecord ({COLUMNS}) SELECT {VALUES} FROM access_revision r"  # noqa: S608
 
-_PLAIN = Statement("record", f"{_INSERT} WHERE r.revision = $22::bigint RETURNING revision", _FORMATS)
+PLAIN = Statement("record", f"{_INSERT} WHERE r.revision = $22::bigint RETURNING revision", FORMATS)
 _IN_SESSION = Statement(
     "record_in_session",
     f"""{_INSERT}, connections_session s
         WHERE r.revision = $22::bigint AND s.id = $23::bigint AND s.opening = $24::bigint AND s.ended_at IS NULL
         RETURNING revision""",
-    (*_FORMATS, 1, 1),
+    (*FORMATS, 1, 1),
 )
 
 
 def _opening(values: tuple[str, str, str, str], record: str) -> str:
-    """What opens a session where there is a record; the names are those of the values that `_statement` adds."""
+    """What opens a session where there is a record; the names are those of the values that `statement_for` adds."""
     entered_by, origin, hiding, grant = values
     return f"""INSERT INTO connections_session AS s (node_id, session_id, opening, app_key, user_id, username, token_id,
             entered_by, client_address, origin, hiding, opened_at, ended_at, end_reason, granted)
@@ -76,9 +76,9 @@ _OPENING = Statement(
     "record_opening_session",
     f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision)
         {_opening(("$23", "$24", "$25", "$26"), "record")}""",
-    (*_FORMATS, 0, 0, 0, 0),
+    (*FORMATS, 0, 0, 0, 0),
 )
-_ENDING = Statement(
+ENDING = Statement(
     "record_ending_session",
     f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision),
         ended AS (UPDATE connections_session SET ended_at = $2, end_reason = $23
@@ -88,7 +88,7 @@ _ENDING = Statement(
             WHERE node_id = $4 AND session_id = $6 AND app_key = $5 AND ended_at IS NULL
                 AND EXISTS (SELECT FROM record))
         SELECT revision FROM record""",  # noqa: S608 - constants
-    (*_FORMATS, 0),
+    (*FORMATS, 0),
 )
 
 
@@ -106,30 +106,30 @@ def _changing(plain: Statement, name: str, change: str, *values: str) -> Stateme
     return Statement(f"{plain.name}_{name}", sql, (*plain.formats, *[0] * (2 + len(values))))
 
 
-_STARTED = {
+STARTED = {
     plain: _changing(plain, "of_start", "started_at = coalesce(started_at, greatest($2, opened_at))")
-    for plain in (_PLAIN, _IN_SESSION)
+    for plain in (PLAIN, _IN_SESSION)
 }
-_ENDED = {
+ENDED = {
     plain: _changing(plain, "of_end", "ended_at = greatest($2, opened_at), end_reason = REASON", "REASON")
-    for plain in (_PLAIN, _IN_SESSION)
+    for plain in (PLAIN, _IN_SESSION)
 }
-_AS_ADMITTED = _VALUES.replace("$14, $15, $16::bigint[]", "a.effect, a.reason, a.rule_ids").replace(
+_AS_ADMITTED = VALUES.replace("$14, $15, $16::bigint[]", "a.effect, a.reason, a.rule_ids").replace(
     "$21, r.revision", "CASE a.effect WHEN 'allow' THEN $21 ELSE '' END, $22"
 )
-_ADMITTED = f"""INSERT INTO audit_hookrecord ({_COLUMNS}) SELECT {_AS_ADMITTED} FROM {admission.ADMIT}
+_ADMITTED = f"""INSERT INTO audit_hookrecord ({COLUMNS}) SELECT {_AS_ADMITTED} FROM {admission.ADMIT}
     RETURNING effect, reason, rule_ids"""  # noqa: S608 - constants
 _ADMITTING = Statement(
     "record_admitting",
     f"WITH record AS ({_ADMITTED}) SELECT effect, reason, rule_ids::text FROM record",  # noqa: S608 - constants
-    (*_FORMATS, *admission.FORMATS),
+    (*FORMATS, *admission.FORMATS),
 )
 _ADMITTING_SESSION = Statement(
     "record_admitting_session",
     f"""WITH record AS ({_ADMITTED}),
         opened AS ({_opening(("$35", "$36", "$37", "$38"), "record WHERE effect = 'allow'")})
         SELECT effect, reason, rule_ids::text, id, opening FROM record LEFT JOIN opened ON true""",  # noqa: S608
-    (*_FORMATS, *admission.FORMATS, 0, 0, 0, 0),
+    (*FORMATS, *admission.FORMATS, 0, 0, 0, 0),
 )
 _RECORDED = Statement(
     "recorded",
@@ -137,7 +137,7 @@ _RECORDED = Statement(
        UNION ALL SELECT effect, reason, rule_ids::text FROM audit_auditevent WHERE id = $1""",
     (1,),
 )
-_USING_TOKEN = {statement: using_token(statement) for statement in (_PLAIN, _IN_SESSION, _OPENING)}
+_USING_TOKEN = {statement: using_token(statement) for statement in (PLAIN, _IN_SESSION, _OPENING)}
 _TOKEN_USE = Statement(
     "token_use", "SELECT used_node_id, used_session_id FROM accounts_token WHERE id = $1 AND used_at IS NOT NULL", (1,)
 )
@@ -177,12 +177,12 @@ class Recorder:
 
         `deadline` is a moment of `time.monotonic`. Raises Unavailable or StatementFailed.
         """
-        username, user_id = _whose(call, facts.identity, session)
-        params = _params(record_id, call, body, facts, decision, username, user_id, revision)
+        username, user_id = whose(call, facts.identity, session)
+        params = values_of(record_id, call, body, facts, decision, username, user_id, revision)
         admitted, uses = admission.is_admitted(call, decision), uses_token(facts, decision)
         if admitted:
             params += admission.admission(record_id, call, facts, decision, session, username, uses_token=uses)
-        plain, more = _statement(call, decision, facts, session, admitted=admitted)
+        plain, more = statement_for(call, decision, facts, session, admitted=admitted)
         statement = _USING_TOKEN[plain] if uses and not admitted else plain
         try:
             rows = self._database.run(statement, params + more, deadline)
@@ -191,7 +191,7 @@ class Recorder:
                 raise
             # The record is there already: a connection broke after it was written, and we came again.
             rows = self._database.run(_RECORDED, params[:1], deadline) if admitted else [()]
-        if not rows or plain in (_OPENING, _ADMITTING_SESSION, _ENDING):
+        if not rows or plain in (_OPENING, _ADMITTING_SESSION, ENDING):
             self._sessions.forget(call.node_id, call.session_id)
         if not rows:
             return None
@@ -211,7 +211,7 @@ class Recorder:
         return as_int(rows[0][0]) if rows else 0
 
 
-def _params(
+def values_of(
     record_id: UUID,
     call: HookCall,
     body: bytes,
@@ -221,7 +221,7 @@ def _params(
     user_id: int | None,
     revision: int,
 ) -> list[Param]:
-    """The values of _VALUES."""
+    """The values of VALUES, as Postgres takes them: without secrets, cut to size."""
     token = facts.identity.token
     return [
         uuid(record_id),
@@ -249,7 +249,7 @@ def _params(
     ]
 
 
-def _whose(call: HookCall, identity: Identity, session: SessionRow | None) -> tuple[str, int | None]:
+def whose(call: HookCall, identity: Identity, session: SessionRow | None) -> tuple[str, int | None]:
     """Name and id of the user that a hook is put down to."""
     if identity.user is not None:
         return identity.user.username, identity.user.id or None
@@ -258,10 +258,10 @@ def _whose(call: HookCall, identity: Identity, session: SessionRow | None) -> tu
     return "", None
 
 
-def _statement(
+def statement_for(
     call: HookCall, decision: Decision, facts: Facts, session: SessionRow | None, *, admitted: bool
 ) -> tuple[Statement, list[Param]]:
-    """The statement that records this hook, and its values beyond those of _VALUES and of its admission."""
+    """The statement that records this hook, and its values beyond those of VALUES and of its admission."""
     method = call.method
     if method is not None and method.kind is CONNECT and decision.allowed:
         entered_by, origin = facts.identity.entered_by or "rest", screen_text(call.origin)[:255]
@@ -272,14 +272,14 @@ def _statement(
         return _ADMITTING, []
     end_reason = text(screen_text(f"{call.status} {call.info}".strip())[:255]) if method and call.status else b""
     if method is not None and call.status in method.ends_session:
-        return _ENDING, [end_reason]
-    plain, in_session = _PLAIN, list[Param]()
+        return ENDING, [end_reason]
+    plain, in_session = PLAIN, list[Param]()
     if session is not None and not session.ended:
         plain, in_session = _IN_SESSION, [int8(session.id), int8(session.opening)]
     if method is not None and method.is_end(call.status, call.info):
-        return _ENDED[plain], [*in_session, *_what_it_tells_of(call, method, facts), end_reason]
+        return ENDED[plain], [*in_session, *_what_it_tells_of(call, method, facts), end_reason]
     if method is not None and call.status in method.starts:
-        return _STARTED[plain], [*in_session, *_what_it_tells_of(call, method, facts)]
+        return STARTED[plain], [*in_session, *_what_it_tells_of(call, method, facts)]
     return plain, in_session
 
 

@@ -115,6 +115,7 @@ _CONDITIONS: dict[str, Condition] = {
     "media": _text("media_session_id"),
     "status": _text("status"),
     "rule": lambda term, zone, now: Q(rule_ids__contains=[term.value]) | Q(logged_rule_ids__contains=[term.value]),
+    "while": lambda term, zone, now: Q(while_away=True),
     "after": _moment("gte"),
     "before": _moment("lt"),
 }
@@ -128,6 +129,7 @@ def completions() -> dict[str, list[str]]:
         "reason": [str(reason) for reason in Reason],
         "method": [method.name for method in METHODS],
         "action": list(ACTIONS),
+        "while": ["away"],
         "after": ["1h", "24h", "7d", "30d", "today", "yesterday"],
         "before": ["now", "today", "yesterday"],
         "app": list(App.objects.order_by("key").values_list("key", flat=True)[:OFFERED]),

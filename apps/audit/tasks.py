@@ -1,8 +1,16 @@
 """The workers' tasks. Nudges only: whatever is lost of them, the next one makes up for."""
 
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
 from celery import shared_task
+from django.conf import settings
 
 from apps.audit.mover import BATCH, move_batch
+from apps.audit.spool import files
+from apps.audit.spool_emptying import take_over
+from apps.database.connection import conninfo_of
 
 
 @shared_task(name="audit.move_records")
@@ -15,3 +23,13 @@ def move_records(*, batch: int = BATCH, batches: int = 200, **_: object) -> int:
         if in_batch < batch:
             break
     return moved
+
+
+@shared_task(name="audit.take_over_spools")
+def take_over_spools(**_: object) -> int:
+    """Replay what web processes that died have left in their spools; gives how many entries that were."""
+    folder = Path(settings.SPOOL) if settings.SPOOL else None
+    if not files(folder):
+        return 0
+    with closing(psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True)) as connection:
+        return take_over(folder, connection)

@@ -66,6 +66,10 @@ class Sessions:
             self.remember(node_id, session_id, session)
         return session
 
+    def remembered(self, node_id: str, session_id: str) -> SessionRow | None:
+        """The session, if it is in memory; it may have ended meanwhile."""
+        return self._remembered.get((node_id, session_id))
+
     def remember(self, node_id: str, session_id: str, session: SessionRow) -> None:
         """Keep a session in memory, forgetting the one kept longest when there are too many."""
         with self._lock:

@@ -39,6 +39,12 @@ Row = tuple[bytes | None, ...]
 class Unavailable(Exception):
     """Postgres cannot be reached, or did not answer in time."""
 
+    in_trouble = True
+
+
+TROUBLE = ("08", "25", "40", "53", "55", "57", "58")
+"""Classes of Postgres errors for which no data is to blame: disconnected, read-only, deadlock, full, shut down."""
+
 
 class StatementFailed(Exception):
     """Postgres refused a statement. `sqlstate` is its five-letter code."""
@@ -46,6 +52,11 @@ class StatementFailed(Exception):
     def __init__(self, sqlstate: str, message: str) -> None:
         super().__init__(f"{sqlstate}: {message}")
         self.sqlstate = sqlstate
+
+    @property
+    def in_trouble(self) -> bool:
+        """True where it is Postgres that cannot, not the statement that is bad: it is worth another try later."""
+        return self.sqlstate.startswith(TROUBLE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from http import HTTPStatus
+from uuid import UUID
 
 from django.conf import settings
 
@@ -20,6 +21,7 @@ from apps.connections.sessions import Sessions
 from apps.database.connection import StatementFailed, Unavailable
 from apps.database.hook_path import hook_database
 from apps.hooks.authentication import CallerRefused, authenticate, caller_address
+from apps.hooks.away import Away, emptying, spool
 from apps.hooks.replies import Answer, log_in, problem, reply
 from apps.live.calls import Calls
 from apps.protocol.messages import MAX_BYTES, HookCall, HookTooLarge, MalformedHook
@@ -84,45 +86,73 @@ def _answer_unread(wire_name: str, environ: Mapping[str, str]) -> Answer | None:
 class Gate:
     """What answering needs in this process: the snapshot, the sessions, the calls and the recorder."""
 
-    def __init__(self, keeper: SnapshotKeeper, sessions: Sessions, calls: Calls, recorder: Recorder) -> None:
+    def __init__(
+        self, keeper: SnapshotKeeper, sessions: Sessions, calls: Calls, recorder: Recorder, away: Away
+    ) -> None:
         self._keeper = keeper
         self._sessions = sessions
         self._calls = calls
         self._recorder = recorder
+        self._away = away
 
     def answer(self, wire_name: str, environ: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
-        """Read, check the caller, decide and record; once, unless access changes under us."""
+        """Read, check the caller, decide and record; once, unless access changes under us. Where Postgres is away, what
+        may be is recorded in the spool, under the id that it may have been written under after all."""
         call = HookCall.from_payload(wire_name, find(wire_name), body)
-        limit = settings.HOOK_TIME_LIMIT
-        deadline = time.monotonic() + limit
-        snapshot = self._keeper.current(deadline)
-        while time.monotonic() < deadline:
-            revision = snapshot.revision  # read before anything else of it: see Snapshot
-            app = snapshot.apps.by_name.get(call.app_key)
-            node = snapshot.nodes.by_name.get(call.node_id)
-            try:
-                authenticate(app, node, snapshot, environ, body)
-            except CallerRefused:  # a login or network set a moment ago may not have reached this process yet
-                if self._recorder.revision(deadline) == revision:
-                    raise
-                snapshot = self._keeper.other_than(revision, deadline)
-                continue
-            session = session_of(call, snapshot, self._sessions, deadline)
-            call = self._calls.with_number(call, deadline)
-            facts = facts_for(call, snapshot, session, app, now)
-            decision = decide(call, facts)
-            recorded = self._recorder.commit(
-                new_id(now), call, body, facts, decision, session, revision=revision, deadline=time.monotonic() + limit
-            )
-            if uses_token(facts, decision) and (recorded is None or recorded.allowed):
-                self._note_use(call, facts, snapshot, deadline, recorded=recorded is not None)
-            if recorded is not None:
-                if recorded.failed_rule_ids:
-                    logger.error("Rules %s raised an error while deciding", recorded.failed_rule_ids)
-                return reply(call, body, recorded)
-            if self._recorder.revision(deadline) != revision:
-                snapshot = self._keeper.other_than(revision, deadline)
+        deadline = time.monotonic() + settings.HOOK_TIME_LIMIT
+        record_id = new_id(now)
+        try:
+            snapshot = self._keeper.current(deadline)
+            while time.monotonic() < deadline:
+                revision = snapshot.revision  # read before anything else of it: see Snapshot
+                answered = self._attempt(record_id, call, snapshot, revision, environ, body, now, deadline)
+                if answered is not None:
+                    return answered
+                if self._recorder.revision(deadline) != revision:
+                    snapshot = self._keeper.other_than(revision, deadline)
+                record_id = new_id(now)
+        except (Unavailable, StatementFailed) as error:
+            decision = self._away.decision(record_id, call, environ, body, now) if error.in_trouble else None
+            if decision is None:
+                raise
+            return reply(call, body, decision)
         raise AccessKeepsChanging("Access kept changing.")
+
+    def _attempt(
+        self,
+        record_id: UUID,
+        call: HookCall,
+        snapshot: Snapshot,
+        revision: int,
+        environ: Mapping[str, str],
+        body: bytes,
+        now: datetime,
+        deadline: float,
+    ) -> Answer | None:
+        """The answer as of this revision; None where there is another one by now."""
+        app = snapshot.apps.by_name.get(call.app_key)
+        node = snapshot.nodes.by_name.get(call.node_id)
+        try:
+            authenticate(app, node, snapshot, environ, body)
+        except CallerRefused:  # a login or network set a moment ago may not have reached this process yet
+            if self._recorder.revision(deadline) == revision:
+                raise
+            return None
+        session = session_of(call, snapshot, self._sessions, deadline)
+        call = self._calls.with_number(call, deadline)
+        facts = facts_for(call, snapshot, session, app, now)
+        decision = decide(call, facts)
+        time_up = time.monotonic() + settings.HOOK_TIME_LIMIT
+        recorded = self._recorder.commit(
+            record_id, call, body, facts, decision, session, revision=revision, deadline=time_up
+        )
+        if uses_token(facts, decision) and (recorded is None or recorded.allowed):
+            self._note_use(call, facts, snapshot, deadline, recorded=recorded is not None)
+        if recorded is None:
+            return None
+        if recorded.failed_rule_ids:
+            logger.error("Rules %s raised an error while deciding", recorded.failed_rule_ids)
+        return reply(call, body, recorded)
 
     def _note_use(self, call: HookCall, facts: Facts, snapshot: Snapshot, deadline: float, *, recorded: bool) -> None:
         """Keep in memory who has used a token for single use, which only recording finds out for sure."""
@@ -136,7 +166,18 @@ class Gate:
 def _gate() -> Gate:
     database = hook_database()
     sessions = Sessions(database)
-    return Gate(snapshot_keeper(), sessions, Calls(database), Recorder(database, sessions))
+    return Gate(
+        snapshot_keeper(),
+        sessions,
+        Calls(database),
+        Recorder(database, sessions),
+        Away(snapshot_keeper(), sessions, spool(), emptying()),
+    )
+
+
+def start() -> None:
+    """What a process does when it begins: take over what others that died have left in their spools."""
+    emptying().look()
 
 
 def _read_body(read: Read, environ: Mapping[str, str]) -> bytes:

@@ -1,6 +1,8 @@
 """System checks: what must be set before hooks can be trusted to it."""
 
+import os
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
@@ -36,6 +38,23 @@ def networks(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
         )
         for value in values
         if not _is_network(value)
+    ]
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def spool(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Without a spool, events of the time in which Postgres is away are lost."""
+    folder = Path(settings.SPOOL)
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if settings.SPOOL and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return []
+    problem = f"“{folder}” cannot be written" if settings.SPOOL else "is not set"
+    return [
+        checks.Warning(
+            f"WCSGATE_SPOOL {problem}: while Postgres is away, events are answered with 503.",
+            hint="Name a folder on a disk of this machine that web and workers can write: /var/lib/wcsgate/spool.",
+            id="wcsgate.W002",
+        )
     ]
 
 

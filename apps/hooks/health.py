@@ -12,8 +12,10 @@ from prometheus_client.core import GaugeMetricFamily
 
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
+from apps.audit.spool import Waiting, waiting
 from apps.database.connection import Unavailable
 from apps.hooks.authentication import caller_address
+from apps.hooks.away import emptying, spool, unrecorded
 
 _NUMBERS = """
     SELECT (SELECT revision FROM access_revision),
@@ -32,14 +34,15 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when hooks can be decided: the database answers and the rules in memory are its own; else 503."""
+    spooled = _spooled()
+    said = {"spooled": spooled.entries, "away_since": spooled.since}
     try:
-        revision, waiting, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
+        revision, records, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
     except (DatabaseError, Unavailable):
         detail = "The database does not answer, or its rules are not loaded (yet)."
-        return JsonResponse({"error": "not-ready", "detail": detail}, status=503)
-    return JsonResponse(
-        {"status": "ready", "revision": revision, "records_waiting": waiting, "oldest_waiting_s": round(oldest, 1)}
-    )
+        return JsonResponse({"error": "not-ready", "detail": detail, **said}, status=503)
+    numbers = {"revision": revision, "records_waiting": records, "oldest_waiting_s": round(oldest, 1)}
+    return JsonResponse({"status": "ready", **numbers, **said})
 
 
 @require_safe
@@ -55,18 +58,30 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 class _Gauges:
-    """The numbers as gauges. They come from the database, so that every process gives the same."""
+    """The numbers as gauges. They come from the database, so that every process gives the same, and from the spools."""
 
     def collect(self) -> Iterable[Metric]:
+        spooled = _spooled()
+        since = spooled.since.timestamp() if spooled.since else 0
+        yield GaugeMetricFamily("wcsgate_spooled_entries", "Records that wait for the database", spooled.entries)
+        yield GaugeMetricFamily("wcsgate_away_since_seconds", "Since when the database is away; 0: it is not", since)
+        yield GaugeMetricFamily("wcsgate_spool_aside_files", "Files with what could not be recorded", spooled.aside)
+        yield GaugeMetricFamily("wcsgate_answered_unrecorded", "Hooks answered without a record", unrecorded())
         try:
-            revision, waiting, oldest = _numbers()
+            revision, records, oldest = _numbers()
         except DatabaseError:
             yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
             return
         yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 1)
         yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", revision)
-        yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", waiting)
+        yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", records)
         yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
+
+
+def _spooled() -> Waiting:
+    """What waits in the spools, and since when the database is away by them or by this process."""
+    found, since = waiting(spool().folder), emptying().since
+    return found._replace(since=min(filter(None, (found.since, since)), default=None))
 
 
 def _numbers_when_fresh(deadline: float) -> tuple[int, int, float]:

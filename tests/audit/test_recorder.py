@@ -76,6 +76,7 @@ def test_every_column(wcs, school):
         "logged_rule_ids": [noted.id],
         "told": "",
         "revision": revision(),
+        "while_away": False,
     }
     assert json.loads(kept) == {
         **json.loads(body),

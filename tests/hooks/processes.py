@@ -8,9 +8,12 @@ from django.conf import settings
 from apps.access.snapshot import SnapshotKeeper
 from apps.audit.models import HookRecord
 from apps.audit.recorder import Recorder
+from apps.audit.spool import Spool
+from apps.audit.spool_emptying import Emptying
 from apps.connections.sessions import Sessions
 from apps.database.connection import Database, conninfo_of
 from apps.hooks.answer import Gate
+from apps.hooks.away import Away
 from apps.live.calls import Calls
 
 
@@ -22,12 +25,15 @@ def conninfo():
 class Process:
     """A Gate as another process has it: with a snapshot, a memory of sessions and a connection of its own."""
 
-    def __init__(self, wcs, *, database=None, keeper=None, recorder=Recorder):
+    def __init__(self, wcs, *, database=None, keeper=None, recorder=Recorder, spool=None):
         self._wcs = wcs
         self.keeper = keeper or SnapshotKeeper(conninfo())
         self.database = Database(database or conninfo())
         sessions = Sessions(self.database)
-        self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder(self.database, sessions))
+        self.spool = spool or Spool("", 10_000_000)
+        self.emptying = Emptying(database or conninfo(), self.spool)
+        self.away = Away(self.keeper, sessions, self.spool, self.emptying)
+        self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder(self.database, sessions), self.away)
 
     def hook(self, method, **members):
         """Send a hook with the common members and these; gives the Answer."""
@@ -40,6 +46,7 @@ class Process:
         return "" if result.status == 200 else json.loads(result.body)["error"]
 
     def stop(self):
+        self.emptying.stop()
         self.keeper.stop()
         self.database.close()
 

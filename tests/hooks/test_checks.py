@@ -62,3 +62,14 @@ def test_a_database_without_tables_is_no_finding(monkeypatch):
 
     monkeypatch.setattr(App.objects, "all", missing)
     assert checks.apps_that_trust_only_this_computer(None, databases=["default"]) == []
+
+
+@pytest.mark.parametrize("folder", ["", "/dev/null/spool"])
+def test_a_spool_that_cannot_be_written_is_a_warning(settings, folder):
+    settings.SPOOL = folder
+    assert ids(checks.spool(None)) == ["wcsgate.W002"]
+
+
+def test_a_spool_whose_folder_is_still_to_be_made_is_in_order(settings, tmp_path):
+    settings.SPOOL = str(tmp_path / "not" / "yet")
+    assert checks.spool(None) == []

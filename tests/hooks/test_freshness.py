@@ -207,7 +207,7 @@ def without_check(monkeypatch):
     """Takes one condition out of the statements that record."""
 
     def without_check(condition, instead):
-        for name in ("_PLAIN", "_IN_SESSION"):
+        for name in ("PLAIN", "_IN_SESSION"):
             statement = getattr(recorder, name)
             if condition in statement.sql:
                 sql = statement.sql.replace(condition, instead)

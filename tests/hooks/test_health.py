@@ -1,13 +1,16 @@
 """What load balancers, orchestrators, Prometheus and readers of the schema see."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import OperationalError
 from django.test import Client
 
 from apps.access.snapshot import SnapshotKeeper
+from apps.audit.spool import Spool, keep_aside
 from apps.hooks import health
+from apps.hooks.away import unrecorded
 from tests import factories
 from tests.hooks.processes import conninfo
 
@@ -53,7 +56,15 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
     factories.make_stream()
     said = Client().get("/readyz")
     assert said.status_code == 200
-    assert said.json().keys() == {"status", "revision", "records_waiting", "oldest_waiting_s"}
+    assert said.json().keys() == {
+        "status",
+        "revision",
+        "records_waiting",
+        "oldest_waiting_s",
+        "spooled",
+        "away_since",
+    }
+    assert (said.json()["spooled"], said.json()["away_since"]) == (0, None)
     assert keeper.current(0).revision == said.json()["revision"]
 
 
@@ -79,6 +90,49 @@ def test_readyz_is_not_ready_when_the_database_is_away(keeper, database_away):
     assert (said.status_code, said.json()["error"]) == (503, "not-ready")
 
 
+SINCE = datetime(2026, 3, 1, 14, 30, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def spooled(tmp_path, monkeypatch):
+    """Three entries wait in the spools of two processes, the first of them since SINCE; something was set aside."""
+    mine, other = Spool(str(tmp_path), 10_000), Spool(str(tmp_path), 10_000)
+    mine.append(b"one", SINCE)
+    other.append(b"two", SINCE + timedelta(seconds=7))
+    other.append(b"three", SINCE + timedelta(seconds=7))
+    keep_aside(other.file.path, b"?")
+    monkeypatch.setattr(health, "spool", lambda: mine)
+    yield mine
+    mine.close()
+    other.close()
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_readyz_says_what_is_in_the_spools_and_since_when(keeper, spooled, away, request):
+    if away:
+        request.getfixturevalue("database_away")
+    for _ in range(2):
+        said = Client().get("/readyz")
+        assert said.status_code == (503 if away else 200)
+        assert (said.json()["spooled"], said.json()["away_since"]) == (3, "2026-03-01T14:30:05Z")
+    spooled.append(b"four", SINCE)
+    assert Client().get("/readyz").json()["spooled"] == 4
+    assert spooled.remove(spooled.file.synced)
+    assert Client().get("/readyz").json()["away_since"] == "2026-03-01T14:30:12Z"
+
+
+def test_metrics_say_what_is_in_the_spools(spooled, database_away):
+    text = Client().get("/metrics").content.decode()
+    numbers = {name: float(value) for name, value in re.findall(r"^(wcsgate\w+) (\S+)$", text, re.MULTILINE)}
+    assert numbers == {
+        "wcsgate_database_up": 0,
+        "wcsgate_spooled_entries": 3,
+        "wcsgate_away_since_seconds": SINCE.timestamp(),
+        "wcsgate_spool_aside_files": 1,
+        "wcsgate_answered_unrecorded": unrecorded(),
+    }
+
+
 @pytest.mark.parametrize("address", ["/healthz", "/readyz", "/metrics"])
 def test_whoever_wants_to_change_something_there_is_told_no(address):
     assert Client().post(address).status_code == 405
@@ -93,6 +147,10 @@ def test_metrics_are_numbers_for_the_networks_that_may_read_them():
         "wcsgate_access_revision",
         "wcsgate_records_waiting",
         "wcsgate_oldest_waiting_seconds",
+        "wcsgate_spooled_entries",
+        "wcsgate_away_since_seconds",
+        "wcsgate_spool_aside_files",
+        "wcsgate_answered_unrecorded",
     }
     assert numbers["wcsgate_database_up"] == "1.0"
 
@@ -106,7 +164,7 @@ def test_metrics_are_not_for_others_nor_through_a_proxy_that_is_not_trusted(hidd
 def test_metrics_say_so_when_the_database_is_away(database_away):
     said = Client().get("/metrics")
     assert said.status_code == 200
-    assert re.findall(r"^wcsgate.*", said.content.decode(), re.MULTILINE) == ["wcsgate_database_up 0.0"]
+    assert "wcsgate_database_up 0.0" in re.findall(r"^wcsgate.*", said.content.decode(), re.MULTILINE)
 
 
 @pytest.mark.django_db

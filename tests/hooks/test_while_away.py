@@ -1,0 +1,445 @@
+"""Postgres is away: what has happened is answered when it is in the spool, and recorded when Postgres is back."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from apps.access.models import Rule
+from apps.access.snapshot import SnapshotKeeper
+from apps.audit import spool_emptying
+from apps.audit.models import AuditEvent, HookRecord, Outage
+from apps.audit.mover import move_batch
+from apps.audit.recorder import Recorder
+from apps.audit.spool import Spool, files, pieces
+from apps.audit.spool_emptying import take_over
+from apps.audit.tasks import take_over_spools
+from apps.connections.models import Session
+from apps.database.connection import AWAY_FOR, Unavailable
+from apps.database.hook_path import impatient
+from apps.hooks import answer as flow
+from apps.hooks.away import unrecorded
+from apps.live.models import Lease
+from apps.protocol.methods import METHODS
+from tests.database.wire import Wire
+from tests.hooks.processes import conninfo, recorded, the_record
+from tests.system.services import wait_until
+
+NEVER_REFUSED = [method.name for method in METHODS if not method.refusable]
+
+
+@pytest.fixture
+def wire(school):
+    wire = Wire(impatient(conninfo()))
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def start(wire, folder, start_process):
+    """Starts processes whose connections go through the wire, and which share a folder for their spools."""
+
+    def start(**parts):
+        spool = Spool(str(folder), parts.pop("limit", 10_000_000))
+        return start_process(
+            database=wire.conninfo, keeper=SnapshotKeeper(wire.conninfo), spool=spool, **{"recorder": Recorder, **parts}
+        )
+
+    return start
+
+
+@pytest.fixture
+def process(start, monkeypatch):
+    """The process that answers."""
+    process = start()
+    monkeypatch.setattr(flow, "_gate", lambda: process.gate)
+    return process
+
+
+@pytest.fixture
+def alice(wcs, process):
+    """Alice is connected and publishes the lobby."""
+    assert wcs.reason("connect", custom={"token": "tok-alice"}) == ""
+    assert wcs.reason("publishStream", name="lobby", mediaSessionId="M") == ""
+    return wcs
+
+
+@pytest.fixture
+def away(alice, wire):
+    """Postgres is away for Alice's process."""
+    wire.stall()
+    assert alice.hook("publishStream", name="lobby").status == 503
+    return alice
+
+
+@pytest.fixture
+def back(wire, process):
+    """Brings Postgres back, and waits until the spool is empty."""
+
+    def back():
+        wire.cut()
+        wire.go_on()
+        wait_until(lambda: process.spool.file is None, "the spool")
+        time.sleep(AWAY_FOR)
+
+    return back
+
+
+def spooled(folder):
+    return [piece.payload for path in files(folder) for piece in pieces(path, 0)]
+
+
+def keep_alive(wcs, **members):
+    return wcs.hook("StreamKeepAliveEvent", **{"name": "lobby", "published": True, "status": "PUBLISHING", **members})
+
+
+# What is never refused
+
+
+def test_it_is_answered_and_recorded_afterwards_as_if_nothing_had_been(away, back, folder):
+    for number, method in enumerate([*NEVER_REFUSED, "aMethodOfTomorrow"]):
+        body = json.dumps({**away.common, "name": "lobby", "n": number}).encode()
+        began = time.monotonic()
+        answer = away.raw(method, body)
+        assert (answer.status, answer.body, time.monotonic() - began < 1) == (200, body, True)
+    assert len(spooled(folder)) == len(NEVER_REFUSED) + 1
+    assert recorded(while_away=True) == []
+    back()
+    records = sorted(recorded(while_away=True), key=lambda record: record.received_at)
+    assert [record.method for record in records] == [*NEVER_REFUSED, "aMethodOfTomorrow"]
+    assert {(record.reason, record.effect) for record in records[:-1]} == {("not-refusable", "allow")}
+    assert {record.username for record in records[:-1]} == {"alice"}
+    assert [json.loads(bytes(record.body))["n"] for record in records] == list(range(len(records)))
+    assert files(folder) == []
+
+
+def test_each_has_the_time_at_which_it_came(away, back):
+    before = datetime.now(UTC)
+    away.hook("StreamStatusEvent", name="lobby")
+    after = datetime.now(UTC)
+    time.sleep(1)
+    back()
+    assert before <= the_record(while_away=True).received_at <= after
+
+
+def test_nothing_is_answered_to_a_caller_whose_login_is_wrong(away, folder):
+    answer = away.hook("StreamStatusEvent", environ={"HTTP_AUTHORIZATION": ""})
+    assert answer.status == 503
+    assert spooled(folder) == []
+
+
+def test_what_must_be_decided_is_refused_and_not_in_the_spool(away, folder):
+    for method in ("connect", "publishStream", "playStream", "call", "playHLS", "sendMessage"):
+        assert away.hook(method, name="lobby", custom={"token": "tok-alice"}).status == 503
+    assert spooled(folder) == []
+
+
+def test_no_secret_gets_into_the_spool(away, folder):
+    secrets = {"sipPassword": "canary-1", "custom": {"token": "canary-2", "password": "canary-3"}}
+    away.hook("ConnectionStatusEvent", status="ESTABLISHED", authToken="canary-4", **secrets)
+    (entry,) = spooled(folder)
+    assert b"ESTABLISHED" in entry
+    assert b"canary" not in entry
+
+
+def test_a_session_that_ended_has_ended_afterwards_and_what_ran_in_it_too(away, back):
+    move_batch()
+    away.hook("ConnectionStatusEvent", status="DISCONNECTED")
+    back()
+    assert Session.objects.get().ended_at == the_record(while_away=True).received_at
+    assert Session.objects.get().end_reason == "DISCONNECTED"
+    assert not Lease.objects.filter(ended_at=None).exists()
+    assert away.reason("publishStream", name="lobby") == "session-ended"
+
+
+def test_a_stream_that_ended_has_ended_afterwards(away, back):
+    move_batch()
+    away.hook("StreamStatusEvent", name="lobby", mediaSessionId="M", status="UNPUBLISHED")
+    back()
+    assert Lease.objects.get(key="M").ended_at == the_record(while_away=True).received_at
+    assert Session.objects.get().ended_at is None
+
+
+def test_the_end_of_a_session_does_not_end_the_next_one_of_that_id(away, back, another_process):
+    away.hook("ConnectionStatusEvent", status="DISCONNECTED")
+    assert another_process.reason("connect", custom={"token": "tok-alice"}) == ""
+    back()
+    assert Session.objects.get().ended_at is None
+    assert away.reason("publishStream", name="lobby") == ""
+
+
+def test_an_event_of_a_session_that_only_others_knew_is_put_down_to_its_user(away, back, another_process):
+    assert another_process.reason("connect", sessionId="other", custom={"token": "tok-bob"}) == ""
+    away.hook("StreamStatusEvent", sessionId="other", name="lobby")
+    back()
+    record = the_record(while_away=True)
+    assert (record.username, record.user_id) == ("bob", Session.objects.get(session_id="other").user_id)
+
+
+class DeafRecorder(Recorder):
+    """Postgres writes the record, and goes away before it can say so."""
+
+    def commit(self, *args, **more):
+        super().commit(*args, **more)
+        raise Unavailable("It does not answer.")
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_was_written_after_all_is_there_once(wcs, school, start, folder, moved):
+    assert wcs.reason("connect", custom={"token": "tok-alice"}) == ""
+    process = start(recorder=DeafRecorder)
+    assert process.hook("StreamStatusEvent", name="lobby").status == 200
+    if moved:
+        move_batch()
+    wait_until(lambda: process.spool.file is None, "the spool")
+    move_batch()
+    event = AuditEvent.objects.get(method="StreamStatusEvent")
+    assert (event.repeats, event.while_away) == (0, True)
+
+
+def test_a_table_that_is_locked_is_as_good_as_away(alice, back):
+    with psycopg.connect(conninfo()) as somebody:
+        somebody.execute("LOCK TABLE audit_hookrecord")
+        assert alice.hook("StreamStatusEvent", name="lobby").status == 200
+        assert alice.hook("publishStream", name="lobby").status == 503
+    back()
+    assert the_record(while_away=True).method == "StreamStatusEvent"
+
+
+# Keep-alives
+
+
+def test_a_running_stream_is_kept_and_the_record_says_why(away, back):
+    assert keep_alive(away).status == 200
+    back()
+    record = the_record(while_away=True)
+    assert (record.reason, record.effect, record.username) == ("kept-while-away", "allow", "alice")
+    assert record.rule_ids == [Rule.objects.get(user__username="alice").id]
+
+
+@pytest.mark.parametrize("grace", [0, 0.5])
+def test_but_not_for_longer_than_the_grace(away, settings, grace, folder):
+    settings.KEEP_ALIVE_GRACE = grace
+    if grace:
+        settings.KEEP_ALIVE_GRACE = 600
+        assert keep_alive(away).status == 200
+        settings.KEEP_ALIVE_GRACE = grace
+        time.sleep(grace)
+    before = len(spooled(folder))
+    assert keep_alive(away).status == 503
+    assert len(spooled(folder)) == before
+
+
+def test_nor_where_what_is_known_refuses_it(away, school, folder):
+    assert keep_alive(away, name="elsewhere").status == 503
+    assert keep_alive(away, published=False).status == 503
+    assert keep_alive(away, custom={"token": "wrong"}).status == 503
+    assert spooled(folder) == []
+
+
+def test_nor_for_a_user_who_was_switched_off_before(alice, school, wire, process, folder):
+    school["alice"].is_active = False
+    school["alice"].save()
+    assert alice.reason("publishStream", name="lobby") == "user-inactive"
+    wire.stall()
+    assert keep_alive(alice).status == 503
+    assert spooled(folder) == []
+
+
+def test_nor_for_a_session_that_this_process_does_not_know(away, another_process):
+    assert another_process.reason("connect", sessionId="other", custom={"token": "tok-alice"}) == ""
+    assert keep_alive(away, sessionId="other").status == 503
+
+
+def test_nor_for_a_session_that_ended_meanwhile(away):
+    assert keep_alive(away).status == 200
+    away.hook("ConnectionStatusEvent", status="DISCONNECTED")
+    assert keep_alive(away).status == 503
+
+
+def test_when_postgres_is_back_it_is_decided_again(away, back, school):
+    assert keep_alive(away).status == 200
+    Rule.objects.filter(user=school["alice"]).delete()
+    back()
+    assert json.loads(keep_alive(away).body)["error"] == "no-rule"
+
+
+def test_the_grace_begins_anew_only_after_postgres_was_really_back(away, process, back):
+    since = process.emptying.since
+    assert keep_alive(away).status == 200
+    assert process.emptying.since == since
+    back()
+    wait_until(lambda: process.emptying.since is None, "its being over")
+
+
+# Room
+
+
+@pytest.mark.parametrize(("going_on", "status"), [("refuse", 503), ("go-on", 200)])
+def test_where_the_spool_is_full_the_operator_has_chosen(wcs, school, start, wire, settings, going_on, status, caplog):
+    settings.SPOOL_FULL = going_on
+    before = unrecorded()
+    process = start(limit=1_500)
+    process.hook("connect", custom={"token": "tok-alice"})
+    wire.stall()
+
+    def event(number):
+        try:
+            return process.hook("StreamStatusEvent", name=f"lobby-{number}").status
+        except Unavailable:
+            return 503
+
+    statuses = [event(number) for number in range(8)]
+    kept = len(spooled(process.spool.folder))
+    assert 0 < kept < 8
+    assert statuses == [200] * kept + [status] * (8 - kept)
+    assert unrecorded() - before == (8 - kept if going_on == "go-on" else 0)
+    assert "The spool has as much in it as it may." in caplog.text
+    wire.cut()
+    wire.go_on()
+    wait_until(lambda: process.spool.file is None, "the spool")
+    assert len(recorded(while_away=True)) == kept
+
+
+# Replaying what processes that died have left
+
+
+@pytest.fixture
+def left(alice, wire, process, folder):
+    """The spool of a process that died, with seven events in it; gives the file."""
+    wire.close()
+    for number in range(7):
+        assert alice.hook("StreamStatusEvent", name=f"lobby-{number}").status == 200
+    process.emptying.stop()
+    (path,) = files(folder)
+    return path
+
+
+def taken_over(folder):
+    with psycopg.connect(conninfo(), autocommit=True) as connection:
+        return take_over(folder, connection)
+
+
+def targets():
+    return sorted(record.target for record in recorded(while_away=True))
+
+
+ALL = [f"lobby-{number}" for number in range(7)]
+
+
+def test_another_process_replays_it(left, folder, start, wire, start_process):
+    process = start_process(spool=Spool(str(folder), 1_000))
+    process.emptying.look()
+    wait_until(lambda: not files(folder), "the spool")
+    assert targets() == ALL
+
+
+def test_a_worker_replays_it(left, folder, settings):
+    settings.SPOOL = str(folder)
+    assert take_over_spools() == 7
+    assert take_over_spools() == 0
+    assert targets() == ALL
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", range(8))
+def test_whoever_replays_may_be_killed_after_any_batch(left, folder, monkeypatch, after):
+    """Records of before are moved and folded meanwhile, and still come only once."""
+    monkeypatch.setattr(spool_emptying, "BATCH", 1)
+    written, write = [], spool_emptying._write
+
+    def killed(path, batch, connection):
+        if len(written) == after:
+            raise Killed
+        written.append(write(path, batch, connection))
+        return written[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_emptying, "_write", killed)
+        if after < 7:
+            with pytest.raises(Killed):
+                taken_over(folder)
+    move_batch()
+    AuditEvent.objects.filter(while_away=True).delete()  # as if nobody could tell by the ids any more
+    assert taken_over(folder) == 7 - len(written)
+    assert targets() == ALL[len(written) :]
+    assert files(folder) == []
+
+
+def test_a_torn_last_entry_is_kept_aside(left, folder, caplog):
+    whole = left.read_bytes()
+    left.write_bytes(whole[:-3])
+    assert taken_over(folder) == 6
+    assert targets() == ALL[:6]
+    (aside,) = folder.glob("*.aside")
+    assert b"lobby-6" in aside.read_bytes()
+    assert "kept aside" in caplog.text
+
+
+def test_a_record_that_cannot_be_written_is_kept_aside_and_holds_up_no_other(left, folder, caplog):
+    with psycopg.connect(conninfo(), autocommit=True) as somebody:
+        somebody.execute("ALTER TABLE audit_hookrecord ADD CONSTRAINT odd CHECK (target <> 'lobby-3')")
+        try:
+            assert taken_over(folder) == 6
+        finally:
+            somebody.execute("ALTER TABLE audit_hookrecord DROP CONSTRAINT odd")
+    assert targets() == [target for target in ALL if target != "lobby-3"]
+    (aside,) = folder.glob("*.aside")
+    assert b"lobby-3" in aside.read_bytes()
+
+
+def test_where_postgres_cannot_write_everything_stays(left, folder):
+    with psycopg.connect(conninfo(), autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = on")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            take_over(folder, connection)
+    assert files(folder) == [left]
+    assert not list(folder.glob("*.aside"))
+    assert taken_over(folder) == 7
+
+
+def test_two_who_replay_at_once_do_it_once(left, folder, start_process):
+    others = [start_process(spool=Spool(str(folder), 1_000)) for _ in range(2)]
+    for process in others:
+        process.emptying.look()
+    wait_until(lambda: not files(folder), "the spool")
+    assert targets() == ALL
+
+
+def test_it_is_noted_since_when_postgres_was_away(left, folder):
+    taken_over(folder)
+    outage = Outage.objects.get()
+    assert outage.entries == 7
+    assert timedelta(0) <= outage.until - outage.since < timedelta(seconds=30)
+
+
+# The tests would notice
+
+
+class Forgetful(Spool):
+    """A spool as it must not be: it answers first and writes later."""
+
+    def append(self, payload, since):
+        pass
+
+
+def test_a_spool_that_writes_later_would_be_noticed(wcs, school, wire, start_process, folder):
+    process = start_process(
+        database=wire.conninfo, keeper=SnapshotKeeper(wire.conninfo), spool=Forgetful(str(folder), 1_000)
+    )
+    process.hook("connect", custom={"token": "tok-alice"})
+    wire.close()
+    assert process.hook("StreamStatusEvent", name="lobby").status == 200
+    process.emptying.stop()
+    assert taken_over(folder) == 0
+    assert not HookRecord.objects.filter(method="StreamStatusEvent").exists()
