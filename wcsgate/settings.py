@@ -105,6 +105,8 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BEAT_SCHEDULE = {
     # Nudges expire quickly: one that waited is no better than the next one.
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
+    "keep partitions": {"task": "audit.keep_partitions", "schedule": 60.0, "options": {"expires": 50}},
+    "purge": {"task": "audit.purge", "schedule": 60.0, "options": {"expires": 50}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},
     "forget leases": {"task": "live.forget_leases", "schedule": 3600.0, "options": {"expires": 600}},
@@ -116,6 +118,15 @@ CELERY_BEAT_SCHEDULE = {
 # Seconds for everything the database does (WCS waits 15 for an answer), and within which the same hook is a repeat
 HOOK_TIME_LIMIT = number("WCSGATE_HOOK_TIME_LIMIT", "0.8", low=0.05, high=10)
 REPEAT_WINDOW = number("WCSGATE_REPEAT_WINDOW", "120", low=0, high=3600)
+
+# The audit log: the size of its partitions, and for how many days what is kept; 0 is for ever
+
+AUDIT_PARTITION = text("WCSGATE_AUDIT_PARTITION", "month")
+if AUDIT_PARTITION not in ("month", "day"):
+    raise ImproperlyConfigured(f"WCSGATE_AUDIT_PARTITION must be month or day, not “{AUDIT_PARTITION}”.")
+KEEP_DECISIONS = number("WCSGATE_KEEP_DECISIONS", "0", low=0, high=36_500)
+KEEP_EVENTS = number("WCSGATE_KEEP_EVENTS", "0", low=0, high=36_500)
+KEEP_STAFF_ACTIONS = number("WCSGATE_KEEP_STAFF_ACTIONS", "0", low=0, high=36_500)
 
 # How numbers are dialled here: 0049 30 1234 and 030 1234 are +49 30 1234, where the country is 49
 

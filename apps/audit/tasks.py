@@ -1,8 +1,15 @@
 """The workers' tasks. Nudges only: whatever is lost of them, the next one makes up for."""
 
-from celery import shared_task
+import time
 
+from celery import shared_task
+from django.utils import timezone
+
+from apps.audit import partitions, retention
 from apps.audit.mover import BATCH, move_batch
+
+AT_A_TIME = 5.0
+"""Seconds that slow work may take of a worker, as moving records waits for it where there is only one."""
 
 
 @shared_task(name="audit.move_records")
@@ -15,3 +22,15 @@ def move_records(*, batch: int = BATCH, batches: int = 200, **_: object) -> int:
         if in_batch < batch:
             break
     return moved
+
+
+@shared_task(name="audit.keep_partitions")
+def keep_partitions(**_: object) -> int:
+    """Make partitions ahead, and put in place what fell into the default one. Safe to run twice, and at once."""
+    return len(partitions.keep(timezone.now(), time.monotonic() + AT_A_TIME))
+
+
+@shared_task(name="audit.purge")
+def purge(**_: object) -> int:
+    """Let go some of what is past its time; the next nudge goes on. Safe to run twice, and at once."""
+    return retention.purge(timezone.now(), time.monotonic() + AT_A_TIME)

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
+from apps.audit.partitions import net
 from apps.database.connection import Unavailable
 from apps.hooks.authentication import caller_address
 
@@ -34,11 +35,18 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """200 when hooks can be decided: the database answers and the rules in memory are its own; else 503."""
     try:
         revision, waiting, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
+        outside = net()
     except (DatabaseError, Unavailable):
         detail = "The database does not answer, or its rules are not loaded (yet)."
         return JsonResponse({"error": "not-ready", "detail": detail}, status=503)
     return JsonResponse(
-        {"status": "ready", "revision": revision, "records_waiting": waiting, "oldest_waiting_s": round(oldest, 1)}
+        {
+            "status": "ready",
+            "revision": revision,
+            "records_waiting": waiting,
+            "oldest_waiting_s": round(oldest, 1),
+            "audit_outside_partitions": outside.rows,
+        }
     )
 
 
@@ -60,6 +68,7 @@ class _Gauges:
     def collect(self) -> Iterable[Metric]:
         try:
             revision, waiting, oldest = _numbers()
+            outside = net()
         except DatabaseError:
             yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
             return
@@ -67,6 +76,12 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", revision)
         yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", waiting)
         yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
+        yield GaugeMetricFamily(
+            "wcsgate_audit_outside_partitions", "Audit events in the default partition, up to 100000", outside.rows
+        )
+        yield GaugeMetricFamily(
+            "wcsgate_audit_being_moved", "Whether others are being moved out of it", outside.being_moved
+        )
 
 
 def _numbers_when_fresh(deadline: float) -> tuple[int, int, float]:

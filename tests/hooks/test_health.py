@@ -53,7 +53,13 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
     factories.make_stream()
     said = Client().get("/readyz")
     assert said.status_code == 200
-    assert said.json().keys() == {"status", "revision", "records_waiting", "oldest_waiting_s"}
+    assert said.json().keys() == {
+        "status",
+        "revision",
+        "records_waiting",
+        "oldest_waiting_s",
+        "audit_outside_partitions",
+    }
     assert keeper.current(0).revision == said.json()["revision"]
 
 
@@ -93,6 +99,8 @@ def test_metrics_are_numbers_for_the_networks_that_may_read_them():
         "wcsgate_access_revision",
         "wcsgate_records_waiting",
         "wcsgate_oldest_waiting_seconds",
+        "wcsgate_audit_outside_partitions",
+        "wcsgate_audit_being_moved",
     }
     assert numbers["wcsgate_database_up"] == "1.0"
 
