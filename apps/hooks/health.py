@@ -76,12 +76,8 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", revision)
         yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", waiting)
         yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
-        yield GaugeMetricFamily(
-            "wcsgate_audit_outside_partitions", "Audit events in the default partition, up to 100000", outside.rows
-        )
-        yield GaugeMetricFamily(
-            "wcsgate_audit_being_moved", "Whether others are being moved out of it", outside.being_moved
-        )
+        yield GaugeMetricFamily("wcsgate_audit_outside_partitions", "Audit events in the default one", outside.rows)
+        yield GaugeMetricFamily("wcsgate_audit_being_moved", "Whether others leave it just now", outside.being_moved)
 
 
 def _numbers_when_fresh(deadline: float) -> tuple[int, int, float]:

@@ -30,6 +30,7 @@ MODELS = (
     "streampermission",
     "callpermission",
     "auditevent",
+    "hold",
     "streamlink",
     "tokenissuer",
     "revocation",
