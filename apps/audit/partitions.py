@@ -132,6 +132,8 @@ def make_ahead(now: datetime) -> list[Partition]:
                 _execute(SQL("DROP TABLE {}").format(Identifier(partition.name)))
         made = list(_missing(now))
         if made and _net_holds(made):
+            if net().being_moved:  # what fell into it before comes first
+                return []
             _set_net_aside()
         for partition in made:
             _make(partition)
@@ -208,8 +210,6 @@ def _set_net_aside() -> None:
     """Put an empty net in the place of the one with rows. To attach anything beside them, all of them would be read
     under a lock; so they wait aside, to be moved in batches.
     """
-    if net().being_moved:
-        raise StillMoving("What was in the default partition before is still being moved; go on with that first.")
     _execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(Identifier(TABLE), Identifier(NET)))
     _execute(SQL("ALTER TABLE {} RENAME TO {}").format(Identifier(NET), Identifier(ASIDE)))
     _execute(
@@ -218,10 +218,6 @@ def _set_net_aside() -> None:
         )
     )
     _execute(SQL("ALTER TABLE {} ATTACH PARTITION {} DEFAULT").format(Identifier(TABLE), Identifier(NET)))
-
-
-class StillMoving(Exception):
-    """The net was set aside, and is to be once more before all of it was moved."""
 
 
 def put_in_place(deadline: float, batch: int = BATCH, said: Callable[[int], None] = lambda moved: None) -> int:

@@ -331,6 +331,18 @@ def test_putting_in_place_goes_on_where_it_was_interrupted(fallen):
     assert AuditEvent.objects.count() == 5
 
 
+def test_what_falls_into_the_net_while_it_is_emptied_waits_for_its_turn(fallen):
+    make_ahead(timezone.now())
+    run(f"DROP TABLE {TABLE}_first")
+    late = make_event(received_at=at("2026-03-03"))
+    assert make_ahead(timezone.now()) == []
+    assert net() == partitions.Net(1, being_moved=True)
+    keep_partitions()
+    assert not net()
+    assert home(late.id) == f"{TABLE}_p20260301"
+    assert AuditEvent.objects.count() == 6
+
+
 def test_what_is_from_long_before_the_first_partition_gets_one(bare):
     make_ahead(timezone.now())
     run(f"DROP TABLE {TABLE}_first")
