@@ -106,6 +106,8 @@ CELERY_BEAT_SCHEDULE = {
     # Nudges expire quickly: one that waited is no better than the next one.
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
     "take over spools": {"task": "audit.take_over_spools", "schedule": 5.0, "options": {"expires": 5}},
+    "keep partitions": {"task": "audit.keep_partitions", "schedule": 60.0, "options": {"expires": 50}},
+    "purge": {"task": "audit.purge", "schedule": 60.0, "options": {"expires": 50}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},
     "forget leases": {"task": "live.forget_leases", "schedule": 3600.0, "options": {"expires": 600}},
@@ -127,6 +129,14 @@ SPOOL_LIMIT = int(number("WCSGATE_SPOOL_LIMIT", "1000", low=1, high=1_000_000) *
 KEEP_ALIVE_GRACE = number("WCSGATE_KEEP_ALIVE_GRACE", "600", low=0, high=86_400)
 if SPOOL_FULL not in ("refuse", "go-on"):
     raise ImproperlyConfigured(f"WCSGATE_SPOOL_FULL must be refuse or go-on, not “{SPOOL_FULL}”.")
+# The audit log: the size of its partitions, and for how many days what is kept; 0 is for ever
+
+AUDIT_PARTITION = text("WCSGATE_AUDIT_PARTITION", "month")
+if AUDIT_PARTITION not in ("month", "day"):
+    raise ImproperlyConfigured(f"WCSGATE_AUDIT_PARTITION must be month or day, not “{AUDIT_PARTITION}”.")
+KEEP_DECISIONS = number("WCSGATE_KEEP_DECISIONS", "0", low=0, high=36_500)
+KEEP_EVENTS = number("WCSGATE_KEEP_EVENTS", "0", low=0, high=36_500)
+KEEP_STAFF_ACTIONS = number("WCSGATE_KEEP_STAFF_ACTIONS", "0", low=0, high=36_500)
 
 # How numbers are dialled here: 0049 30 1234 and 030 1234 are +49 30 1234, where the country is 49
 

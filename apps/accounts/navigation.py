@@ -19,6 +19,7 @@ SECTIONS = {
         ("Running", "play_circle", "live.lease"),
         ("Audit log", "history", "audit.auditevent"),
         ("Sessions", "sensors", "connections.session"),
+        ("Legal holds", "gavel", "audit.hold"),
     ),
     "Who and what": (
         ("Users", "person", "accounts.user"),

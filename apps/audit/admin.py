@@ -14,7 +14,10 @@ from unfold.decorators import display
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, page_of
-from apps.audit import filters
+from apps.audit import (
+    filters,
+    hold_admin,  # noqa: F401 - registers legal holds
+)
 from apps.audit.export import FORMATS, RESUME, BadPlace, in_chunks
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story

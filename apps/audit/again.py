@@ -14,7 +14,7 @@ from apps.access.facts import Facts, Identity, question_of
 from apps.access.latest import at_last_revision
 from apps.access.reasons import SETTLED_BY_RULES, Reason
 from apps.access.rule_rows import row_of
-from apps.audit.models import AuditEvent, Effect
+from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.proposals import Proposal, proposals
 from apps.audit.replay import RECOGNISED, Flip, call_of, facts_of, flips, session_of
 from apps.connections.models import Session
@@ -74,7 +74,7 @@ def rules_settle_it(event: AuditEvent, explanation: Explanation) -> bool:
 
 def latest_refusals(now: datetime) -> list[AuditEvent]:
     """The newest refusals that rules settled: one look into the index for each reason, however long the log is."""
-    refused = AuditEvent.objects.filter(effect=Effect.REFUSED, received_at__gte=now - LATELY).defer("digest", "rules")
+    refused = AuditEvent.objects.filter(received(now - LATELY), effect=Effect.REFUSED).defer("digest", "rules")
     found = [
         event
         for reason in SETTLED_BY_RULES

@@ -20,7 +20,7 @@ from apps.accounts.models import User
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import Line, Section, find_exactly, link_to_list, link_to_page, list_of, page_of
 from apps.audit.ask import OFFERED, Named
-from apps.audit.models import AuditEvent, Effect
+from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.narrative import story
 from apps.connections.models import App, Session
 from apps.database.connection import Unavailable
@@ -205,7 +205,7 @@ def lock_text(user: User, now: datetime) -> str:
     if locked.exists():
         return "From the admin, yes: too many wrong passwords at the login. It opens again by itself."
     wrong = AuditEvent.objects.filter(
-        username=user.username, reason=Reason.BAD_PASSWORD, received_at__gte=now - LATELY
+        received(now - LATELY), username=user.username, reason=Reason.BAD_PASSWORD
     ).order_by("-received_at")[:OFFERED]
     if wrong:
         return "Perhaps: wrong passwords came in the last five minutes. Ten from one address keep it out for five."

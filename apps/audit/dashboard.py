@@ -11,8 +11,9 @@ from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.accounts.models import Token, User
 from apps.accounts.navigation import may, may_see
-from apps.audit.models import AuditEvent, Effect, HookRecord
+from apps.audit.models import AuditEvent, Effect, HookRecord, received
 from apps.audit.narrative import story
+from apps.audit.partitions import net
 from apps.connections.admin import connect_commands
 from apps.connections.models import App, Session
 
@@ -35,6 +36,7 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
         context["running"] = _at_most(Session.objects.filter(ended_at=None)[: COUNTED + 1].count())
         context["running_url"] = reverse("admin:connections_session_changelist") + "?state=running"
     if may_see(request.user, "audit.auditevent"):
+        context["outside"] = net()
         context["refused"] = list(refused_by_reason(since))
         context["latest"] = [(event, story(event, "")) for event in latest_refusals(since)]
         context["log_url"] = reverse("admin:audit_auditevent_changelist")
@@ -63,7 +65,7 @@ def latest_refusals(since) -> list[AuditEvent]:
 
 def _of_each_reason(since, limit: int, *columns: str):
     """So many refusals of each reason at most: one look into the index for each, however long the log is."""
-    refused = AuditEvent.objects.filter(effect=Effect.REFUSED, received_at__gte=since)
+    refused = AuditEvent.objects.filter(received(since), effect=Effect.REFUSED)
     first, *others = (
         refused.filter(reason=reason).order_by("-received_at").values(*columns)[:limit]
         for reason in Reason

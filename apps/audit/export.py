@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from apps.accounts.csv_lines import csv_line
+from apps.audit.ids import MARGIN, first_id
 from apps.audit.models import AuditEvent
 
 CHUNK = 2_000
@@ -60,7 +61,9 @@ def _in_chunks(events: QuerySet, place: tuple[datetime, UUID] | None, chunk: int
         here = events
         if place is not None:
             received_at, id_ = place
-            here = events.filter(received_at__lte=received_at).exclude(Q(received_at=received_at) & Q(id__gte=id_))
+            here = events.filter(received_at__lte=received_at, id__lt=first_id(received_at, MARGIN)).exclude(
+                Q(received_at=received_at) & Q(id__gte=id_)
+            )
         rows = list(here[:chunk])
         yield from rows
         if len(rows) < chunk:

@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_datetime
 from apps.access.models import TriedOut
 from apps.access.reasons import REASON_TEXTS
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
-from apps.audit.models import Effect
+from apps.audit.models import Effect, received
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
 
@@ -56,11 +56,11 @@ class PeriodFilter(admin.ListFilter):
     def queryset(self, request, queryset):
         used = self.used_parameters
         if last := self.LAST.get(used.get("last")):
-            queryset = queryset.filter(received_at__gte=timezone.now() - timedelta(hours=last[1]))
+            queryset = queryset.filter(received(since=timezone.now() - timedelta(hours=last[1])))
         if "from" in used:
-            queryset = queryset.filter(received_at__gte=_moment(used["from"]))
+            queryset = queryset.filter(received(since=_moment(used["from"])))
         if "until" in used:
-            queryset = queryset.filter(received_at__lt=_moment(used["until"]))
+            queryset = queryset.filter(received(before=_moment(used["until"])))
         return queryset
 
 

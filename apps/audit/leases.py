@@ -12,7 +12,7 @@ from django.db import connection
 
 from apps.access.rule_rows import number_plan
 from apps.audit.admission import RUNS_OUT
-from apps.audit.models import AuditEvent, Effect, HookRecord
+from apps.audit.models import AuditEvent, Effect, HookRecord, received
 from apps.live.counted import thing, who
 from apps.live.models import Lease
 from apps.live.told import key_told_of, lease_key, told_of
@@ -188,9 +188,9 @@ def _ends_in_the_log(opening: Sequence[HookRecord]) -> list[AuditEvent]:
         return []
     named = [method.name for method in METHODS if method.ends]
     events = AuditEvent.objects.filter(
+        received(since=min(record.received_at for record in opening) - SLACK),
         node_id__in={record.node_id for record in opening},
         session_id__in={record.session_id for record in opening},
-        received_at__gte=min(record.received_at for record in opening) - SLACK,
         method__in=named,
     ).defer("rules", "digest")
     return [event for event in events if (method := find(event.method)) is not None and _ends(event, method)]

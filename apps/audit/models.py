@@ -1,10 +1,15 @@
 """The record of every hook: fresh in the outbox, then in its final place."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
+from django.utils import timezone
+
+from apps.audit.ids import MARGIN, first_id
 
 
 class Effect(models.TextChoices):
@@ -51,11 +56,21 @@ class HookRecord(HookFields):
         return f"{self.method} at {self.received_at}"
 
 
+def received(since: datetime | None = None, before: datetime | None = None) -> Q:
+    """Events of a time. The ids say it, too, so that only the partitions of that time are looked into."""
+    condition = Q()
+    if since is not None:
+        condition &= Q(received_at__gte=since, id__gte=first_id(since, -MARGIN))
+    if before is not None:
+        condition &= Q(received_at__lt=before, id__lt=first_id(before, MARGIN))
+    return condition
+
+
 class AuditEvent(HookFields):
     """One hook in its final place; written once by the worker, never edited but for the count of its repeats.
 
-    All indexes but the primary key carry the time. The key is the id alone, a UUID of version 7 that begins with
-    the time in milliseconds; so a table partitioned by ranges of id can take the place of this one.
+    The table is partitioned by ranges of id, a UUID of version 7 that begins with the time in milliseconds: see
+    `partitions`. All indexes but the primary key carry the time. Whoever looks for a time says so by `received`.
     """
 
     user = models.ForeignKey(
@@ -77,13 +92,13 @@ class AuditEvent(HookFields):
                 OpClass("number", "text_pattern_ops"),
                 F("received_at").desc(),
                 name="audit_by_number",
-                condition=~models.Q(number=""),
+                condition=~Q(number=""),
             ),
             models.Index(fields=["client_address", "-received_at"], name="audit_by_address"),
             models.Index(fields=["node_id", "session_id", "-received_at"], name="audit_by_session"),
             models.Index(fields=["effect", "reason", "-received_at"], name="audit_by_reason"),
-            models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~models.Q(call_id="")),
-            models.Index(fields=["-received_at"], name="audit_while_away", condition=models.Q(while_away=True)),
+            models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~Q(call_id="")),
+            models.Index(fields=["-received_at"], name="audit_while_away", condition=Q(while_away=True)),
             models.Index(fields=["digest", "-received_at"], name="audit_by_digest"),
         ]
 
@@ -107,3 +122,50 @@ class Outage(models.Model):
 
     def __str__(self) -> str:
         return f"Away from {self.since} to {self.until}"
+
+
+class HoldQuerySet(models.QuerySet):
+    def in_force(self, now: datetime | None = None) -> "HoldQuerySet":
+        """Those that keep something at this moment."""
+        return self.filter(Q(until=None) | Q(until__gt=now or timezone.now()), released_at=None)
+
+
+class Hold(models.Model):
+    """A legal hold: what it covers is not deleted, however old it becomes. What is left empty selects everything."""
+
+    name = models.CharField(max_length=200, help_text="What it is for: a case or file number, for example.")
+    note = models.TextField(blank=True, help_text="Who asked for it, and where that is written down.")
+    username = models.CharField(
+        "user name", max_length=600, blank=True, help_text="Whole, as in the audit log. Empty: whoever it was."
+    )
+    target = models.CharField(
+        "stream or number", max_length=600, blank=True, help_text="Whole, as in the audit log. Empty: whatever it was."
+    )
+    session_id = models.CharField("session id", max_length=600, blank=True, help_text="Whole. Empty: any session.")
+    starts_at = models.DateTimeField("from", null=True, blank=True, help_text="Empty: from the first event on.")
+    ends_at = models.DateTimeField(
+        "to", null=True, blank=True, help_text="Not included. Empty: also what is yet to come."
+    )
+    until = models.DateTimeField(
+        "hold until", null=True, blank=True, help_text="When the hold ends by itself. Empty: when it is released."
+    )
+    made_by = models.TextField("made by", editable=False)
+    made_at = models.DateTimeField("made", default=timezone.now, editable=False)
+    released_by = models.TextField("released by", default="", db_default="", editable=False)
+    released_at = models.DateTimeField("released", null=True, editable=False)
+
+    objects = HoldQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "legal hold"
+        permissions = [("release_hold", "Can release legal hold")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(starts_at=None) | Q(ends_at=None) | Q(starts_at__lt=F("ends_at")),
+                name="hold_ends_after_it_starts",
+                violation_error_message="“To” must be later than “from”.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -21,7 +21,7 @@ from apps.access import tried_out
 from apps.access.models import Rule
 from apps.access.rule_rows import number_plan
 from apps.audit.leases import follow
-from apps.audit.models import AuditEvent, Effect, HookFields, HookRecord
+from apps.audit.models import AuditEvent, Effect, HookFields, HookRecord, received
 from apps.connections.models import Node
 from apps.database.connection import TROUBLE
 from apps.protocol.methods import NUMBER_ACTIONS, find
@@ -30,6 +30,9 @@ from apps.protocol.numbers import canonical
 BATCH = 500
 PAUSE = 60.0
 """Seconds for which a record that could not be moved is left alone."""
+
+LONGEST = timedelta(days=1)
+"""For how long an event counts repeats. What keeps coming becomes a new event then, and no old partition is asked."""
 
 NUMBER_MEMBERS = (("callee",), ("caller",), ("to",), ("from",), ("target",))
 """Members of events that hold a number."""
@@ -134,9 +137,12 @@ def _fold(records: Sequence[HookRecord]) -> None:
     """
     window = timedelta(seconds=settings.REPEAT_WINDOW)
     digests = {record.id: digest(record) for record in records}
-    latest = _latest_events(set(digests.values()), records[0].received_at - window)
+    first_at, last_at = records[0].received_at, records[-1].received_at
+    latest = _latest_events(set(digests.values()), first_at - window, last_at + window)
     counted_until = {key: event.last_received_at for key, event in latest.items()}
-    moved_before = set(AuditEvent.objects.filter(id__in=digests).values_list("id", flat=True))
+    moved_before = set(
+        AuditEvent.objects.filter(id__in=digests, id__range=(min(digests), max(digests))).values_list("id", flat=True)
+    )
     sentences = _sentences(records)
     new: dict[UUID, AuditEvent] = {}
     repeated: dict[UUID, AuditEvent] = {}
@@ -148,7 +154,7 @@ def _fold(records: Sequence[HookRecord]) -> None:
             if record.while_away:
                 written_before.add(record.id if record.id in moved_before else latest[key].id)
             continue
-        if event and event.received_at - window <= record.received_at <= event.last_received_at + window:
+        if event and _repeats(record, event, window):
             event.repeats += 1
             event.last_received_at = max(event.last_received_at, record.received_at)
             event.while_away |= record.while_away
@@ -163,9 +169,17 @@ def _fold(records: Sequence[HookRecord]) -> None:
         AuditEvent.objects.filter(id__in=written_before).update(while_away=True)
 
 
-def _latest_events(digests: Iterable[bytes], since: datetime) -> dict[bytes, AuditEvent]:
+def _repeats(record: HookRecord, event: AuditEvent, window: timedelta) -> bool:
+    """Whether this is one more of the event, being the same: near enough in time, and not without an end."""
+    until = min(event.last_received_at + window, event.received_at + LONGEST)
+    return event.received_at - window <= record.received_at <= until
+
+
+def _latest_events(digests: Iterable[bytes], since: datetime, before: datetime) -> dict[bytes, AuditEvent]:
     """The latest event of each digest, with no more of it than counting needs: bodies may be large."""
-    events = AuditEvent.objects.filter(digest__in=digests, last_received_at__gte=since).order_by("received_at")
+    events = AuditEvent.objects.filter(
+        received(since - LONGEST, before), digest__in=digests, last_received_at__gte=since
+    ).order_by("received_at")
     return {bytes(event.digest): event for event in events.only(*_FOLDED)}
 
 

@@ -19,7 +19,7 @@ from apps.access.compile import RuleIndex, Snapshot
 from apps.access.latest import PATIENCE, last_revision
 from apps.access.reasons import SETTLED_BY_RULES, Reason
 from apps.access.snapshot import snapshot_keeper
-from apps.audit.models import AuditEvent
+from apps.audit.models import AuditEvent, received
 from apps.audit.replay import Flip, call_of, flips
 from apps.protocol.screening import screen_text
 
@@ -43,6 +43,7 @@ _LAST_HEARD = """
     CROSS JOIN LATERAL (SELECT id, received_at, node_id, app_key, session_id, media_session_id, call_id, status, body
         FROM audit_auditevent
         WHERE node_id = s.node_id AND session_id = s.session_id AND received_at >= s.opened_at
+            AND id >= audit_first_id(s.opened_at - interval '1 minute')
             AND lower(method) = 'streamstatusevent'
         ORDER BY received_at DESC LIMIT 200) e
     ORDER BY s.id, e.media_session_id, e.received_at DESC"""
@@ -107,7 +108,7 @@ def recorded(most: int, since: datetime | None = None) -> QuerySet[AuditEvent]:
     """The last so many decisions that rules settled, the newest first. No other could turn."""
     events = AuditEvent.objects.filter(reason__in=SETTLED_BY_RULES)
     if since is not None:
-        events = events.filter(received_at__gte=since)
+        events = events.filter(received(since))
     return events.order_by("-received_at", "-id").only(*_COLUMNS)[:most]
 
 

@@ -8,7 +8,7 @@ from django.db.models import GenericIPAddressField, Lookup, Q, QuerySet
 from apps.access.reasons import Reason
 from apps.access.rule_rows import number_plan
 from apps.accounts.pages import find_exactly
-from apps.audit.models import AuditEvent, Effect
+from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.query import DECISIONS, FREE, QUALIFIERS, Query, Term, moment
 from apps.connections.models import App, Node
 from apps.protocol.methods import ACTIONS, METHODS, find
@@ -91,9 +91,9 @@ def _node(term: Term, zone: tzinfo, now: datetime) -> Q:
     return Q(**{f"node_id__{lookup}": value}) | Q(node_id__in=list(named))
 
 
-def _moment(lookup: str) -> Condition:
+def _moment(end: str) -> Condition:
     def condition(term: Term, zone: tzinfo, now: datetime) -> Q:
-        return Q(**{f"received_at__{lookup}": moment(term.value, zone, now)})
+        return received(**{end: moment(term.value, zone, now)})
 
     return condition
 
@@ -116,8 +116,8 @@ _CONDITIONS: dict[str, Condition] = {
     "status": _text("status"),
     "rule": lambda term, zone, now: Q(rule_ids__contains=[term.value]) | Q(logged_rule_ids__contains=[term.value]),
     "while": lambda term, zone, now: Q(while_away=True),
-    "after": _moment("gte"),
-    "before": _moment("lt"),
+    "after": _moment("since"),
+    "before": _moment("before"),
 }
 
 

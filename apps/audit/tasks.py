@@ -1,16 +1,22 @@
 """The workers' tasks. Nudges only: whatever is lost of them, the next one makes up for."""
 
+import time
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
+from apps.audit import partitions, retention
 from apps.audit.mover import BATCH, move_batch
 from apps.audit.spool import files
 from apps.audit.spool_emptying import take_over
 from apps.database.connection import conninfo_of
+
+AT_A_TIME = 5.0
+"""Seconds that slow work may take of a worker, as moving records waits for it where there is only one."""
 
 
 @shared_task(name="audit.move_records")
@@ -33,3 +39,15 @@ def take_over_spools(**_: object) -> int:
         return 0
     with closing(psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True)) as connection:
         return take_over(folder, connection)
+
+
+@shared_task(name="audit.keep_partitions")
+def keep_partitions(**_: object) -> int:
+    """Make partitions ahead, and put in place what fell into the default one. Safe to run twice, and at once."""
+    return len(partitions.keep(timezone.now(), time.monotonic() + AT_A_TIME))
+
+
+@shared_task(name="audit.purge")
+def purge(**_: object) -> int:
+    """Let go some of what is past its time; the next nudge goes on. Safe to run twice, and at once."""
+    return retention.purge(timezone.now(), time.monotonic() + AT_A_TIME)

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
+from apps.audit.partitions import net
 from apps.audit.spool import Waiting, waiting
 from apps.database.connection import Unavailable
 from apps.hooks.authentication import caller_address
@@ -38,10 +39,12 @@ def readyz(request: HttpRequest) -> HttpResponse:
     said = {"spooled": spooled.entries, "away_since": spooled.since}
     try:
         revision, records, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
+        outside = net()
     except (DatabaseError, Unavailable):
         detail = "The database does not answer, or its rules are not loaded (yet)."
         return JsonResponse({"error": "not-ready", "detail": detail, **said}, status=503)
     numbers = {"revision": revision, "records_waiting": records, "oldest_waiting_s": round(oldest, 1)}
+    numbers["audit_outside_partitions"] = outside.rows
     return JsonResponse({"status": "ready", **numbers, **said})
 
 
@@ -69,6 +72,7 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_answered_unrecorded", "Hooks answered without a record", unrecorded())
         try:
             revision, records, oldest = _numbers()
+            outside = net()
         except DatabaseError:
             yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
             return
@@ -76,6 +80,8 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", revision)
         yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", records)
         yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
+        yield GaugeMetricFamily("wcsgate_audit_outside_partitions", "Audit events in the default one", outside.rows)
+        yield GaugeMetricFamily("wcsgate_audit_being_moved", "Whether others leave it just now", outside.being_moved)
 
 
 def _spooled() -> Waiting:

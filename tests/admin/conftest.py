@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from django.utils import timezone
 
 from apps.access.reasons import Reason
 from apps.audit.models import AuditEvent
+from apps.audit.recorder import new_id
 from apps.connections.models import Session
 from tests import factories
 
@@ -30,6 +30,7 @@ MODELS = (
     "streampermission",
     "callpermission",
     "auditevent",
+    "hold",
     "streamlink",
     "tokenissuer",
     "revocation",
@@ -62,7 +63,7 @@ def make_event(method="playStream", **fields):
         "digest": b"",
     }
     moment = {"received_at": received_at, "last_received_at": received_at}
-    return AuditEvent.objects.create(id=uuid.uuid4(), method=method, **moment, **{**defaults, **fields})
+    return AuditEvent.objects.create(id=new_id(received_at), method=method, **moment, **{**defaults, **fields})
 
 
 def make_session(user=None, **fields):

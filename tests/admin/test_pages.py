@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.access.models import Rule
 from apps.accounts import pages
 from apps.accounts.pages import parameters_of
+from apps.audit.models import Hold
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
 
@@ -32,6 +33,7 @@ LISTS = (
     "access_streampermission",
     "access_callpermission",
     "audit_auditevent",
+    "audit_hold",
 )
 TO_ADD_TO = tuple(name for name in LISTS if name not in ("connections_session", "live_lease", "audit_auditevent"))
 
@@ -61,6 +63,7 @@ def rows(number, start=0):
             "live_lease": factories.make_lease(user, f"session-{i}", rules=[rule]),
             "access_streampermission": rule,
             "access_callpermission": rule,
+            "audit_hold": Hold.objects.create(name=f"Case {i}", made_by="root"),
             "audit_auditevent": make_event(
                 username=user.username, user=user, node_id=f"node-{i}", session_id=f"session-{i}", rules=[str(rule)]
             ),

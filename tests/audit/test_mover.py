@@ -236,9 +236,7 @@ def test_counting_repeats_reads_no_bodies_of_events(database):
     make_record(seconds=1)
     with CaptureQueriesContext(connection) as queries:
         move_batch()
-    read = [
-        query["sql"] for query in queries if query["sql"].startswith("SELECT") and "audit_auditevent" in query["sql"]
-    ]
+    read = [query["sql"] for query in queries if '"audit_auditevent"."digest" IN' in query["sql"]]
     assert read
     assert not any('"audit_auditevent"."body"' in sql for sql in read)
     assert AuditEvent.objects.get().repeats == 1

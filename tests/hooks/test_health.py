@@ -63,6 +63,7 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
         "oldest_waiting_s",
         "spooled",
         "away_since",
+        "audit_outside_partitions",
     }
     assert (said.json()["spooled"], said.json()["away_since"]) == (0, None)
     assert keeper.current(0).revision == said.json()["revision"]
@@ -151,6 +152,8 @@ def test_metrics_are_numbers_for_the_networks_that_may_read_them():
         "wcsgate_away_since_seconds",
         "wcsgate_spool_aside_files",
         "wcsgate_answered_unrecorded",
+        "wcsgate_audit_outside_partitions",
+        "wcsgate_audit_being_moved",
     }
     assert numbers["wcsgate_database_up"] == "1.0"
 

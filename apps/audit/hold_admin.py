@@ -1,0 +1,84 @@
+"""Legal holds: made, looked at and released, but neither changed nor deleted."""
+
+from django.contrib import admin, messages
+from django.utils import timezone
+from unfold.decorators import display
+
+from apps.accounts.pages import StaffAdmin, note_changes
+from apps.audit.models import Hold
+
+SELECTED = ("username", "target", "session_id", "starts_at", "ends_at")
+
+
+@admin.register(Hold)
+class HoldAdmin(StaffAdmin):
+    list_display = ("name", "state", "covers", "made_by", "made_at")
+    list_select_related = False
+    ordering = ("-pk",)
+    actions = ("release",)
+    search_fields = ("name",)
+    fieldsets = (
+        (None, {"fields": ("name", "note")}),
+        ("What it covers: all that fits everything below", {"fields": SELECTED}),
+        ("How long", {"fields": ("until",)}),
+    )
+    made_fieldsets = (
+        *fieldsets,
+        ("Made and released", {"fields": ("made_by", "made_at", "released_by", "released_at")}),
+    )
+    empty_hint = (
+        "A legal hold keeps a part of the audit log from being deleted, however old it becomes: of a user, a stream, "
+        "a session or a time. Nothing is held: what is past its time, by the settings, is deleted."
+    )
+
+    @display(description="State", label={"holds": "success", "released": "default", "over": "default"})
+    def state(self, hold: Hold) -> str:
+        if hold.released_at:
+            return "released"
+        return "over" if hold.until and hold.until <= timezone.now() else "holds"
+
+    @display(description="Covers")
+    def covers(self, hold: Hold) -> str:
+        parts = [
+            f"user “{hold.username}”" if hold.username else "",
+            f"about “{hold.target}”" if hold.target else "",
+            f"session {hold.session_id}" if hold.session_id else "",
+            f"from {timezone.localtime(hold.starts_at):%Y-%m-%d %H:%M}" if hold.starts_at else "",
+            f"to {timezone.localtime(hold.ends_at):%Y-%m-%d %H:%M}" if hold.ends_at else "",
+        ]
+        return ", ".join(filter(None, parts)) or "everything"
+
+    @admin.action(description="Release: what it covers may be deleted", permissions=["release"])
+    def release(self, request, queryset):
+        holds = list(queryset.filter(released_at=None))
+        released = {"released_at": timezone.now(), "released_by": request.user.get_username()}
+        Hold.objects.filter(pk__in=[hold.pk for hold in holds], released_at=None).update(**released)
+        note_changes(request, holds, "Released.")
+        messages.success(request, f"Released: {len(holds)}. What is past its time goes with the next run.")
+
+    def has_release_permission(self, request) -> bool:
+        """Whoever may make holds need not be allowed to end them."""
+        return request.user.has_perm("audit.release_hold")
+
+    def has_delete_permission(self, request, obj=None) -> bool:
+        """That there was a hold, and who released it, stays known."""
+        return False
+
+    def get_fieldsets(self, request, obj=None):
+        return self.made_fieldsets if obj else self.fieldsets
+
+    def get_readonly_fields(self, request, obj=None):
+        """To narrow a hold would be to release it by another name."""
+        return (*SELECTED, "until", "made_by", "made_at", "released_by", "released_at") if obj else ()
+
+    def save_model(self, request, obj, form, change):
+        if not change:
+            obj.made_by = request.user.get_username()
+        super().save_model(request, obj, form, change)
+
+    def notice(self, request, obj):
+        if self.state(obj) != "holds":
+            return "This holds nothing any longer."
+        return (
+            "" if any(getattr(obj, name) for name in SELECTED) else "This holds everything: nothing is deleted at all."
+        )

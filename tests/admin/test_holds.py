@@ -1,0 +1,92 @@
+"""Legal holds in the admin: made, never changed or deleted, and released by whoever may."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+
+from apps.audit.models import Hold
+from tests.admin.conftest import browser_of
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:audit_hold_changelist")
+ADD = reverse("admin:audit_hold_add")
+EMPTY = {f"{name}_{part}": "" for name in ("starts_at", "ends_at", "until") for part in (0, 1)}
+
+
+def page(hold):
+    return reverse("admin:audit_hold_change", args=[hold.pk])
+
+
+def make_hold(**fields):
+    return Hold.objects.create(**{"name": "Case 7", "made_by": "root", **fields})
+
+
+def release(browser, hold):
+    return browser.post(LIST, {"action": "release", "_selected_action": [hold.pk]}, follow=True)
+
+
+def test_a_hold_says_who_made_it_and_what_it_covers(root):
+    said = root.post(ADD, {**EMPTY, "name": "Case 7", "username": "ann", "starts_at_0": "2026-03-01"}, follow=True)
+    hold = Hold.objects.get()
+    assert (hold.made_by, hold.username, hold.starts_at) == ("root", "ann", datetime(2026, 3, 1, tzinfo=UTC))
+    assert "user “ann”, from 2026-03-01 00:00" in said.content.decode()
+
+
+def test_a_time_that_ends_before_it_begins_is_refused_with_a_sentence(root):
+    said = root.post(ADD, {**EMPTY, "name": "Case 7", "starts_at_0": "2026-03-02", "ends_at_0": "2026-03-01"})
+    assert "“To” must be later than “from”." in said.content.decode()
+    assert not Hold.objects.exists()
+
+
+def test_a_hold_of_everything_says_so(root):
+    hold = make_hold()
+    assert "This holds everything" in root.get(page(hold)).content.decode()
+    assert "everything" in root.get(LIST).content.decode()
+
+
+def test_what_a_hold_covers_cannot_be_changed_but_its_note_can(root):
+    hold = make_hold(username="ann")
+    root.post(
+        page(hold), {**EMPTY, "name": "Case 8", "note": "By the court.", "username": "nobody", "until_0": "2020-01-01"}
+    )
+    hold.refresh_from_db()
+    assert (hold.name, hold.note, hold.username, hold.until) == ("Case 8", "By the court.", "ann", None)
+
+
+def test_nobody_deletes_a_hold(root):
+    hold = make_hold()
+    assert root.post(reverse("admin:audit_hold_delete", args=[hold.pk]), {"post": "yes"}).status_code == 403
+    root.post(LIST, {"action": "delete_selected", "_selected_action": [hold.pk], "post": "yes"})
+    assert Hold.objects.get() == hold
+
+
+def test_a_hold_is_released_once_and_it_is_known_by_whom(root):
+    hold = make_hold()
+    assert "Released: 1." in release(root, hold).content.decode()
+    hold.refresh_from_db()
+    released_at = hold.released_at
+    assert hold.released_by == "root"
+    assert LogEntry.objects.get().change_message == "Released."
+    assert "Released: 0." in release(root, hold).content.decode()
+    hold.refresh_from_db()
+    assert hold.released_at == released_at
+    assert "This holds nothing any longer." in root.get(page(hold)).content.decode()
+    assert not Hold.objects.in_force().exists()
+
+
+def test_whoever_may_make_holds_may_not_release_them_without_a_permission_of_its_own(olga):
+    hold = make_hold()
+    release(olga, hold)
+    assert Hold.objects.in_force().get() == hold
+    olga.user.user_permissions.add(Permission.objects.get(codename="release_hold"))
+    release(browser_of(type(olga.user).objects.get(pk=olga.user.pk)), hold)
+    assert not Hold.objects.in_force().exists()
+
+
+def test_a_hold_that_ends_by_itself_is_over_then(root):
+    make_hold(until=datetime(2026, 1, 1, tzinfo=UTC))
+    assert "over" in root.get(LIST).content.decode()
+    assert not Hold.objects.in_force().exists()
