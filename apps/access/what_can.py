@@ -77,6 +77,19 @@ class Person:
                     said.append(answer)
                     yield Of(row.name, "call", answer, number)
 
+    def named(self, at_most: int) -> list[Of]:
+        """Whether they can do what rules about them allow by a name of its own: a number, or a stream of no list."""
+        said = dict.fromkeys(
+            (rule.target, action)
+            for rule in self.rules()
+            if rule.effect == "allow" and rule.target_kind == "exact"
+            for action in rule.actions
+            if action in ACTIONS_WITH_TARGET
+            and action != "connect"
+            and rule.target not in self.snapshot.streams.by_name
+        )
+        return [Of(name, action, self.answer(action, name)) for name, action in list(said)[:at_most]]
+
     def streams(self, names: list[str], at_most: int) -> StreamPage:
         """Of these streams those that they can publish or play, as many as fit on a page."""
         found: list[Of] = []

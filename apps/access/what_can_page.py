@@ -29,6 +29,7 @@ from apps.streams.models import Stream
 
 RULES_SHOWN = 100
 STREAMS_SHOWN = 50
+NAMED_SHOWN = 100
 APPS_SHOWN = 50
 
 
@@ -82,6 +83,7 @@ def _answer(request: HttpRequest, form: WhatCanForm, snapshot: Snapshot) -> dict
         "Connect": person.apps()[:APPS_SHOWN],
         "Streams they can publish or play": list(streams.found),
         "Call numbers": list(person.numbers()),
+        "What rules name": person.named(NAMED_SHOWN),
         "Anything else": person.bare_actions(),
     }
     words.read_rules(rule.id for rule in rules[:RULES_SHOWN])
@@ -150,7 +152,9 @@ def _as_file(person: Person, question: str, request: HttpRequest) -> Iterator[tu
     yield ()
     yield "what", "verdict", "reason", "rules"
     streams = (one for name in _streams_of(request).iterator() for one in person.streams([name], 2).found)
-    for part in in_parts(chain(person.apps(), person.numbers(), person.bare_actions(), streams), AT_ONCE):
+    for part in in_parts(
+        chain(person.apps(), person.numbers(), person.named(NAMED_SHOWN), person.bare_actions(), streams), AT_ONCE
+    ):
         words = Words(request)
         words.read(one.answer for one in part)
         for one in part:

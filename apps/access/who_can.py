@@ -6,7 +6,7 @@ worst can; whoever is allowed at best alone can under circumstances, which the r
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -67,11 +67,11 @@ class Asked:
         self._app = self._find_app()
         somebody = Facts(now=now, app=self._app, identity=self._identity(SOMEBODY), snapshot=snapshot)
         self.question: Question = question_of(call, somebody)
-        stream = snapshot.streams.by_name.get(call.target) if call.action in STREAM_ACTIONS else None
-        behind = rules_of(question_of(call, somebody, stream.source)) if stream and stream.source else ()
-        as_a_call = rules_of(msgspec.structs.replace(self.question, action="call")) if call.action == "transfer" else ()
-        denies = [rule for rule in (*behind, *as_a_call) if rule.effect != "allow"]  # of its source, of calling there
-        self.rules = tuple({rule.id: rule for rule in (*rules_of(self.question), *denies)}.values())
+        found = tuple(rules_of(self.question))
+        denies = [
+            rule for also in self._also_asked(found, somebody) for rule in rules_of(also) if rule.effect != "allow"
+        ]
+        self.rules = tuple({rule.id: rule for rule in (*found, *denies)}.values())
         known = [(self.what_is_known(rule), rule) for rule in self.rules]
         self.allows = tuple(rule for rule, _ in known if rule.effect == "allow")
         self.denies = tuple(rule for rule, whole in known if rule.effect != "allow" and rule == whole)
@@ -79,6 +79,18 @@ class Asked:
         at_worst = [rule for rule, whole in known if rule.effect != "allow" or rule == whole]
         same = all(rule == whole for rule, whole in known)
         self._at_worst = self._at_best if same else snapshot.with_rules(RuleIndex(at_worst))
+
+    def _also_asked(self, found: Iterable[RuleRow], somebody: Facts) -> Iterator[Question]:
+        """What else must not be denied: the source behind a public name, a call to where a transfer goes, and whatever
+        a rule has called instead."""
+        stream = self.snapshot.streams.by_name.get(self.call.target) if self.call.action in STREAM_ACTIONS else None
+        if stream and stream.source:
+            yield question_of(self.call, somebody, stream.source)
+        if self.call.action == "transfer":
+            yield msgspec.structs.replace(self.question, action="call")
+        if self.call.method is not None and self.call.method.dials:
+            callees = {rule.rewrites.callee for rule in found if rule.rewrites is not None}
+            yield from (question_of(self.call, somebody, callee) for callee in sorted(callees - {""}))
 
     def about(self, user: UserRow | None) -> Answer:
         """The answer for one user (None: a guest), by the engine itself."""

@@ -110,3 +110,19 @@ NOWHERE = Schedule("Nowhere/Town", (parse_window("daily 00:00-24:00"),))
 )
 def test_what_holds_a_rule_back(fields, said):
     assert state(replace(rule(1, "play"), **fields), NOW) == said
+
+
+def test_what_rules_allow_by_name_is_answered_by_name():
+    rules = [
+        rule(1, "call", target=("exact", "support")),
+        rule(2, "play", "publish", target=("exact", "exam-hall")),
+        rule(3, "publish", effect="deny", target=("exact", "exam-hall")),
+        rule(4, "connect", target=("exact", "defaultApp")),
+        rule(5, "play", user=BOB, target=("exact", "his")),
+    ]
+    found = Person(ALICE, NOW, snapshot(rules=rules)).named(10)
+    assert {(one.name, one.action, one.answer.verdict) for one in found} == {
+        ("support", "call", Verdict.CAN),
+        ("exam-hall", "play", Verdict.CAN),
+        ("exam-hall", "publish", Verdict.CANNOT),
+    }

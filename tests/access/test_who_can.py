@@ -58,7 +58,7 @@ class WideDice(Dice):
         elif self.random() < 0.1:
             row = replace(row, target_kind="number-prefix", target=self.choice(("+49", "11", "+49900")))
         conditions = self.conditions() if self.random() < self.conditional else None
-        return replace(row, conditions=conditions, rewrites=None)
+        return replace(row, conditions=conditions)
 
     def conditions(self):
         return Conditions(
