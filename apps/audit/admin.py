@@ -97,6 +97,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
         asked = request.GET.copy()
         kind, after = (asked.pop(name, [""])[-1] for name in ("format", RESUME))
         content_type, lines = FORMATS.get(kind, FORMATS["csv"])
+        if problems := parse(asked.get("q", "")).problems:
+            return HttpResponseBadRequest(problems[0].sentence, content_type="text/plain; charset=utf-8")
         request.GET = asked
         events = self.get_changelist_instance(request).get_queryset(request)
         try:
