@@ -55,6 +55,7 @@ ADVICE = {
     Reason.HIDDEN_DIGITS: Advice(
         "Let the client send the number plainly, or let a rule have a number of its own called instead."
     ),
+    Reason.UNKNOWN_CALL: Advice("The call has ended, or was never let in; the client has to call anew."),
     Reason.CONNECT_AGAIN: Advice("The client has to connect again.", "connections.session"),
     Reason.CUT: Advice("The client can begin anew, if rules let it; what was ordered to end stays ended."),
     Reason.LIMIT_REACHED: Advice("End something that runs, raise the limit of the rule, or wait until it counts anew."),

@@ -197,7 +197,10 @@ def _may_fit(rule: RuleRow, question: Question, snapshot: Snapshot) -> bool:
         if rule.who == "guests":
             return False
         user = snapshot.users.by_id.get(rule.user_id or 0)
-        rule = msgspec.structs.replace(rule, target=rule.target.replace("{user}", user.username if user else "*"))
+        if user is not None:
+            question = msgspec.structs.replace(question, username=user.username)
+        else:
+            rule = msgspec.structs.replace(rule, target=rule.target.replace("{user}", "*"))
     try:
         return fits(rule, question)
     except ValueError:

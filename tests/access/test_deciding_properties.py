@@ -117,7 +117,14 @@ NEITHER_ALWAYS_NOR_NEVER = (
     *("schedule", "networks", "origins", "media", "apps", "nodes", "custom"),
     *(f"custom {operator}" for operator in ("=", "in", "begins with", ">", "<", ">=", "<=")),
 )
-NOT_HERE = {Reason.UNKNOWN_CALL, Reason.HIDDEN_DIGITS, Reason.CONNECT_AGAIN, Reason.CUT, Reason.LIMIT_REACHED}
+NOT_HERE = {
+    Reason.KEPT_WHILE_AWAY,
+    Reason.UNKNOWN_CALL,
+    Reason.HIDDEN_DIGITS,
+    Reason.CONNECT_AGAIN,
+    Reason.CUT,
+    Reason.LIMIT_REACHED,
+}
 """Numbers are plain, sessions hide all there is, and nothing runs here."""
 
 OFTEN = (

@@ -207,6 +207,7 @@ def test_the_order_of_the_checks_is_the_policy():
         "cut",
         "identity_bad",
         "user_inactive",
+        "call_unknown",
         "protected_number",
         "settled_by_link",
         "settled_by_rules",

@@ -1,6 +1,7 @@
 """Leases: what runs, as hooks and events tell; whoever hears of it first, and however often."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -288,7 +289,12 @@ def test_many_that_are_asked_for_again_are_one_change(wcs, school):
 
 
 def test_what_runs_out_is_found_by_its_index(db):
+    now = datetime.now(UTC)
+    Lease.objects.bulk_create(
+        Lease(record_id=uuid4(), node_id="n", opened_at=now) for _ in range(500)
+    )  # without an end
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is all but empty
+        cursor.execute("ANALYZE live_lease")
+        cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {ENDED_UNHEARD}", [datetime.now(UTC)])
         assert "lease_running_out" in str(cursor.fetchall())
