@@ -113,7 +113,14 @@ def test_every_qualifier_has_its_condition_and_its_completions():
 )
 def test_a_search_goes_through_an_index(text, index):
     events = find_events(AuditEvent.objects.order_by("-received_at"), parse(text), UTC, NOW)
+    for number in range(300):  # enough for an index to be worth it, whatever was in the table before
+        name = f"{number:03}"
+        make_event(
+            username=name, target=name, number=f"+1{name}", call_id=name, client_address=f"172.16.1.{number % 250}",
+            effect="allow", reason="allowed-by-rule",
+        )  # fmt: skip
     with connection.cursor() as cursor:
+        cursor.execute("ANALYZE audit_auditevent")
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_sort = on")
     assert index in events.explain()
