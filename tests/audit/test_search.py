@@ -1,5 +1,6 @@
 """Hooks found by what staff typed, on a real log; each way through an index."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,18 +101,18 @@ def test_every_qualifier_has_its_condition_and_its_completions():
 
 
 @pytest.mark.parametrize(
-    ("text", "index"),
+    ("text", "column"),
     [
-        ("user:ann", "audit_by_name"),
-        ("user:ann*", "audit_by_name"),
-        ("target:lob*", "audit_by_what"),
-        ("number:+49*", "audit_by_number"),
-        ("ip:10.0.0.0/8", "audit_by_address"),
-        ("call:C1", "audit_by_call"),
-        ("reason:no-rule decision:refused", "audit_by_reason"),
+        ("user:ann", "username"),
+        ("user:ann*", "username"),
+        ("target:lob*", "target"),
+        ("number:+49*", "number"),
+        ("ip:10.0.0.0/8", "client_address"),
+        ("call:C1", "call_id"),
+        ("reason:no-rule decision:refused", "reason"),
     ],
 )
-def test_a_search_goes_through_an_index(text, index):
+def test_a_search_goes_through_an_index(text, column):
     events = find_events(AuditEvent.objects.order_by("-received_at"), parse(text), UTC, NOW)
     for number in range(300):  # enough for an index to be worth it, whatever was in the table before
         name = f"{number:03}"
@@ -123,4 +124,4 @@ def test_a_search_goes_through_an_index(text, index):
         cursor.execute("ANALYZE audit_auditevent")
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_sort = on")
-    assert index in events.explain()
+    assert re.search(rf"Index Cond: \(.*\b{column}\b", events.explain())  # partitions name their indexes themselves
