@@ -80,6 +80,8 @@ def app_unknown(call: HookCall, facts: Facts) -> Decision | None:
 
 def cut(call: HookCall, facts: Facts) -> Decision | None:
     """What was ordered to end, or belongs to a session that was."""
+    if not facts.snapshot.cuts.by_id:  # mostly there is none, so nobody need be told apart
+        return None
     user = facts.identity.user
     who = who_of(call, user.username if user is not None else "")
     return Decision(False, Reason.CUT) if facts.snapshot.cuts.cut(call, facts.session, who, facts.now) else None
