@@ -39,6 +39,9 @@ class Reason(StrEnum):
     NO_RULE = "no-rule"
 
 
+NOTED = (Reason.NOT_REFUSABLE, Reason.UNKNOWN_METHOD)
+"""Reasons of hooks that only told us something."""
+
 SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE, Reason.LIMIT_REACHED)
 """Reasons with which it is known who asked, without a name a guest, and which other rules could change."""
 

@@ -20,6 +20,7 @@ SECTIONS = {
         ("Audit log", "history", "audit.auditevent"),
         ("Sessions", "sensors", "connections.session"),
         ("Legal holds", "gavel", "audit.hold"),
+        ("Records not moved", "running_with_errors", "audit.badrecord"),
     ),
     "Who and what": (
         ("Users", "person", "accounts.user"),

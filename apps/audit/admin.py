@@ -15,6 +15,7 @@ from apps.accounts.models import User
 from apps.accounts.navigation import may_open
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, page_of
 from apps.audit import (
+    bad_record_admin,  # noqa: F401 - registers records that could not be moved
     filters,
     hold_admin,  # noqa: F401 - registers legal holds
 )
@@ -24,7 +25,6 @@ from apps.audit.narrative import body_text, headline, outcome, reason_text, stor
 from apps.audit.pages import allow_page, now
 from apps.audit.query import parse, said
 from apps.audit.search import WHOLE, completions, find_events
-from apps.connections.admin import with_node_names
 from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default"}
@@ -73,8 +73,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
         js = ("wcsgate/search.js",)
 
     def get_queryset(self, request):
-        """With the name of the node, as staff call it today; the body stays away from lists."""
-        return with_node_names(super().get_queryset(request).defer("body", "digest"))
+        """The body stays away from lists."""
+        return super().get_queryset(request).defer("body", "digest")
 
     def get_search_results(self, request, queryset, search_term):
         """The words with qualifiers that were typed; nothing where one of them cannot be understood."""
@@ -139,11 +139,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="Node")
     def short_node(self, event: AuditEvent) -> str:
-        return event.node_name.rpartition("@")[2]
+        return event.node.rpartition("@")[2]
 
     @display(description="Node")
     def node(self, event: AuditEvent) -> str:
-        return event.node_name
+        return event.node
 
     @display(description="Repeated")
     def repeated(self, event: AuditEvent) -> str:
@@ -163,7 +163,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="Body")
     def body_shown(self, event: AuditEvent) -> str:
-        return format_html('<pre class="wcsgate-code">{}</pre>', body_text(event))
+        return format_html('<pre class="wcsgate-code">{}</pre>', body_text(bytes(event.body)))
 
     def allow_view(self, request, object_id):
         """Allow this: a rule to add, and what else it would open. Nothing is added by looking."""
@@ -176,7 +176,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         if obj:
-            context |= {"story": story(obj, obj.node_name), "outcome": outcome(obj), **now(request, obj)}
+            context |= {"story": story(obj, obj.node), "outcome": outcome(obj), **now(request, obj)}
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def sections(self, request, obj):

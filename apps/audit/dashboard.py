@@ -11,7 +11,7 @@ from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.accounts.models import Token, User
 from apps.accounts.navigation import may, may_see
-from apps.audit.models import AuditEvent, Effect, HookRecord, received
+from apps.audit.models import AuditEvent, BadRecord, Effect, HookRecord, received
 from apps.audit.narrative import story
 from apps.audit.partitions import net
 from apps.connections.admin import connect_commands
@@ -35,6 +35,9 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
     if may_see(request.user, "connections.session"):
         context["running"] = _at_most(Session.objects.filter(ended_at=None)[: COUNTED + 1].count())
         context["running_url"] = reverse("admin:connections_session_changelist") + "?state=running"
+    if may_see(request.user, "audit.badrecord"):
+        context["not_moved"] = BadRecord.objects.exists()
+        context["not_moved_url"] = reverse("admin:audit_badrecord_changelist")
     if may_see(request.user, "audit.auditevent"):
         context["outside"] = net()
         context["refused"] = list(refused_by_reason(since))

@@ -74,7 +74,7 @@ def follow(records: Sequence[HookRecord]) -> None:
     events = [(record, method) for record in records if (method := find(record.method)) is not None]
     _change(_START, [record for record, method in events if record.status in method.starts])
     ended_before = _ends_in_the_log(opening)
-    _change(_END, [*ended_before, *(record for record, method in events if _ends(record, method))])
+    _change(_END, [*ended_before, *(record for record, method in events if ends(record, method))])
     sessions = sorted({record.session_id for record in records if record.session_id})
     with connection.cursor() as cursor:
         cursor.execute(_END_WITH_SESSION, [sessions])
@@ -86,7 +86,7 @@ def _opens(record: HookRecord) -> bool:
     return method is not None and method.extent is RUNS and record.effect == Effect.ALLOWED
 
 
-def _ends(record: HookRecord | AuditEvent, method: Method) -> bool:
+def ends(record: HookRecord | AuditEvent, method: Method) -> bool:
     if record.status not in method.ends:
         return False
     return method.is_end(record.status, _body(record).info or "" if record.status == "FAILED" else "")
@@ -106,7 +106,7 @@ def _told_by(record: HookRecord | AuditEvent) -> str:
     return msgspec.json.encode(told_of(method, body, number_plan()) if whole else {}).decode()
 
 
-def _key_of(record: HookRecord | AuditEvent) -> str:
+def key_of(record: HookRecord | AuditEvent) -> str:
     method = find(record.method)
     ids = record.media_session_id, record.call_id, record.session_id
     return key_told_of(method, *ids) if method is not None else ""
@@ -193,7 +193,7 @@ def _ends_in_the_log(opening: Sequence[HookRecord]) -> list[AuditEvent]:
         session_id__in={record.session_id for record in opening},
         method__in=named,
     ).defer("rules", "digest")
-    return [event for event in events if (method := find(event.method)) is not None and _ends(event, method)]
+    return [event for event in events if (method := find(event.method)) is not None and ends(event, method)]
 
 
 def _change(sql: str, events: Sequence[HookRecord | AuditEvent]) -> None:
@@ -203,7 +203,7 @@ def _change(sql: str, events: Sequence[HookRecord | AuditEvent]) -> None:
         [event.node_id for event in events],
         [event.session_id for event in events],
         [event.app_key for event in events],
-        [_key_of(event) for event in events],
+        [key_of(event) for event in events],
         [_told_by(event) for event in events],
         [event.received_at for event in events],
         [event.status for event in events],

@@ -7,9 +7,13 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.audit.ids import MARGIN, first_id
+
+STAFF_ACTION = "staff-action"
+"""What stands for a reason where an event is of no hook, but of a change that somebody made."""
 
 
 class Effect(models.TextChoices):
@@ -56,6 +60,54 @@ class HookRecord(HookFields):
         return f"{self.method} at {self.received_at}"
 
 
+class BadRecord(models.Model):
+    """A record that could not be moved into the audit log, whole, with what went wrong. It waits to be tried again.
+
+    It is kept as JSON, body and all, since it may be what stands in its columns that cannot be read.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    record = models.JSONField()
+    problem = models.TextField(help_text="What went wrong, as the worker was told.")
+    failed_at = models.DateTimeField("failed", db_default=Now())
+
+    class Meta:
+        verbose_name = "record not moved"
+        verbose_name_plural = "records not moved"
+        permissions = [("retry_badrecord", "Can try again to move record")]
+
+    def __str__(self) -> str:
+        return f"{self.record['method']} of {self.record['received_at']}"
+
+
+class Batch(models.Model):
+    """What was put into the audit log at once, as a link of the chain that shows tampering (`chain`).
+
+    Numbers have no gaps and are given under a lock that is held until the commit: whoever has read all batches up to
+    one will find no other one before it later.
+    """
+
+    number = models.BigIntegerField(primary_key=True)
+    moved_at = models.DateTimeField()
+    note = models.TextField(default="", db_default="", help_text="What was let go, in JSON; mostly nothing.")
+    entries = models.BinaryField(help_text="One for each event and each change of a count.")
+    hash = models.BinaryField(help_text="Of all this and of the hash of the batch before.")
+
+    class Meta:
+        verbose_name_plural = "batches"
+        indexes = [models.Index(fields=["number"], name="batch_with_note", condition=~Q(note=""))]
+
+    def __str__(self) -> str:
+        return f"Batch {self.number}"
+
+
+def _link(to: str) -> models.ForeignKey:
+    """A link that says nothing any more when its subject is gone: nobody rewrites the past to delete a user."""
+    return models.ForeignKey(
+        to, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+
+
 def received(since: datetime | None = None, before: datetime | None = None) -> Q:
     """Events of a time. The ids say it, too, so that only the partitions of that time are looked into."""
     condition = Q()
@@ -68,19 +120,24 @@ def received(since: datetime | None = None, before: datetime | None = None) -> Q
 
 class AuditEvent(HookFields):
     """One hook in its final place; written once by the worker, never edited but for the count of its repeats.
+    What staff changed is an event as well (`changes`).
 
     The table is partitioned by ranges of id, a UUID of version 7 that begins with the time in milliseconds: see
     `partitions`. All indexes but the primary key carry the time. Whoever looks for a time says so by `received`.
     """
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+"
-    )
+    user = _link(settings.AUTH_USER_MODEL)
+    stream = _link("streams.Stream")
+    node_name = models.TextField("node", default="", db_default="", help_text="As staff called it at the time.")
     rules = ArrayField(models.TextField(), default=list, help_text="The deciding rules as sentences, at the time.")
     number = models.TextField(default="", db_default="", help_text="The number dialled, in the one form it has.")
     repeats = models.PositiveIntegerField(default=0, help_text="How many more times the same hook came.")
     last_received_at = models.DateTimeField()
+    duration = models.DurationField(null=True, help_text="How long it had lasted, where this is its end.")
     digest = models.BinaryField(help_text="Of what makes two hooks the same.")
+    batch = models.BigIntegerField(
+        null=True, help_text="The batch it came here with; null for what is older than they."
+    )
 
     class Meta:
         verbose_name = "audit event"
@@ -100,10 +157,16 @@ class AuditEvent(HookFields):
             models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~Q(call_id="")),
             models.Index(fields=["-received_at"], name="audit_while_away", condition=Q(while_away=True)),
             models.Index(fields=["digest", "-received_at"], name="audit_by_digest"),
+            models.Index(fields=["batch", "id"], name="audit_by_batch"),
         ]
 
     def __str__(self) -> str:
         return f"{self.method} by {self.username or 'guest'}"
+
+    @property
+    def node(self) -> str:
+        """The node as staff called it, else its id."""
+        return self.node_name or self.node_id
 
 
 class Outage(models.Model):

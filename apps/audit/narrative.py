@@ -55,9 +55,8 @@ def story(event: AuditEvent, node: str) -> str:
     return f"{what} and was {outcome(event)}: {why[:1].lower()}{why[1:]}"
 
 
-def body_text(event: AuditEvent) -> str:
-    """The body to look at: indented if it is JSON, else as it came; never anything that cannot be shown."""
-    raw = bytes(event.body)
+def body_text(raw: bytes) -> str:
+    """A body to look at: indented if it is JSON, else as it came; never anything that cannot be shown."""
     try:
         text = json.dumps(json.loads(raw), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):

@@ -18,11 +18,10 @@ from django.utils import timezone
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from apps.access.models import TriedOut
-from apps.access.reasons import Reason
+from apps.access.reasons import NOTED, Reason
 from apps.audit.holds import covered, covered_staff_actions, lock_holds
 from apps.audit.models import AuditEvent, Hold
 from apps.audit.partitions import NET, Partition, drop, partitions, patiently, short_lock
-from apps.audit.search import NOTED
 from apps.live.counted import month_began
 from apps.live.models import Lease
 

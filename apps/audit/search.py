@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 
 from django.db.models import GenericIPAddressField, Lookup, Q, QuerySet
 
-from apps.access.reasons import Reason
+from apps.access.reasons import NOTED, Reason
 from apps.access.rule_rows import number_plan
 from apps.accounts.pages import find_exactly
 from apps.audit.models import AuditEvent, Effect, received
@@ -19,9 +19,6 @@ WHOLE = ("username", "target", "session_id", "call_id")
 
 OFFERED = 50
 """Apps and nodes that are offered while typing."""
-
-NOTED = (Reason.NOT_REFUSABLE, Reason.UNKNOWN_METHOD)
-"""Reasons of hooks that only told us something."""
 
 
 @GenericIPAddressField.register_lookup

@@ -31,6 +31,7 @@ MODELS = (
     "callpermission",
     "auditevent",
     "hold",
+    "badrecord",
     "streamlink",
     "tokenissuer",
     "revocation",

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
-from apps.audit import mover
+from apps.audit.batches import ONE_AT_A_TIME
 from apps.audit.models import AuditEvent, HookRecord
 from apps.audit.mover import move_batch
 from runner import ROOT
@@ -81,7 +81,7 @@ def moving():
         cursor.execute(
             """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND database =
                 (SELECT oid FROM pg_database WHERE datname = current_database()))""",
-            [mover._ONE_MOVER],
+            [ONE_AT_A_TIME],
         )
         return cursor.fetchone()[0]
 
@@ -146,7 +146,7 @@ import django
 django.setup()
 from django.utils import timezone
 from apps.audit.models import AuditEvent, HookRecord
-from apps.audit.mover import _event
+from apps.audit.enriching import Surroundings
 from apps.audit.recorder import new_id
 
 records = list(HookRecord.objects.all())
@@ -157,7 +157,7 @@ def delete():
 def insert():
     for record in records:
         record.id = new_id(timezone.now())
-        _event(record, b"", {}).save(force_insert=True)
+        Surroundings([record]).event(record, 1, b"").save(force_insert=True)
 
 first, second = (delete, insert) if sys.argv[1] == "delete" else (insert, delete)
 first()

@@ -120,9 +120,9 @@ def indexes(table):
 
 @pytest.mark.parametrize("filled", [False, True], ids=["empty", "with rows"])
 def test_a_log_becomes_partitioned_and_one_table_again_without_a_loss(migrating, filled):
+    events = [make_event(received_at=timezone.now() - timedelta(days=days)) for days in range(0, 400, 40) if filled]
     migrate(BEFORE)
     before = indexes(TABLE)
-    events = [make_event(received_at=timezone.now() - timedelta(days=days)) for days in range(0, 400, 40) if filled]
     rows = run(f"SELECT * FROM {TABLE} ORDER BY id")
     place = run("SELECT relfilenode FROM pg_class WHERE relname = %s", TABLE)
 
@@ -150,15 +150,15 @@ def test_the_first_partition_ends_with_the_month(migrating):
 
 
 def test_a_row_from_the_future_is_kept_in_the_net(migrating):
-    migrate(BEFORE)
     event = make_event(received_at=timezone.now() + timedelta(days=400))
+    migrate(BEFORE)
     migrate(NOW_ON)
     assert home(event.id) == NET
 
 
 def test_what_an_interrupted_migration_left_is_taken_back(migrating):
-    migrate(BEFORE)
     event = make_event()
+    migrate(BEFORE)
     run(f"CREATE TABLE {NET} (LIKE {TABLE} INCLUDING DEFAULTS)")
     run(f"WITH stray AS (DELETE FROM {TABLE} RETURNING *) INSERT INTO {NET} SELECT * FROM stray")
     run(f"ALTER TABLE {TABLE} ADD CONSTRAINT audit_first_partition CHECK (id < '{UUID(int=1)}') NOT VALID")

@@ -1,0 +1,73 @@
+"""Records that could not be moved into the audit log: looked at, and tried again when what was wrong is mended."""
+
+import json
+
+from django.contrib import admin, messages
+from django.utils.html import format_html
+from unfold.decorators import display
+
+from apps.accounts.pages import ReadOnlyAdmin, note_changes
+from apps.audit.models import BadRecord
+from apps.audit.mover import try_again
+from apps.audit.narrative import body_text
+
+
+@admin.register(BadRecord)
+class BadRecordAdmin(ReadOnlyAdmin):
+    list_display = ("at", "method", "username", "target", "node", "problem", "failed_at")
+    ordering = ("-pk",)
+    actions = ("try_again",)
+    fields = ("problem", "failed_at", "record_shown", "body_shown")
+    readonly_fields = ("record_shown", "body_shown")
+    empty_hint = (
+        "Every answered hook becomes an entry of the audit log. One that cannot would wait here, whole, with what went "
+        "wrong. There is none: nothing to do."
+    )
+
+    @display(description="Came")
+    def at(self, bad: BadRecord) -> str:
+        return str(bad.record.get("received_at", "")).replace("T", " ")
+
+    @display(description="Method")
+    def method(self, bad: BadRecord) -> str:
+        return bad.record.get("method", "")
+
+    @display(description="User")
+    def username(self, bad: BadRecord) -> str:
+        return bad.record.get("username", "")
+
+    @display(description="Stream or number")
+    def target(self, bad: BadRecord) -> str:
+        return bad.record.get("target", "")
+
+    @display(description="Node")
+    def node(self, bad: BadRecord) -> str:
+        return bad.record.get("node_id", "")
+
+    @display(description="Record")
+    def record_shown(self, bad: BadRecord) -> str:
+        kept = {name: value for name, value in bad.record.items() if name != "body"}
+        return format_html('<pre class="wcsgate-code">{}</pre>', json.dumps(kept, indent=2, ensure_ascii=False))
+
+    @display(description="Body as received, without secrets")
+    def body_shown(self, bad: BadRecord) -> str:
+        body = bytes.fromhex(bad.record.get("body", "").removeprefix("\\x"))
+        return format_html('<pre class="wcsgate-code">{}</pre>', body_text(body))
+
+    @admin.action(description="Try again to move them into the audit log", permissions=["retry"])
+    def try_again(self, request, queryset):
+        bad = list(queryset)
+        put_back = try_again([record.pk for record in bad])
+        note_changes(request, bad, "Tried again.")
+        messages.success(
+            request, f"Put back: {put_back}. Workers try them within a second or two; what fails again comes back here."
+        )
+
+    def has_retry_permission(self, request) -> bool:
+        return request.user.has_perm("audit.retry_badrecord")
+
+    def notice(self, request, obj):
+        return (
+            "This hook was answered, but could not be moved into the audit log. Read what went wrong, have it mended "
+            "(mostly it takes an update or an operator), then choose it in the list and try again."
+        )

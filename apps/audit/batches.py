@@ -1,0 +1,92 @@
+"""The batches in which events come into the audit log, each a link of the chain (`chain`)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.db import connection
+
+from apps.access.reasons import NOTED
+from apps.audit.chain import (
+    BEFORE_THE_FIRST,
+    COUNT,
+    DECISION,
+    EVENT,
+    STAFF_ACTION,
+    batch_hash,
+    count_line,
+    entry,
+    line,
+)
+from apps.audit.models import STAFF_ACTION as OF_STAFF
+from apps.audit.models import AuditEvent, Batch
+
+CONTENT = (
+    *("id", "received_at", "method", "node_id", "node_name", "app_key", "session_id", "media_session_id", "call_id"),
+    *("status", "action", "target", "number", "client_address", "username", "user_id", "stream_id", "effect", "reason"),
+    *("rule_ids", "logged_rule_ids", "rules", "told", "revision", "body"),
+)
+"""What is written of an event once and for all; of its duration, see `content`."""
+
+ONE_AT_A_TIME = 0x5743_5347  # the advisory lock under which batches get their numbers
+
+
+def alone() -> bool:
+    """Whether this transaction is now the only one that may write a batch; it is until it ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+        return bool(cursor.fetchone()[0])
+
+
+def wait_to_be_alone() -> None:
+    """The same, and wait for it. Raises OperationalError where that takes longer than the transaction may wait."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+
+
+def next_number() -> int:
+    """The number of the next batch. Only for who is alone."""
+    return (Batch.objects.order_by("-number").values_list("number", flat=True).first() or 0) + 1
+
+
+def append(
+    number: int, moved_at: datetime, new: Sequence[AuditEvent] = (), counted: Iterable[AuditEvent] = (), note: str = ""
+) -> Batch:
+    """Add a link to the chain: these events came, these other ones were counted again. Only for who is alone."""
+    kept = b"".join(
+        [*(entry(kind_of(event), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
+    )
+    last = Batch.objects.filter(number=number - 1).values_list("hash", flat=True).first()
+    previous = bytes(last) if last is not None else BEFORE_THE_FIRST
+    return Batch.objects.create(
+        number=number,
+        moved_at=moved_at,
+        note=note,
+        entries=kept,
+        hash=batch_hash(number, moved_at, note, previous, kept),
+    )
+
+
+def kind_of(event: AuditEvent) -> bytes:
+    """Which class of the record an event is of: each is kept for a time of its own."""
+    if event.reason == OF_STAFF:
+        return STAFF_ACTION
+    return EVENT if event.reason in NOTED else DECISION
+
+
+def content(event: AuditEvent) -> bytes:
+    """The line of an event: all that is written of it once and for all. Its duration is in microseconds."""
+    members = {name: getattr(event, name) for name in CONTENT}
+    members["body"] = bytes(event.body)
+    lasted = event.duration
+    return line(**members, duration=None if lasted is None else round(lasted.total_seconds() * 1_000_000))
+
+
+def count_of(event: AuditEvent) -> bytes:
+    """The line of what may change of an event; b"" as long as nothing has."""
+    return count_line(event.id, event.received_at, event.last_received_at, event.repeats, event.while_away)
+
+
+def _counts(events: Iterable[AuditEvent]) -> Iterable[bytes]:
+    for event in events:
+        if counted := count_of(event):
+            yield entry(COUNT, event.id, counted)

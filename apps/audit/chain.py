@@ -1,0 +1,88 @@
+"""The chain that shows tampering: what of the record is hashed, and how. Pure: no Django, no database.
+
+Events are moved in batches. Each batch lists its entries, one for each event and each change of a count, with the
+SHA-256 of a line of JSON that says all there is to say; and it is itself such a line, with the hash of the batch before
+it. So whoever changes, deletes, swaps or adds anything has to change every batch from there on, and the seals
+(`sealing`) show that. docs/evidence.md tells others how to check it without us.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID
+
+BEFORE_THE_FIRST = bytes(32)
+DECISION, EVENT, STAFF_ACTION, COUNT = b"D", b"E", b"S", b"C"
+ENTRY = 1 + 16 + 32
+"""Bytes of an entry: its kind, the id of its event, and a SHA-256."""
+
+
+class Entry(NamedTuple):
+    """One event of a batch, or one change of a count. `digest` is the SHA-256 of its line."""
+
+    kind: bytes
+    id: UUID
+    digest: bytes
+
+
+def line(**members: Any) -> bytes:
+    """A line of JSON in the one form it has: members sorted by name, no spaces, UTF-8, nothing escaped that need not
+    be. Moments are in UTC with six decimals, ids are plain, bytes are text where they are UTF-8, else base64.
+    """
+    return json.dumps(
+        {name: _plain(value) for name, value in members.items()},
+        ensure_ascii=False,
+        separators=(",", ":"),
+        sort_keys=True,
+    ).encode()
+
+
+def entry(kind: bytes, id_: UUID, content: bytes) -> bytes:
+    """An entry as it is kept."""
+    return kind + id_.bytes + sha256(content).digest()
+
+
+def entries(kept: bytes) -> Iterator[Entry]:
+    """The entries of a batch. Raises ValueError where it is not made of whole ones."""
+    if len(kept) % ENTRY:
+        raise ValueError("It does not end with a whole entry.")
+    for start in range(0, len(kept), ENTRY):
+        part = kept[start : start + ENTRY]
+        yield Entry(part[:1], UUID(bytes=part[1:17]), part[17:])
+
+
+def count_line(id_: UUID, received_at: datetime, last_received_at: datetime, repeats: int, while_away: bool) -> bytes:
+    """What of an event may change after it was written; b"" as long as nothing has."""
+    if repeats == 0 and last_received_at == received_at and not while_away:
+        return b""
+    return line(id=id_, last_received_at=last_received_at, repeats=repeats, while_away=while_away)
+
+
+def batch_line(number: int, moved_at: datetime, note: str, previous: bytes, kept: bytes) -> bytes:
+    """The line of a batch; its SHA-256 is the batch's hash."""
+    return line(batch=number, entries=b64encode(kept).decode(), moved_at=moved_at, note=note, previous=previous.hex())
+
+
+def batch_hash(number: int, moved_at: datetime, note: str, previous: bytes, kept: bytes) -> bytes:
+    """The hash of a batch, which the next one carries on."""
+    return sha256(batch_line(number, moved_at, note, previous, kept)).digest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, bytes):
+        return _text(value)
+    return value
+
+
+def _text(value: bytes) -> str | dict[str, str]:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}

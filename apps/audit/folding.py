@@ -1,0 +1,108 @@
+"""Repeats: the same hook may come several times, since WCS repeats what failed while being sent.
+
+Within a window of time such repeats become one event with a count.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.audit.enriching import Surroundings
+from apps.audit.models import AuditEvent, HookRecord, received
+
+LONGEST = timedelta(days=1)
+"""For how long an event counts repeats. What keeps coming becomes a new event then, and no old partition is asked."""
+
+_COUNTED = ("digest", "received_at", "last_received_at", "repeats", "while_away")
+
+
+@dataclass(slots=True)
+class Folded:
+    """Events that are new, and events that were there and count more now."""
+
+    new: list[AuditEvent] = field(default_factory=list)
+    counted: list[AuditEvent] = field(default_factory=list)
+
+    def write(self) -> None:
+        """Write them."""
+        AuditEvent.objects.bulk_create(self.new)
+        AuditEvent.objects.bulk_update(self.counted, ["repeats", "last_received_at", "while_away"])
+
+
+def digest(record: HookRecord) -> bytes:
+    """What makes two hooks the same: where it came from, who it was, what it said and how it was answered.
+
+    The body alone does not tell people apart: their credentials were left out of it.
+    """
+    parts = (
+        record.method.lower(),
+        record.node_id,
+        record.app_key,
+        record.session_id,
+        record.media_session_id,
+        record.call_id,
+        record.status,
+        record.effect,
+        record.reason,
+        record.username,
+        record.told,
+        str((record.user_id, record.rule_ids, record.logged_rule_ids)),
+    )
+    return hashlib.blake2b(b"\x00".join(part.encode() for part in parts) + bytes(record.body), digest_size=16).digest()
+
+
+def fold(records: Sequence[HookRecord], batch: int) -> Folded:
+    """The events that these records become, in the order in which they came, as part of a batch.
+
+    A record may come back after it was moved: where the connection broke before the hook path heard that it was
+    committed, the recorder writes it again under the same id and time. An event with its id says so. A repeat has left
+    no id, only the time of the latest one; no two hooks that are the same come in the same microsecond.
+    """
+    window = timedelta(seconds=settings.REPEAT_WINDOW)
+    digests = {record.id: digest(record) for record in records}
+    latest = _latest_events(set(digests.values()), records[0].received_at - window, records[-1].received_at + window)
+    counted_until = {key: event.last_received_at for key, event in latest.items()}
+    moved_before = _moved_before(digests) | {event.id: event for event in latest.values() if event.id in digests}
+    around = Surroundings(records)
+    new: dict[UUID, AuditEvent] = {}
+    counted: dict[UUID, AuditEvent] = {}
+    for record in records:
+        key = digests[record.id]
+        event = latest.get(key)
+        if record.id in moved_before or (event and record.received_at == counted_until.get(key)):
+            if record.while_away:  # it was written after all, and then answered from the spool
+                known = moved_before.get(record.id) or event
+                known.while_away = True
+                counted[known.id] = known
+        elif event and _repeats(record, event, window):
+            event.repeats += 1
+            event.last_received_at = max(event.last_received_at, record.received_at)
+            event.while_away |= record.while_away
+            counted[event.id] = event
+        else:
+            new[record.id] = latest[key] = around.event(record, batch, key)
+    return Folded([*new.values()], [event for event in counted.values() if event.id not in new])
+
+
+def _moved_before(ids: Iterable[UUID]) -> dict[UUID, AuditEvent]:
+    ids = sorted(ids)
+    events = AuditEvent.objects.filter(id__in=ids, id__range=(ids[0], ids[-1]))
+    return {event.id: event for event in events.only(*_COUNTED)}
+
+
+def _repeats(record: HookRecord, event: AuditEvent, window: timedelta) -> bool:
+    """Whether this is one more of the event, being the same: near enough in time, and not without an end."""
+    until = min(event.last_received_at + window, event.received_at + LONGEST)
+    return event.received_at - window <= record.received_at <= until
+
+
+def _latest_events(digests: Iterable[bytes], since: datetime, before: datetime) -> dict[bytes, AuditEvent]:
+    """The latest event of each digest, with no more of it than counting needs: bodies may be large."""
+    events = AuditEvent.objects.filter(
+        received(since - LONGEST, before), digest__in=digests, last_received_at__gte=since
+    ).order_by("received_at")
+    return {bytes(event.digest): event for event in events.only(*_COUNTED)}

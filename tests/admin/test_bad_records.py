@@ -1,0 +1,60 @@
+"""Records that could not be moved: staff see what went wrong, and try again."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+
+from apps.audit.models import AuditEvent, BadRecord, HookRecord
+from apps.audit.mover import move_batch
+from tests.admin.conftest import browser_of
+from tests.audit.test_mover import database, make_record, picky  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:audit_badrecord_changelist")
+
+
+@pytest.fixture
+def bad(picky):  # noqa: F811 - the fixture
+    make_record(target="bad", body=b'{"name":"bad","text":"as it came"}')
+    move_batch()
+    return BadRecord.objects.get(), picky
+
+
+def choose(browser, bad):
+    return browser.post(LIST, {"action": "try_again", "_selected_action": [bad.pk]}, follow=True)
+
+
+def test_it_is_shown_with_its_body_and_with_what_went_wrong(bad, root):
+    listed = root.get(LIST).content.decode()
+    assert "IntegrityError" in listed
+    shown = root.get(reverse("admin:audit_badrecord_change", args=[bad[0].pk])).content.decode()
+    assert "as it came" in shown
+    assert "violates check constraint" in shown
+    assert "choose it in the list and try again" in shown
+
+
+def test_the_overview_tells_of_it_and_then_no_more(bad, root):
+    record, mend = bad
+    overview = reverse("admin:index")
+    assert "Records could not be moved" in root.get(overview).content.decode()
+    mend()
+    assert "Put back: 1." in choose(root, record).content.decode()
+    move_batch()
+    assert AuditEvent.objects.get().pk == record.pk
+    assert "Records could not be moved" not in root.get(overview).content.decode()
+    assert LogEntry.objects.get().change_message == "Tried again."
+
+
+def test_whoever_may_look_may_not_try_again_without_a_permission_of_its_own(bad, olga):
+    record, _ = bad
+    choose(olga, record)
+    assert BadRecord.objects.exists()
+    olga.user.user_permissions.add(Permission.objects.get(codename="retry_badrecord"))
+    choose(browser_of(type(olga.user).objects.get(pk=olga.user.pk)), record)
+    assert not BadRecord.objects.exists()
+    assert HookRecord.objects.get().pk == record.pk
+
+
+def test_an_empty_list_says_that_there_is_nothing_to_do(root):
+    assert "nothing to do" in root.get(LIST).content.decode()
