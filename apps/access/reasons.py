@@ -42,6 +42,9 @@ class Reason(StrEnum):
 NOTED = (Reason.NOT_REFUSABLE, Reason.UNKNOWN_METHOD)
 """Reasons of hooks that only told us something."""
 
+STAFF_ACTION = "staff-action"
+"""What stands for a reason in the audit log where an event is of no hook, but of a change that somebody made."""
+
 SETTLED_BY_RULES = (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE, Reason.NO_RULE, Reason.LIMIT_REACHED)
 """Reasons with which it is known who asked, without a name a guest, and which other rules could change."""
 

@@ -162,6 +162,7 @@ class StaffAdmin(ModelAdmin):
         return ""
 
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
+        context["asks_why"] = add or self.has_change_permission(request, obj)
         if obj:
             context["sections"] = self.sections(request, obj)
             context["notice"] = self.notice(request, obj)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import display
 
+from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, page_of
@@ -27,7 +28,7 @@ from apps.audit.query import parse, said
 from apps.audit.search import WHOLE, completions, find_events
 from apps.connections.models import Session
 
-OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default"}
+OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info"}
 
 
 @admin.register(AuditEvent)
@@ -135,6 +136,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="Why")
     def why(self, event: AuditEvent) -> str:
+        if event.reason == STAFF_ACTION:
+            return event.told
         return "" if outcome(event) == "noted" else reason_text(event)
 
     @display(description="Node")

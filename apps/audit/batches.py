@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from apps.access.reasons import NOTED
+from apps.access import reasons
 from apps.audit.chain import (
     BEFORE_THE_FIRST,
     COUNT,
@@ -17,7 +17,6 @@ from apps.audit.chain import (
     entry,
     line,
 )
-from apps.audit.models import STAFF_ACTION as OF_STAFF
 from apps.audit.models import AuditEvent, Batch
 
 CONTENT = (
@@ -68,9 +67,9 @@ def append(
 
 def kind_of(event: AuditEvent) -> bytes:
     """Which class of the record an event is of: each is kept for a time of its own."""
-    if event.reason == OF_STAFF:
+    if event.reason == reasons.STAFF_ACTION:
         return STAFF_ACTION
-    return EVENT if event.reason in NOTED else DECISION
+    return EVENT if event.reason in reasons.NOTED else DECISION
 
 
 def content(event: AuditEvent) -> bytes:

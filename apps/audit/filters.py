@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from apps.access.models import TriedOut
-from apps.access.reasons import REASON_TEXTS
+from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
 from apps.audit.models import Effect, received
 from apps.connections import admin as connections
@@ -85,7 +85,10 @@ class ReasonFilter(Field):
     title, parameter_name, column = "reason", "reason", "reason"
 
     def lookups(self, request, model_admin):
-        return [(str(reason), text) for reason, text in REASON_TEXTS.items()]
+        return [
+            *((str(reason), text) for reason, text in REASON_TEXTS.items()),
+            (STAFF_ACTION, "Somebody changed access."),
+        ]
 
 
 class MethodFilter(Field):

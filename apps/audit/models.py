@@ -12,9 +12,6 @@ from django.utils import timezone
 
 from apps.audit.ids import MARGIN, first_id
 
-STAFF_ACTION = "staff-action"
-"""What stands for a reason where an event is of no hook, but of a change that somebody made."""
-
 
 class Effect(models.TextChoices):
     ALLOWED = "allow", "allowed"
@@ -58,6 +55,26 @@ class HookRecord(HookFields):
 
     def __str__(self) -> str:
         return f"{self.method} at {self.received_at}"
+
+
+class ChangeRecord(models.Model):
+    """One row that somebody changed, of a table that decisions depend on: the outbox of `changes`, filled by triggers.
+
+    Columns with secrets are left out of `before` and `after`; `secrets` names those that have another one now.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    changed_at = models.DateTimeField()
+    table_name = models.TextField()
+    row_id = models.BigIntegerField(null=True, help_text="Null: the whole table was emptied.")
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    secrets = ArrayField(models.TextField(), default=list)
+    revision = models.BigIntegerField(help_text="That of access after the change.")
+    actor = models.JSONField(help_text="Who did it, from where, why, and by which request.")
+
+    def __str__(self) -> str:
+        return f"{self.table_name} {self.row_id}"
 
 
 class BadRecord(models.Model):

@@ -2,8 +2,9 @@
 
 import json
 
-from apps.access.reasons import REASON_TEXTS, Reason
+from apps.access.reasons import NOTED, REASON_TEXTS, STAFF_ACTION, Reason
 from apps.access.sentences import deed
+from apps.audit.changes import ACTIONS
 from apps.audit.models import AuditEvent, Effect
 from apps.protocol.methods import Kind, find
 
@@ -17,6 +18,8 @@ BODY_SHOWN = 100_000  # characters
 
 def headline(event: AuditEvent) -> str:
     """Who did what, for example: alice asked to play “lobby”."""
+    if event.reason == STAFF_ACTION:
+        return f"{event.username} {ACTIONS.get(event.action, event.action)} {event.target}"
     who = event.username or ("Whoever holds the link" if event.reason == Reason.ALLOWED_BY_LINK else "A guest")
     method = find(event.method)
     on_what = f" “{event.target}”" if event.target else ""
@@ -36,7 +39,9 @@ def headline(event: AuditEvent) -> str:
 
 def outcome(event: AuditEvent) -> str:
     """One word for how it was answered."""
-    if event.reason in (Reason.NOT_REFUSABLE, Reason.UNKNOWN_METHOD):
+    if event.reason == STAFF_ACTION:
+        return "changed"
+    if event.reason in NOTED:
         return "noted"
     return "refused" if event.effect == Effect.REFUSED else "allowed"
 
@@ -48,6 +53,8 @@ def reason_text(event: AuditEvent) -> str:
 
 def story(event: AuditEvent, node: str) -> str:
     """The whole sentence, as in: alice asked to play “lobby” on node edge-1 and was refused: no rule allows it."""
+    if event.reason == STAFF_ACTION:
+        return f"{headline(event)}: {event.told}" if event.told else f"{headline(event)}."
     what = f"{headline(event)} on node {node}" if node else headline(event)
     why = reason_text(event)
     if outcome(event) == "noted":

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from ipaddress import ip_network
 
-from apps.access.reasons import Reason
+from apps.access.reasons import STAFF_ACTION, Reason
 from apps.protocol.action_words import joined
 
 WORD = re.compile(r'\s*(-?)(?:([A-Za-z]+):)?("[^"]*"?|\S+)')
 MOMENTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m")
 AGO = re.compile(r"(\d{1,4})(m|h|d|w)", re.ASCII)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-DECISIONS = ("allowed", "refused", "noted")
+DECISIONS = ("allowed", "refused", "noted", "changed")
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 FREE = ""
 """The qualifier of a word that has none."""
@@ -159,7 +159,7 @@ QUALIFIERS: dict[str, tuple[str, Callable[[str], str]]] = {
     "method": ("of method", _any),
     "action": ("to", _whole),
     "decision": ("", _one_of(DECISIONS)),
-    "reason": ("because of", _one_of(tuple(map(str, Reason)))),
+    "reason": ("because of", _one_of((*map(str, Reason), STAFF_ACTION))),
     "ip": ("from", _network_problem),
     "app": ("through app", _any),
     "node": ("on node", _any),

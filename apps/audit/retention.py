@@ -18,7 +18,7 @@ from django.utils import timezone
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from apps.access.models import TriedOut
-from apps.access.reasons import NOTED, Reason
+from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.audit.holds import covered, covered_staff_actions, lock_holds
 from apps.audit.models import AuditEvent, Hold
 from apps.audit.partitions import NET, Partition, drop, partitions, patiently, short_lock
@@ -36,12 +36,13 @@ class EventClass:
 
     words: str
     setting: str
-    reasons: tuple[Reason, ...]
+    reasons: tuple[str, ...]
 
 
 DECISIONS = EventClass("decisions", "KEEP_DECISIONS", tuple(reason for reason in Reason if reason not in NOTED))
 EVENTS = EventClass("status events", "KEEP_EVENTS", NOTED)
-CLASSES = (DECISIONS, EVENTS)
+CHANGES = EventClass("changes by staff", "KEEP_STAFF_ACTIONS", (STAFF_ACTION,))
+CLASSES = (DECISIONS, EVENTS, CHANGES)
 
 
 def past(setting: str, now: datetime) -> datetime | None:
@@ -69,6 +70,7 @@ class DroppedPartition(Step):
 
     partition: Partition
     holds: Sequence[Hold]
+    kept: Sequence[EventClass]
 
     def __str__(self) -> str:
         return f"partition {self.partition}, whole"
@@ -77,14 +79,16 @@ class DroppedPartition(Step):
         return _one(SQL("SELECT count(*) FROM {}").format(Identifier(self.partition.name)))
 
     def take(self) -> int:
-        """Drop it, unless holds were made since they were looked at: then the next run looks again."""
+        """Drop it, unless something is to be kept that came after it was looked at: the next run looks again."""
         rows = _one(SQL("SELECT reltuples::bigint FROM pg_class WHERE relname = {}").format(self.partition.name))
-        if patiently(drop, self.partition, self._still_none_is_held):
+        if patiently(drop, self.partition, self._still_nothing_is_kept):
             logger.info("Dropped %s with about %d audit events", self.partition, max(rows, 0))
         return 0
 
-    def _still_none_is_held(self) -> bool:
+    def _still_nothing_is_kept(self) -> bool:
         lock_holds()
+        if any(_has(self.partition, of) for of in self.kept):
+            return False
         return set(Hold.objects.in_force().values_list("pk", flat=True)) <= {hold.pk for hold in self.holds}
 
 
@@ -194,9 +198,13 @@ def _of_events(now: datetime) -> Iterator[Step]:
         return
     holds = list(Hold.objects.in_force())
     for partition in partitions():
-        all_past = len(times) == len(CLASSES) and partition.ends_at <= min(times.values())
-        if all_past and not _holds_any(partition, holds):
-            yield DroppedPartition(partition, holds)
+        kept = [of for of in CLASSES if of not in times or partition.ends_at > times[of]]
+        if (
+            not {DECISIONS, EVENTS}.intersection(kept)
+            and not any(_has(partition, of) for of in kept)
+            and not _holds_any(partition, holds)
+        ):
+            yield DroppedPartition(partition, holds, kept)
         else:
             yield from _deleted(partition.name, times, partition.starts_at)
     yield from _deleted(NET, times, None)
@@ -207,6 +215,17 @@ def _deleted(table: str, times: dict[EventClass, datetime], starts_at: datetime 
         step = DeletedEvents(table, of, before)
         if (starts_at is None or starts_at < before) and step.any():
             yield step
+
+
+def _has(partition: Partition, of: EventClass) -> bool:
+    """Whether it has events of a class, of which none may be dropped."""
+    return bool(
+        _one(
+            SQL(
+                "SELECT EXISTS (SELECT FROM {} WHERE effect IN ('allow', 'deny') AND reason = ANY ({}::text[]))"
+            ).format(Identifier(partition.name), Literal([*map(str, of.reasons)]))
+        )
+    )
 
 
 def _holds_any(partition: Partition, holds: Sequence[Hold]) -> bool:

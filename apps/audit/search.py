@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 
 from django.db.models import GenericIPAddressField, Lookup, Q, QuerySet
 
-from apps.access.reasons import NOTED, Reason
+from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.access.rule_rows import number_plan
 from apps.accounts.pages import find_exactly
 from apps.audit.models import AuditEvent, Effect, received
@@ -76,8 +76,8 @@ def _method(term: Term, zone: tzinfo, now: datetime) -> Q:
 def _decision(term: Term, zone: tzinfo, now: datetime) -> Q:
     if term.value == "refused":
         return Q(effect=Effect.REFUSED)
-    noted = Q(reason__in=NOTED)
-    return Q(effect=Effect.ALLOWED) & (noted if term.value == "noted" else ~noted)
+    told = {"noted": Q(reason__in=NOTED), "changed": Q(reason=STAFF_ACTION)}
+    return Q(effect=Effect.ALLOWED) & told.get(term.value, ~Q(reason__in=(*NOTED, STAFF_ACTION)))
 
 
 def _node(term: Term, zone: tzinfo, now: datetime) -> Q:
@@ -123,7 +123,7 @@ def completions() -> dict[str, list[str]]:
     return {
         **{key: [] for key in QUALIFIERS},
         "decision": list(DECISIONS),
-        "reason": [str(reason) for reason in Reason],
+        "reason": [*map(str, Reason), STAFF_ACTION],
         "method": [method.name for method in METHODS],
         "action": list(ACTIONS),
         "while": ["away"],

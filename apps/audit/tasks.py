@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.audit import partitions, retention
+from apps.audit.changes import move_changes
 from apps.audit.mover import BATCH, move_batch
 from apps.audit.spool import files
 from apps.audit.spool_emptying import take_over
@@ -21,13 +22,14 @@ AT_A_TIME = 5.0
 
 @shared_task(name="audit.move_records")
 def move_records(*, batch: int = BATCH, batches: int = 200, **_: object) -> int:
-    """Empty the outbox, up to a bound, and say how many records were moved. Safe to run twice, and at once."""
+    """Empty the outboxes, up to a bound, and say how many records were moved. Safe to run twice, and at once."""
     moved = 0
-    for _number in range(batches):
-        in_batch = move_batch(batch)
-        moved += in_batch
-        if in_batch < batch:
-            break
+    for move in (move_batch, move_changes):
+        for _number in range(batches):
+            in_batch = move(batch)
+            moved += in_batch
+            if in_batch < batch:
+                break
     return moved
 
 

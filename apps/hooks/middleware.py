@@ -1,10 +1,12 @@
-"""What stands in front of the reference door."""
+"""What requests pass by: hooks at the reference door, and staff."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from apps.database.acting import acting
+from apps.hooks.authentication import caller_address
 from apps.hooks.door import PREFIX
 from apps.hooks.views import HookView
 
@@ -23,5 +25,28 @@ def hooks_first(get_response: Respond) -> Respond:
         if request.path_info.startswith(PREFIX):
             return view(request, method=request.path_info[len(PREFIX) :])
         return get_response(request)
+
+    return respond
+
+
+CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS", "TRACE")
+WHY = "_why"
+"""The field in which staff say why they change something."""
+
+
+def staff_acts(get_response: Respond) -> Respond:
+    """What a request changes is recorded with who sent it, from where, and why."""
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        if request.method in CHANGES_NOTHING or not request.user.is_authenticated:
+            return get_response(request)
+        with acting(
+            username=request.user.get_username(),
+            user_id=request.user.pk,
+            address=caller_address(request.META),
+            why=request.POST.get(WHY, "").replace("\0", "")[:500],
+            request=f"{request.method} {request.path}"[:500],
+        ):
+            return get_response(request)
 
     return respond

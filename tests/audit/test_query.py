@@ -51,7 +51,7 @@ def test_a_word_is_read(text, term):
     ("text", "start", "words"),
     [
         ("usr:bob", 0, "“usr:” is not known"),
-        ("lobby decision:perhaps", 6, "“perhaps” is not known here. Write one of allowed, refused, noted."),
+        ("lobby decision:perhaps", 6, "“perhaps” is not known here. Write one of allowed, refused, noted, changed."),
         ("user:*", 0, "Say what to look for."),
         ("ip:10.0.0.300", 0, "“10.0.0.300” is no address and no network."),
         ("after:soon", 0, "Write a date and time like"),

@@ -11,6 +11,7 @@ from django.db import IntegrityError
 
 from apps.access.file_problems import AccessFileError
 from apps.access.files import import_access
+from apps.database.acting import acting_command
 from apps.database.commands import database_needed
 
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *, file: str, dry_run: bool, replace: bool, **options: Any) -> None:
         try:
-            with database_needed():
+            with database_needed(), acting_command("import_access"):
                 imported = import_access(_content(file), replace=replace, dry_run=dry_run)
         except UnicodeDecodeError:
             raise CommandError(f"Cannot read {file}: it is not text in UTF-8.") from None

@@ -14,6 +14,7 @@ from django.db.models import Q
 from apps.access.files import import_access
 from apps.accounts.models import User
 from apps.connections.models import App, SipAccount
+from apps.database.acting import acting_command
 from apps.database.commands import database_needed
 
 DEMO = Path(__file__).resolve().parents[2] / "demo.yaml"
@@ -46,7 +47,7 @@ class Command(BaseCommand):
     help = "Fills an empty database with the demo: a small school with cameras and a help desk."
 
     def handle(self, **options: Any) -> None:
-        with database_needed():
+        with database_needed(), acting_command("load_demo"):
             self._load()
 
     def _load(self) -> None:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import models, transaction
 
 from apps.connections.sealing import CannotUnseal, SealedField, seal, unseal
+from apps.database.acting import acting_command
 from apps.database.commands import database_needed
 
 
@@ -17,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         count = 0
-        with database_needed(), transaction.atomic():
+        with database_needed(), acting_command("reseal_secrets"), transaction.atomic():
             for model, field in sealed_columns():
                 for row in model._default_manager.select_for_update():
                     count += _reseal(row, field)

@@ -1,0 +1,38 @@
+"""Who changes something, told to Postgres: triggers record changes with it (apps/audit/changes.py)."""
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+from django.db import DatabaseError, connection
+
+_TELL = "SELECT set_config('wcsgate.actor', %s, false)"
+
+
+@contextmanager
+def acting(**actor: object) -> Iterator[None]:
+    """Whatever this thread changes meanwhile was done by this actor: `username`, `address`, `why` and so on."""
+    _tell(json.dumps({name: value for name, value in actor.items() if value}))
+    try:
+        yield
+    finally:
+        with suppress(DatabaseError):  # a connection that is gone has forgotten it by itself
+            _tell("")
+
+
+def acting_command(name: str) -> AbstractContextManager[None]:
+    """The same for a command that an operator runs."""
+    return acting(command=name, system_user=_system_user())
+
+
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as containers have
+        return ""
+
+
+def _tell(actor: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_TELL, [actor])

@@ -1,0 +1,216 @@
+"""What staff change is in the record: whoever changes it and however, with who, from where and why; never a secret."""
+
+import json
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from apps.access.models import AccessRevision, Rule
+from apps.access.reasons import STAFF_ACTION
+from apps.accounts.models import Revocation, Token, User
+from apps.audit.batches import content
+from apps.audit.chain import STAFF_ACTION as OF_STAFF
+from apps.audit.chain import entries
+from apps.audit.changes import OURSELVES, TABLES, move_changes
+from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
+from apps.audit.mover import move_batch
+from apps.audit.narrative import outcome, story
+from apps.audit.tasks import move_records
+from apps.connections.models import Node
+from apps.database.acting import acting
+from tests import factories
+from tests.audit.test_mover import make_record
+
+
+@pytest.fixture
+def database(transactional_db):
+    """A database to commit to, in which nothing has been changed yet."""
+    ChangeRecord.objects.all().delete()
+
+
+def changes(**conditions):
+    """The events that changes become, oldest first."""
+    while move_changes():
+        pass
+    return list(AuditEvent.objects.filter(reason=STAFF_ACTION, **conditions).order_by("id"))
+
+
+def said(event):
+    return json.loads(bytes(event.body))
+
+
+def run(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def test_a_change_says_who_what_from_where_why_and_by_which_request(database):
+    rule = factories.make_rule("play")
+    changes()
+    with acting(username="tina", user_id=7, address="192.0.2.1", why="asked by phone", request="POST /admin/"):
+        Rule.objects.filter(pk=rule.pk).update(enforced=False, note="Try out")
+    event = changes()[-1]
+    assert (event.username, event.user_id, event.client_address, event.action) == ("tina", 7, "192.0.2.1", "change")
+    assert (event.target, event.rule_ids) == (f"rule {rule.pk}", [rule.pk])
+    assert event.told == "enforced no instead of yes; note “Try out” instead of nothing"
+    assert event.rules == [str(Rule.objects.get())]
+    assert event.revision == AccessRevision.objects.get().revision
+    assert story(event, "").startswith(f"tina changed rule {rule.pk}: enforced no")
+    assert outcome(event) == "changed"
+    body = said(event)
+    assert (body["before"]["enforced"], body["after"]["enforced"]) == (True, False)
+    assert (body["why"], body["request"]) == ("asked by phone", "POST /admin/")
+
+
+def test_raw_sql_bulk_edits_and_emptied_tables_are_recorded_as_well(database):
+    for name in ("alice", "bob"):
+        factories.make_user(name)
+    User.objects.update(is_active=False)
+    run("UPDATE accounts_user SET is_active = true WHERE username = 'bob'")
+    User.objects.all().delete()
+    run("TRUNCATE access_schedule CASCADE")
+    events = changes()
+    told = [(event.action, event.target) for event in events if "user" in event.target]
+    assert told[:2] == [("add", "user “alice”"), ("add", "user “bob”")]
+    assert sorted(told[2:4]) == [("change", "user “alice”"), ("change", "user “bob”")]
+    assert told[4] == ("change", "user “bob”")
+    assert sorted(told[5:]) == [("delete", "user “alice”"), ("delete", "user “bob”")]
+    assert ("empty", "all of schedule") in [(event.action, event.target) for event in events]
+
+
+def test_what_is_linked_is_called_by_its_name_also_when_it_went_with_it(database):
+    user, group = factories.make_user("alice"), Group.objects.create(name="teachers")
+    user.groups.add(group)
+    factories.make_rule("play", user=user)
+    Token.objects.filter(pk=factories.make_token(user, label="laptop").pk).update(label="phone")
+    assert [event.target for event in changes(action="add", target__startswith="member")] == [
+        "membership “alice”, “teachers”"
+    ]
+    assert changes(action="change")[0].target == "token “alice”, “phone”"
+    user.delete()
+    gone = [(event.target, event.rules) for event in changes(action="delete")]
+    assert ("membership “alice”, “teachers”", []) in gone
+    assert ["Allow user “alice” to play anything"] in [rules for _, rules in gone]
+
+
+def test_who_changes_something_past_us_is_named_by_what_they_came_in_with(database):
+    run("SET application_name = 'psql'")
+    try:
+        factories.make_user("alice")
+    finally:
+        run("RESET application_name")
+    factories.make_user("bob")
+    with acting(command="import_access", system_user="root"):
+        factories.make_user("charlie")
+    assert [event.username for event in changes()] == [
+        f"database user {connection.settings_dict['USER']} by psql",
+        OURSELVES,
+        "root by import_access",
+    ]
+
+
+def test_a_command_and_a_request_say_who_they_are(database, tmp_path, root_browser):
+    file = tmp_path / "access.yaml"
+    file.write_text("groups: [teachers]")
+    call_command("import_access", str(file))
+    add = reverse("admin:streams_streamgroup_add")
+    root_browser.post(add, {"name": "rooms", "note": "", "_why": "new house"}, REMOTE_ADDR="192.0.2.7")
+    by_command, by_request = changes(target__contains="group")
+    assert by_command.username.endswith(" by import_access")
+    assert (by_request.username, by_request.client_address) == ("root", "192.0.2.7")
+    assert (said(by_request)["why"], said(by_request)["request"]) == ("new house", f"POST {add}")
+
+
+@pytest.fixture
+def root_browser(database):
+    User.objects.create_superuser("root")
+    browser = Client()
+    browser.force_login(User.objects.get(username="root"))
+    return browser
+
+
+def test_who_acted_is_forgotten_after_the_request(root_browser):
+    root_browser.post(reverse("admin:streams_streamgroup_add"), {"name": "rooms", "note": ""})
+    factories.make_user("bob")
+    assert [event.username for event in changes()][-2:] == ["root", OURSELVES]
+
+
+def test_secrets_stay_out_and_that_they_changed_is_said(database):
+    user = factories.make_user("alice", password="correct horse")
+    token = factories.make_token(user, "tok-alice")
+    app = factories.make_app(hook_password="hook-secret")
+    node = factories.make_node(secret="sig-secret")
+    factories.make_sip_account(user, "sip-secret")
+    factories.make_stream("cam", source="rtsp://admin:cam-secret@10.0.0.5/live?key=cam-key")
+    user.set_password("another horse")
+    user.save()
+    kept = json.dumps([row["after"] for row in ChangeRecord.objects.values()], default=str)
+    hashes = [user.password, token.token_hash, *app.hook_passwords, *node.secrets]
+    for secret in ("horse", "tok-alice", "hook-secret", "sig-secret", "sip-secret", "cam-secret", "cam-key", *hashes):
+        assert secret not in kept
+    assert "rtsp://***@10.0.0.5/live?key=***" in kept
+    events = {event.target: event for event in changes()}
+    assert events["user “alice”"].told == "password set anew"
+    assert (
+        "login passwords set anew" in events["app “defaultApp”"].told or "set anew" in events["app “defaultApp”"].told
+    )
+
+
+def test_what_hooks_and_workers_write_all_the_time_is_no_change(wcs, school):
+    ChangeRecord.objects.all().delete()
+    wcs.hook("connect", custom={"token": "tok-alice"})
+    wcs.hook("publishStream", name="lobby")
+    move_batch()
+    assert [change.table_name for change in ChangeRecord.objects.all()] == ["connections_node"], "seen the first time"
+    assert changes()[0].username == OURSELVES
+    wcs.hook("publishStream", name="lobby")
+    Node.objects.update(last_seen_at=None)
+    Token.objects.update(last_used_at=None)
+    move_batch()
+    assert not ChangeRecord.objects.exists()
+
+
+def test_a_change_that_is_rolled_back_is_none(database):
+    run("BEGIN; INSERT INTO accounts_revocation (id) VALUES (1); ROLLBACK")
+    assert not Revocation.objects.exists()
+    assert not ChangeRecord.objects.exists()
+
+
+def test_changes_are_in_the_same_chain_as_hooks(database):
+    make_record()
+    factories.make_user("alice")
+    assert move_records() == 3, "the node was seen for the first time"
+    kinds = [kept.kind for batch in Batch.objects.order_by("number") for kept in entries(bytes(batch.entries))]
+    assert kinds == [b"D", OF_STAFF, OF_STAFF]
+    assert b"alice" in content(changes()[0])
+    assert (HookRecord.objects.count(), ChangeRecord.objects.count()) == (0, 0)
+
+
+def test_whatever_decides_is_watched(database):
+    """Whoever adds a table that raises the revision is told that it must be recorded, too."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT event_object_table FROM information_schema.triggers WHERE trigger_name ~ '^access'"
+        )
+        decide = {table for (table,) in cursor}
+        cursor.execute(
+            "SELECT DISTINCT event_object_table FROM information_schema.triggers WHERE trigger_name ~ '^audit'"
+        )
+        recorded = {table for (table,) in cursor}
+    assert decide <= recorded == set(TABLES)
+
+
+def test_every_watched_table_can_be_spoken_of(database):
+    """With a row that has nothing in it, as if it had been changed in every column."""
+    for table in TABLES:
+        run(
+            f"""INSERT INTO audit_changerecord
+            SELECT audit_new_id(now()), now(), '{table}', 1, NULL,
+                (SELECT jsonb_object_agg(column_name, NULL) || '{{"id": 1}}' FROM information_schema.columns
+                    WHERE table_name = '{table}'), '{{}}', 1, '{{}}'"""
+        )
+    assert len(changes()) == len(TABLES)
