@@ -107,6 +107,7 @@ CELERY_BEAT_SCHEDULE = {
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
     "take over spools": {"task": "audit.take_over_spools", "schedule": 5.0, "options": {"expires": 5}},
     "keep partitions": {"task": "audit.keep_partitions", "schedule": 60.0, "options": {"expires": 50}},
+    "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 50}},
     "purge": {"task": "audit.purge", "schedule": 60.0, "options": {"expires": 50}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},
@@ -134,6 +135,7 @@ if SPOOL_FULL not in ("refuse", "go-on"):
 AUDIT_PARTITION = text("WCSGATE_AUDIT_PARTITION", "month")
 if AUDIT_PARTITION not in ("month", "day"):
     raise ImproperlyConfigured(f"WCSGATE_AUDIT_PARTITION must be month or day, not “{AUDIT_PARTITION}”.")
+SEAL_KEYS = items("WCSGATE_SEAL_KEYS")
 KEEP_DECISIONS = number("WCSGATE_KEEP_DECISIONS", "0", low=0, high=36_500)
 KEEP_EVENTS = number("WCSGATE_KEEP_EVENTS", "0", low=0, high=36_500)
 KEEP_STAFF_ACTIONS = number("WCSGATE_KEEP_STAFF_ACTIONS", "0", low=0, high=36_500)

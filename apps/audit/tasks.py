@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit import partitions, retention
 from apps.audit.changes import move_changes
+from apps.audit.evidence import seal
 from apps.audit.mover import BATCH, move_batch
 from apps.audit.spool import files
 from apps.audit.spool_emptying import take_over
@@ -47,6 +48,12 @@ def take_over_spools(**_: object) -> int:
 def keep_partitions(**_: object) -> int:
     """Make partitions ahead, and put in place what fell into the default one. Safe to run twice, and at once."""
     return len(partitions.keep(timezone.now(), time.monotonic() + AT_A_TIME))
+
+
+@shared_task(name="audit.seal")
+def seal_record(**_: object) -> bool:
+    """Seal the record, once a day. Safe to run twice, and at once."""
+    return seal(timezone.now()) is not None
 
 
 @shared_task(name="audit.purge")
