@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.export_models import Export, ExportPiece, State
 from apps.audit.exports import MOST, ask, take_turn, work
+from apps.audit.exports import file_of as pieces_of
 from tests.admin.conftest import browser_of, make_event, make_role
 from tests.factories import make_user
 
@@ -203,3 +204,30 @@ def test_the_direct_export_and_that_in_the_background_are_offered_together(audre
     text = audrey.get("/admin/audit/auditevent/?q=user%3Aann&effect=deny").content.decode()
     assert f"{ASK}?q=user%3Aann&amp;effect=deny&amp;format=csv" in text
     assert "/admin/audit/auditevent/export/?q=user%3Aann&amp;effect=deny&amp;format=csv" in text
+
+
+# In a browser
+
+
+def test_an_export_is_watched_without_loading_the_page_again(desk, transactional_db):
+    for days in range(10):
+        make_event(username="ann", received_at=timezone.now() - timedelta(days=days, minutes=1))
+    desk.goto("/admin/audit/auditevent/?q=user%3Aann")
+    desk.get_by_role("button", name="CSV in the background").click()
+    desk.get_by_text("waits for a worker").wait_for()
+    desk.evaluate("window.same = true")
+    take_turn(timezone.now(), time.monotonic(), 1)
+    take_turn(timezone.now(), time.monotonic(), 1)
+    desk.get_by_text("%").wait_for()
+    assert 0 < Export.objects.get().percent < 100
+    work(timezone.now(), time.monotonic() + 60)
+    with desk.expect_download() as download:
+        desk.get_by_role("link", name="Download audit-").click()
+    assert desk.evaluate("window.same")
+    desk.set_viewport_size({"width": 390, "height": 740})
+    assert desk.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+        "nothing is beside a phone's page"
+    )
+    export = Export.objects.get()
+    assert download.value.suggested_filename == export.file_name
+    assert download.value.path().read_bytes() == b"".join(pieces_of(export))

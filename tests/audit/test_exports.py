@@ -1,6 +1,7 @@
 """Exports in the background: the same file as the direct export, whatever happens to the workers on the way."""
 
 import csv
+import gzip
 import subprocess
 import sys
 import time
@@ -97,6 +98,15 @@ def test_more_than_a_chunk_is_read_chunk_by_chunk(audrey, events, monkeypatch):
     assert len(reads) >= 8
     assert all("OFFSET" not in sql for sql in reads)
     assert written(export) == direct("", audrey, "csv")
+
+
+def test_no_piece_is_much_larger_than_it_should_be(audrey, events, monkeypatch):
+    monkeypatch.setattr(exports, "CHUNK", 2)
+    export = finish(ask(audrey, "", "jsonl", NOW), SMALL)
+    longest = max(map(len, written(export).splitlines(keepends=True)))
+    pieces = [gzip.decompress(piece.data) for piece in export.parts.all()]
+    assert max(map(len, pieces)) < SMALL + 2 * longest
+    assert len(pieces) > 5
 
 
 def test_nothing_in_it_is_calculated_by_a_spreadsheet(audrey, events):
