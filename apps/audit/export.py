@@ -40,7 +40,7 @@ class Format:
     content_type: str
     head: bytes
     line: Callable[[AuditEvent], bytes]
-    unread: tuple[str, ...] = ("digest",)
+    columns: tuple[str, ...] = COLUMNS
 
     def lines(self, events: Iterable[AuditEvent]) -> Iterator[bytes]:
         """The head, if there is one, and then a line for each event."""
@@ -50,7 +50,7 @@ class Format:
 
     def read(self, events: QuerySet) -> QuerySet:
         """The events with the columns that are written."""
-        return events.defer(None).defer(*self.unread)
+        return events.defer(None).only(*self.columns)
 
 
 def _csv_line(event: AuditEvent) -> bytes:
@@ -66,8 +66,8 @@ def _json_line(event: AuditEvent) -> bytes:
 
 CSV, JSON_LINES = "csv", "jsonl"
 FORMATS = {
-    CSV: Format("text/csv; charset=utf-8", csv_line([*COLUMNS, RESUME]), _csv_line, ("body", "digest")),
-    JSON_LINES: Format("application/x-ndjson", b"", _json_line),
+    CSV: Format("text/csv; charset=utf-8", csv_line([*COLUMNS, RESUME]), _csv_line),
+    JSON_LINES: Format("application/x-ndjson", b"", _json_line, (*COLUMNS, "body")),
 }
 """By the ending of the file's name."""
 

@@ -11,7 +11,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0008_legal_holds"),
+        ("audit", "0009_batches"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
