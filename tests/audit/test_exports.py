@@ -19,12 +19,13 @@ from apps.audit import exports
 from apps.audit.asked import Asked, BadSearch, events_of
 from apps.audit.export import COLUMNS, FORMATS, in_chunks
 from apps.audit.export_models import Export, ExportPiece, State
-from apps.audit.exports import MOST, TooMany, ask, fail, file_of, forget, take_turn, work
+from apps.audit.exports import MOST, TooMany, ask, delete, fail, file_of, forget, take_turn, work
 from apps.audit.models import AuditEvent
 from apps.audit.tasks import write_exports
 from runner import ROOT
 from tests.admin.conftest import make_event
 from tests.factories import make_user
+from tests.system.services import wait_until
 
 NOW = timezone.now().replace(microsecond=7)
 LONG = 600.0
@@ -192,19 +193,51 @@ def test_a_killed_worker_process_loses_and_doubles_nothing(audrey, environment):
     assert written(finish(export)) == direct("", audrey, "jsonl")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_do_not_write_the_same_export(audrey, events):
-    ask(audrey, "", "csv", NOW)
+@pytest.fixture
+def elsewhere(transactional_db):
+    """Somebody who does something at the same time, over a connection of their own."""
 
-    def other():
+    def closing_after(deed, *arguments):
         with closing(connections["default"]):
-            return step()
+            return deed(*arguments)
 
-    with ThreadPoolExecutor(1) as worker:
-        with transaction.atomic():
-            assert step()
-            assert not worker.submit(other).result(timeout=30), "there is nothing for it to do"
-        assert worker.submit(other).result(timeout=30)
+    with ThreadPoolExecutor(1) as others:
+        yield lambda *deed: others.submit(closing_after, *deed)
+
+
+def waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return cursor.fetchone()[0]
+
+
+def test_two_workers_at_once_do_not_write_the_same_export(elsewhere, audrey, events):
+    ask(audrey, "", "csv", NOW)
+    with transaction.atomic():
+        assert step()
+        assert not elsewhere(step).result(timeout=30), "there is nothing for it to do"
+    assert elsewhere(step).result(timeout=30)
+
+
+def test_deleting_waits_for_the_piece_that_is_being_written(elsewhere, audrey, events):
+    ask(audrey, "", "csv", NOW)
+    with transaction.atomic():
+        step()
+        deleted = elsewhere(delete, Export.objects.all())
+        wait_until(waits_for_a_lock, "deleting")
+    assert deleted.result(timeout=30) == 1
+    assert not ExportPiece.objects.exists()
+
+
+def test_who_asks_twice_at_once_is_counted_twice(elsewhere, audrey):
+    for _ in range(MOST - 1):
+        ask(audrey, "", "csv", NOW)
+    with transaction.atomic():
+        ask(audrey, "", "csv", NOW)
+        again = elsewhere(ask, audrey, "", "csv", NOW)
+        wait_until(waits_for_a_lock, "asking")
+    with pytest.raises(TooMany):
+        again.result(timeout=30)
 
 
 def test_everybody_gets_a_turn(audrey, events):
