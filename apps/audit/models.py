@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from apps.audit.export_models import Export, ExportPiece  # noqa: F401 - tables of this app
 from apps.audit.ids import MARGIN, first_id
 
 

@@ -33,12 +33,23 @@ class InNetwork(Lookup):
         return f"{left} <<= %s::inet", [*params, self.rhs]
 
 
-def find_events(events: QuerySet, query: Query, zone: tzinfo, now: datetime) -> QuerySet:
+def about_some(value: str) -> Q:
+    """What a list shows for a word without a qualifier: not all, but soon, through an index for each column."""
+    return Q(pk__in=find_exactly(AuditEvent.objects.all(), value, WHOLE).values("pk"))
+
+
+def about_all(value: str) -> Q:
+    """All that has this very text in one of the columns, however much that is: for exports."""
+    return Q(*((column, value.strip()) for column in WHOLE), _connector=Q.OR)
+
+
+def find_events(
+    events: QuerySet, query: Query, zone: tzinfo, now: datetime, about: Callable[[str], Q] = about_some
+) -> QuerySet:
     """Those of the events that fit: any of the values of one qualifier, every qualifier, and every word without one."""
     for term in query.terms:
         if term.key == FREE:
-            rows = find_exactly(AuditEvent.objects.all(), term.value, WHOLE).values("pk")
-            events = events.exclude(pk__in=rows) if term.negated else events.filter(pk__in=rows)
+            events = events.exclude(about(term.value)) if term.negated else events.filter(about(term.value))
     for key in dict.fromkeys(term.key for term in query.terms if term.key != FREE):
         wanted, unwanted = Q(), Q()
         for term in (term for term in query.terms if term.key == key):

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from apps.audit import partitions, retention
+from apps.audit import exports, partitions, retention
 from apps.audit.changes import move_changes
 from apps.audit.evidence import seal
 from apps.audit.mover import BATCH, move_batch
@@ -19,6 +19,8 @@ from apps.database.connection import conninfo_of
 
 AT_A_TIME = 5.0
 """Seconds that slow work may take of a worker, as moving records waits for it where there is only one."""
+AT_ONCE = 2.0
+"""The same for work that goes on as soon as it is nudged again."""
 
 
 @shared_task(name="audit.move_records")
@@ -60,3 +62,15 @@ def seal_record(**_: object) -> bool:
 def purge(**_: object) -> int:
     """Let go some of what is past its time; the next nudge goes on. Safe to run twice, and at once."""
     return retention.purge(timezone.now(), time.monotonic() + AT_A_TIME)
+
+
+@shared_task(name="audit.write_exports")
+def write_exports(**_: object) -> int:
+    """Write some more of the exports that are wanted; the next nudge goes on. Safe to run twice, and at once."""
+    return exports.work(timezone.now(), time.monotonic() + AT_ONCE)
+
+
+@shared_task(name="audit.forget_exports")
+def forget_exports(**_: object) -> int:
+    """Delete exports that were kept long enough, and say how many that were."""
+    return exports.forget(timezone.now())
