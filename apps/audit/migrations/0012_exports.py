@@ -11,7 +11,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0010_record_of_changes"),
+        ("audit", "0011_seals"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
