@@ -31,7 +31,8 @@ def process(wire, start_process, monkeypatch):
     """This process, all of whose connections to Postgres go through the wire; Alice is connected."""
     process = start_process(database=wire.conninfo, keeper=SnapshotKeeper(wire.conninfo))
     monkeypatch.setattr(flow, "_gate", lambda: process.gate)
-    return process
+    yield process
+    wire.close()  # so that nobody waits for it while the process is stopped
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ def start(wire, folder, start_process):
             database=wire.conninfo, keeper=SnapshotKeeper(wire.conninfo), spool=spool, **{"recorder": Recorder, **parts}
         )
 
-    return start
+    yield start
+    wire.close()  # so that nobody waits for it while the processes are stopped
 
 
 @pytest.fixture
