@@ -202,10 +202,10 @@ def test_the_payloads_of_wcs_keep_all_but_their_secrets(path):
 def test_no_text_makes_screening_take_its_time(filler):
     text = b'"://h?' + filler * (200_000 // len(filler)) + b'"'
     body = b'{"name":%s,"custom":{"x":%s}}' % (text, text)
-    started = time.perf_counter()
+    started = time.process_time()
     screen(body)
     screen(b'{"e":"\\/",' + body[1:])
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 # Canaries
