@@ -241,7 +241,7 @@ def values_of(
         text(decision.reason),
         int8_array(decision.rule_ids),
         int8_array(decision.logged_rule_ids),
-        screen(body, facts.app.token_name if facts.app else "token"),
+        screen(body, facts.app.token_name if facts.app else "token", call.wire),
         int8(user_id) if user_id is not None else None,
         int8(token.id) if token else None,
         text(screen_text(decision.told)[:MAX_TEXT]) if decision.changes or decision.account else b"",
