@@ -285,11 +285,12 @@ class Rows(Generic[Row]):
 
 
 class Streams(Rows[StreamRow]):
-    """Streams by their public names, and by the sources behind them."""
+    """Streams by their public names, and by the sources behind them; and the ids of those with limits of their own."""
 
     def __init__(self) -> None:
         super().__init__(lambda stream: stream.name)
         self.by_source: dict[str, tuple[StreamRow, ...]] = {}
+        self.limited: set[int] = set()
 
     def replace(self, gone: Iterable[int], rows: Iterable[StreamRow]) -> None:
         """As for any rows."""
@@ -300,8 +301,11 @@ class Streams(Rows[StreamRow]):
             self.by_source.pop(source, None)
             if left:
                 self.by_source[source] = left
+            self.limited.discard(old.id)
         super().replace(gone, rows)
         for row in rows:
+            if row.max_publishers is not None or row.max_viewers is not None:
+                self.limited.add(row.id)
             if row.source:
                 source = address_key(row.source)
                 self.by_source[source] = (*self.by_source.get(source, ()), row)

@@ -107,7 +107,7 @@ def _count(rule: RuleRow, limits: Limits | None, call: HookCall, username: str, 
 def _most_at_once(call: HookCall, snapshot: Snapshot) -> int | None:
     """What the stream itself limits. Where several names stand for one source, or a name for a stream of the list, the
     lowest number counts."""
-    if call.action not in STREAM_ACTIONS:
+    if not snapshot.streams.limited or call.action not in STREAM_ACTIONS:
         return None
     stream = snapshot.streams.by_name.get(call.target)
     names, _ = snapshot.streams.known_as(stream.source if stream and stream.source else call.target)

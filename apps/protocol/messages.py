@@ -312,6 +312,8 @@ def _action(wire: Wire | PlainWire, method: Method) -> str:
 
 def _value(raw: msgspec.Raw) -> str | msgspec.Raw | None:
     """The text of a string, None for null or nothing; what is neither stays as it came."""
+    if raw is ABSENT:
+        return None
     text = bytes(raw)
     if text in (b"", b"null"):
         return None
