@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
+from playwright.sync_api import expect
 
 from apps.access.reasons import Reason
 from apps.audit.models import AuditEvent
@@ -702,3 +703,48 @@ def test_sessions_of_the_same_user_do_not_change_what_a_story_is_of(root, alice)
     assert (
         "one" not in text_of(shown(root, "session", node=second.node_id, session="s-2")).partition("What happened")[2]
     )
+
+
+# In a browser
+
+
+@pytest.mark.browser
+@COMMITTED
+def test_a_refusal_is_explained_on_the_phone_and_what_runs_is_ended(desk, lesson):
+    make_event(username="alice", user=lesson.user, body=b'{"name":"lobby","appKey":"defaultApp"}')
+    factories.make_lease(lesson.user, "m-7", "publish", "attic", session_id="s-1")
+    desk.goto("/admin/accounts/user/")
+    desk.get_by_role("link", name="Help desk: alice").click()
+    answer = desk.get_by_role("region", name="Right now")
+    expect(answer).to_contain_text("No. alice cannot play “lobby”. No rule allows it.")
+    expect(desk.get_by_role("region", name="The last 20 attempts, refusals first")).to_contain_text("Refused.")
+    desk.get_by_role("button", name="End it: publish “attic”").press("Enter")
+    expect(desk.get_by_text("This would end now.")).to_be_visible()
+    desk.get_by_role("link", name="Leave it running").click()
+    assert not Cut.objects.exists()
+    desk.get_by_role("button", name="End it: publish “attic”").click()
+    desk.get_by_role("button", name="End it", exact=True).click()
+    expect(desk.get_by_text("Ordered to end: 1.")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Help desk: alice")).to_be_visible()
+    assert Cut.objects.get().ordered_by == "root"
+
+
+@pytest.mark.browser
+@COMMITTED
+def test_the_story_of_a_stream_leads_by_keyboard_from_a_bar_to_its_session_and_fits_a_phone(desk, lesson):
+    desk.set_viewport_size({"width": 375, "height": 740})
+    for url in (
+        address("stream", name="lobby"),
+        address("session", node=lesson.node_id, session="s-1"),
+        address("user", name="alice"),
+        address("user"),
+    ):
+        desk.goto(url)
+        assert desk.evaluate("document.documentElement.scrollWidth") <= 375, url
+    desk.goto(address("stream", name="lobby"))
+    chart = desk.get_by_role("region", name="Chart; the table below says the same")
+    chart.focus()
+    desk.keyboard.press("Tab")
+    desk.keyboard.press("Enter")
+    expect(desk.get_by_role("heading", name="What happened, in order")).to_be_visible()
+    expect(desk.locator(".wcsgate-timeline > li")).to_have_count(8)
