@@ -272,6 +272,29 @@ def test_the_chart_says_the_same_for_those_who_cannot_see_it(root, lesson):
     assert "alice published, from" in html
 
 
+def test_guests_are_told_apart_by_their_addresses(root, db):
+    for number in (1, 2, 2):
+        factories.make_lease(key=f"v-{Lease.objects.count()}", client_address=f"192.0.2.{number}")
+    response = shown(root, "stream", name="lobby")
+    assert "watched by 2 people, 3 times" in response.context["said"]
+    assert {line.who for line in response.context["listed"]} == {"a guest from 192.0.2.1", "a guest from 192.0.2.2"}
+
+
+def test_what_was_not_asked_for_again_says_so(root, alice):
+    factories.make_lease(alice, opened_at=ago(minutes=20), runs_out_at=ago(minutes=15))
+    (line,) = shown(root, "stream", name="lobby").context["listed"]
+    assert (line.lasted, line.why) == ("5 min", "WCS did not ask for it again")
+
+
+def test_nobody_is_said_not_to_have_watched_where_that_is_not_known(alice):
+    make_event("playStream", received_at=ago(days=70), **ALLOWED)
+    since, until = (f"{timezone.localtime(ago(days=days)):%Y-%m-%dT%H:%M}" for days in (71, 69))
+    said = shown(with_permissions("view_lease"), "stream", name="lobby", last="", since=since, until=until).context[
+        "said"
+    ]
+    assert "is known from the audit log alone" in said
+
+
 @pytest.mark.parametrize(
     ("query", "problem"),
     [

@@ -16,6 +16,9 @@ from apps.protocol.methods import RUNS, find
 SHOWN = 300
 """Events of a session or a call on one page."""
 
+RAN_OUT = "WCS did not ask for it again"
+"""Why what it reports no end of is taken to have ended."""
+
 _ID_IN_USE = "status = 'FAILED' AND position('MediaSessionId is already in use'::bytea IN body) > 0"
 
 
@@ -55,12 +58,14 @@ def _phase(event: AuditEvent) -> Phase:
 
 def run_of(lease: Lease, now: datetime) -> Run:
     """When it ran, from a lease read with its cut. What WCS reports no end of has ended when it has run out."""
-    ended = lease.ended_at
+    ended, why = lease.ended_at, lease.end_reason
     if ended is None and lease.runs_out_at is not None and lease.runs_out_at <= now:
         ended = lease.runs_out_at
+    if ended is not None and ended == lease.runs_out_at:
+        why = why or RAN_OUT
     cut = getattr(lease, "cut", None)
     by = cut.ordered_by if cut else ""
-    return Run(lease.opened_at, lease.started_at, ended, lease.end_reason, is_known=True, ordered_by=by)
+    return Run(lease.opened_at, lease.started_at, ended, why, is_known=True, ordered_by=by)
 
 
 @dataclass(frozen=True, slots=True)

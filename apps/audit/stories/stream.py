@@ -9,7 +9,7 @@ from django.db.models.expressions import RawSQL
 
 from apps.audit.admission import RUNS_OUT
 from apps.audit.models import AuditEvent, Effect
-from apps.audit.stories.events import entry_of, events_of, run_of
+from apps.audit.stories.events import RAN_OUT, entry_of, events_of, run_of
 from apps.audit.stories.timeline import Run, Thing, in_order, peak, runs
 from apps.live.counted import stream_key, thing
 from apps.live.models import Lease
@@ -35,14 +35,23 @@ class Part:
 
     id: str
     action: str
-    who: str
+    username: str
+    address: str
     thing: Thing
     run: Run
+
+    @property
+    def who(self) -> str:
+        """Who it was; guests are told apart by their addresses, as limits do."""
+        return self.username or (f"a guest from {self.address}" if self.address else "a guest")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStory:
-    """What publishers and viewers did in a time, in the order in which they came, and the newest refusals."""
+    """What publishers and viewers did in a time, in the order in which they came, and the newest refusals.
+
+    `is_known` is False where the viewer may see nothing of it; `is_cut` says that there was more than is read.
+    """
 
     publishers: tuple[Part, ...] = ()
     viewers: tuple[Part, ...] = ()
@@ -50,6 +59,7 @@ class StreamStory:
     viewers_peak: tuple[int, datetime | None] = (0, None)
     refused: tuple[AuditEvent, ...] = ()
     more_refused: bool = False
+    is_known: bool = True
     is_cut: bool = False
 
 
@@ -57,11 +67,14 @@ def stream_story(
     name: str, since: datetime, until: datetime, now: datetime, *, with_log: bool, with_leases: bool
 ) -> StreamStory:
     """What happened to a stream between two moments: from what is known of what ran, else from the hooks alone."""
-    parts, is_cut = [], False
+    parts: list[Part] = []
+    is_known, is_cut = True, False
     if with_leases and since >= now - KEPT:
         parts, is_cut = _of_leases(name, since, until, now)
     elif with_log:
         parts, is_cut = _of_events(name, since, until)
+    else:
+        is_known = False
     refused = list(_refused(name, since, until)[: REFUSED_SHOWN + 1]) if with_log else []
     publishers, viewers = (
         tuple(sorted((part for part in parts if part.action == action), key=lambda part: (part.run.asked, part.id)))
@@ -75,6 +88,7 @@ def stream_story(
         peak((part.run for part in viewers), since, end),
         tuple(refused[:REFUSED_SHOWN]),
         len(refused) > REFUSED_SHOWN,
+        is_known,
         is_cut,
     )
 
@@ -103,11 +117,11 @@ def _running(leases: QuerySet[Lease], name: str) -> QuerySet[Lease]:
 
 
 def _of_lease(lease: Lease, now: datetime) -> Part:
-    who = lease.username or "a guest"
     return Part(
         str(lease.record_id),
         lease.action,
-        who,
+        lease.username,
+        lease.client_address or "",
         Thing(lease.node_id, lease.session_id, lease.key),
         run_of(lease, now),
     )
@@ -129,9 +143,9 @@ def _of_events(name: str, since: datetime, until: datetime) -> tuple[list[Part],
 def _of_event(event: AuditEvent, run: Run) -> Part:
     method = find(event.method)
     if method is not None and method.end_unreported:
-        run = Run(run.asked, run.asked, event.last_received_at + RUNS_OUT)
+        run = Run(run.asked, run.asked, event.last_received_at + RUNS_OUT, RAN_OUT)
     place = Thing(event.node_id, event.session_id, event.media_session_id)
-    return Part(str(event.pk), event.action, event.username or "a guest", place, run)
+    return Part(str(event.pk), event.action, event.username, event.client_address or "", place, run)
 
 
 def _refused(name: str, since: datetime, until: datetime) -> QuerySet[AuditEvent]:

@@ -17,6 +17,7 @@ from apps.audit.stories.pages import LOG, RUNNING, clock, log_is_hidden, must_be
 from apps.audit.stories.stream import Part, StreamStory, people, stream_story
 from apps.audit.stories.stream_form import StreamForm
 from apps.audit.stories.timeline import lasting
+from apps.live.tasks import KEPT
 from apps.streams.models import Stream
 
 PUBLISHERS_DRAWN, VIEWERS_DRAWN = 15, 25
@@ -67,7 +68,7 @@ def _told(request: HttpRequest, form: StreamForm, now: datetime) -> dict[str, An
         "name": name,
         "period": f"From {clock(since)} until {clock(end)}",
         "choices": form.choices(),
-        "said": _said(story, name, now) if with_log or with_leases else "",
+        "said": _said(story, name) if story.is_known else _TOO_LONG_AGO,
         "chart": _chart(request, drawn, since, end, now) if drawn else None,
         "not_drawn": len(parts) - len(drawn),
         "drawn": len(drawn),
@@ -78,7 +79,12 @@ def _told(request: HttpRequest, form: StreamForm, now: datetime) -> dict[str, An
     }
 
 
-def _said(story: StreamStory, name: str, now: datetime) -> str:
+_TOO_LONG_AGO = (
+    f"What ended more than {KEPT.days} days ago is known from the audit log alone, and shown to those who may see it."
+)
+
+
+def _said(story: StreamStory, name: str) -> str:
     """For example: “lobby” was published by alice, 2 times, and watched by 9 people, 12 times. At most 7 at once."""
     if not (story.publishers or story.viewers):
         return f"Nobody published or watched “{name}” in this time."
