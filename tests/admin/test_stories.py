@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.html import escape
 from playwright.sync_api import expect
 
-from apps.access.reasons import Reason
+from apps.access.reasons import STAFF_ACTION, Reason
+from apps.audit.changes import OURSELVES
 from apps.audit.models import AuditEvent
 from apps.audit.stories import events, stream_page
 from apps.connections.models import Session
@@ -126,6 +127,23 @@ def test_who_ordered_an_end_is_told(root, lesson):
     Cut.objects.create(lease=Lease.objects.get(), node_id=lesson.node_id, session_id="s-1", ordered_by="olga")
     rows = {row.text: row for row in shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]}
     assert "Ordered to end by olga." in rows["alice asked to publish “lobby”"].ran
+
+
+def test_what_staff_changed_meanwhile_stands_in_between_with_who_and_what(audrey, lesson):
+    def change(minutes, **fields):
+        make_event(
+            "", received_at=ago(minutes=minutes), node_id="", app_key="", session_id="", effect="allow",
+            reason=STAFF_ACTION, **{"username": "tina", "target": "rule 7", "action": "change", **fields},
+        )  # fmt: skip
+
+    change(70, target="before")
+    change(40, rules=["Allow everyone to play"], told="enforced no instead of yes")
+    change(39, username=OURSELVES, target="by itself")
+    change(29, target="afterwards")
+    response = shown(audrey, "session", node=lesson.node_id, session="s-1")
+    (row,) = [row for row in response.context["rows"] if row.outcome == "changed"]
+    assert (row.text, row.why) == ("tina changed rule 7", "Allow everyone to play: enforced no instead of yes")
+    assert "Nothing was heard for 17 min." in text_of(response)
 
 
 def test_a_session_of_the_same_ids_on_another_node_is_another_one(root, lesson):
@@ -483,6 +501,7 @@ def test_refusals_come_first_each_once_with_what_to_do(root, alice):
     make_event("connect", received_at=ago(minutes=4), reason=Reason.EXPIRED_TOKEN, **{**who, "action": "connect"})
     make_event("StreamKeepAliveEvent", received_at=ago(minutes=1), **{**who, **ALLOWED})
     make_event("StreamStatusEvent", received_at=ago(minutes=1), **{**who, **NOTED})
+    make_event("", received_at=ago(minutes=1), **{**who, **ALLOWED, "reason": STAFF_ACTION})
     attempts = shown(root, "user", name="alice").context["attempts"]
     assert [(one.outcome, one.why) for one in attempts] == [
         ("refused", "No rule allows it."),

@@ -45,9 +45,8 @@ def fill(now):
     alice = factories.make_user("alice")
     for number in range(300):
         name, at = f"{number:03}", now - timedelta(minutes=number)
-        make_event(
-            session_id=name, call_id=name, target=name, username=name, received_at=at, effect="allow", reason="cut"
-        )  # fmt: skip
+        answer = {"effect": "deny" if number % 2 else "allow", "reason": f"reason-{number % 30}"}
+        make_event(session_id=name, call_id=name, target=name, username=name, received_at=at, **answer)
         factories.make_lease(alice, name, target=name, session_id=name, username=name, opened_at=at)
     make_session(alice, session_id="007", opened_at=now - timedelta(days=1))
     with connection.cursor() as cursor:
@@ -61,7 +60,7 @@ def fill(now):
             lambda now: session_story(
                 factories.NODE_ID, "007", at=None, after=None, now=now, with_log=True, with_leases=True
             ),
-            ["session_id", "record_id"],
+            ["session_id", "reason", "record_id"],
         ),
         (
             lambda now: call_story(factories.NODE_ID, "007", at=now, after=None, now=now, with_leases=True),

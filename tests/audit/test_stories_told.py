@@ -181,6 +181,12 @@ def test_a_time_in_which_nothing_came_is_told():
     assert list(with_gaps([*entries[:2], entry(49 + quiet, ENDED)])) == [*entries[:2], entry(49 + quiet, ENDED)]
 
 
+def test_what_staff_did_in_between_ends_no_gap():
+    quiet = QUIET.total_seconds()
+    entries = [entry(0, ASKED), entry(quiet / 2, MEANWHILE, node=""), entry(quiet, ENDED)]
+    assert list(with_gaps(entries)) == [*entries[:2], Gap(at(0), at(quiet)), entries[2]]
+
+
 def test_what_is_repeated_all_the_time_leaves_no_gap_though_others_come_in_between():
     quiet = QUIET.total_seconds()
     entries = [entry(0, MEANWHILE, until=3 * quiet), entry(5, ASKED, "m-2"), entry(3 * quiet + 1, ENDED)]

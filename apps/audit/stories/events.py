@@ -1,12 +1,14 @@
 """Audit events and leases as what stories are made of. Every query here is bounded, and goes through an index."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
+from apps.access.reasons import STAFF_ACTION
+from apps.audit.changes import OURSELVES
 from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.narrative import headline, outcome, reason_text
 from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, with_gaps
@@ -15,6 +17,9 @@ from apps.protocol.methods import RUNS, find
 
 SHOWN = 300
 """Events of a session or a call on one page."""
+
+CHANGES_SHOWN = 50
+"""Changes by staff, beside these events."""
 
 RAN_OUT = "WCS did not ask for it again"
 """Why what it reports no end of is taken to have ended."""
@@ -29,7 +34,7 @@ def events_of(since: datetime, before: datetime) -> QuerySet[AuditEvent]:
 
 
 def entry_of(event: AuditEvent) -> Entry:
-    """An event of `events_of` as a plain value."""
+    """A hook out of `events_of` as a plain value."""
     how = outcome(event)
     return Entry(
         id=str(event.pk),
@@ -85,13 +90,50 @@ class Told:
 NOTHING = Told()
 
 
-def told(events: QuerySet[AuditEvent], now: datetime, *, with_leases: bool, also: Iterable[Entry] = ()) -> Told:
-    """The first of these events as a story. With leases, what is known of what they let in counts for more."""
+def changes(since: datetime, before: datetime) -> QuerySet[AuditEvent]:
+    """What staff changed in a time, but for what nobody asked for."""
+    events = AuditEvent.objects.filter(received(since, before), effect=Effect.ALLOWED, reason=STAFF_ACTION)
+    return events.exclude(username=OURSELVES).defer("body", "digest")
+
+
+def entry_of_change(event: AuditEvent) -> Entry:
+    """An event of `changes` as a plain value: of no session, and like no other."""
+    what = ": ".join(filter(None, ("; ".join(event.rules), event.told)))
+    return Entry(
+        id=str(event.pk),
+        at=event.received_at,
+        last_at=event.last_received_at,
+        thing=Thing("", "", str(event.pk)),
+        phase=Phase.MEANWHILE,
+        text=headline(event),
+        outcome=outcome(event),
+        why=what,
+    )
+
+
+def told(
+    events: QuerySet[AuditEvent],
+    now: datetime,
+    *,
+    with_leases: bool,
+    meanwhile: QuerySet[AuditEvent] | None = None,
+) -> Told:
+    """The first of these events as a story, with what staff changed meanwhile.
+
+    With leases, what is known of what the events let in counts for more than what later ones say of it.
+    """
     found = list(events.order_by("received_at", "id")[: SHOWN + 1])
-    ordered = in_order([*map(entry_of, found[:SHOWN]), *also])
+    goes_on = found[SHOWN].received_at if len(found) > SHOWN else None
+    changed = _meanwhile(meanwhile, goes_on) if meanwhile is not None else []
+    ordered = in_order([*map(entry_of, found[:SHOWN]), *map(entry_of_change, changed)])
     ran = runs(ordered)
     if with_leases and ran:
         leases = Lease.objects.filter(record_id__in=list(ran)).select_related("cut")
         ran |= {str(lease.record_id): run_of(lease, now) for lease in leases}
-    goes_on = found[SHOWN].received_at if len(found) > SHOWN else None
     return Told(tuple(with_gaps(folded(ordered))), ran, goes_on)
+
+
+def _meanwhile(changed: QuerySet[AuditEvent], goes_on: datetime | None) -> list[AuditEvent]:
+    """What was changed as long as what is shown went on."""
+    shown = changed.filter(received_at__lt=goes_on) if goes_on else changed
+    return list(shown.order_by("received_at", "id")[:CHANGES_SHOWN])

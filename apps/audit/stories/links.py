@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from django.http import HttpRequest
 
+from apps.access.reasons import STAFF_ACTION
 from apps.accounts.pages import Line, link_to_page
 from apps.audit.models import AuditEvent
 from apps.protocol.methods import STREAM_ACTIONS, find
@@ -14,7 +15,9 @@ def person_links(request: HttpRequest, username: str) -> tuple[Line, ...]:
 
 
 def links_of(request: HttpRequest, event: AuditEvent) -> Iterator[Line]:
-    """The stories that an event belongs to."""
+    """The stories that a hook belongs to; none for what staff changed."""
+    if event.reason == STAFF_ACTION:
+        return
     at = event.received_at.isoformat()
     yield from person_links(request, event.username)
     if event.session_id:

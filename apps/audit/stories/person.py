@@ -15,7 +15,7 @@ from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts
 from apps.access.limits_explained import used_by, weigh
-from apps.access.reasons import REASON_TEXTS, Reason
+from apps.access.reasons import NOTED, REASON_TEXTS, STAFF_ACTION, Reason
 from apps.access.rows import RuleRow
 from apps.access.sentences import deed
 from apps.access.what_can import Person
@@ -85,8 +85,9 @@ class Card:
 def attempts(username: str, now: datetime) -> list[AuditEvent]:
     """What somebody tried lately, the newest first, without keep-alives that went well and what cannot be refused."""
     events = AuditEvent.objects.filter(received(now - LATELY), username=username).defer("body", "digest", "rules")
-    told = (Reason.NOT_REFUSABLE, Reason.UNKNOWN_METHOD)
-    tried = events.exclude(reason__in=told).exclude(method="StreamKeepAliveEvent", effect=Effect.ALLOWED)
+    tried = events.exclude(reason__in=(*NOTED, STAFF_ACTION)).exclude(
+        method="StreamKeepAliveEvent", effect=Effect.ALLOWED
+    )
     return list(tried.order_by("-received_at")[:READ])
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apps.audit.stories.events import NOTHING, Told, events_of, told
+from apps.audit.stories.events import NOTHING, Told, changes, events_of, told
 from apps.audit.stories.timeline import SLACK
 from apps.connections.models import Session
 
@@ -42,8 +42,10 @@ def session_story(
     since, before = _times(session, at, now)
     if not with_log:
         return SessionStory(session, NOTHING)
-    events = events_of(max(since, after) if after else since, before).filter(node_id=node_id, session_id=session_id)
-    return SessionStory(session, told(events, now, with_leases=with_leases))
+    since = max(since, after) if after else since
+    events = events_of(since, before).filter(node_id=node_id, session_id=session_id)
+    meanwhile = changes(since, session.ended_at or now) if session else None
+    return SessionStory(session, told(events, now, with_leases=with_leases, meanwhile=meanwhile))
 
 
 def _times(session: Session | None, at: datetime | None, now: datetime) -> tuple[datetime, datetime]:

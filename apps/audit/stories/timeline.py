@@ -27,7 +27,10 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """What an entry is about: a stream or a call by its id, or (without one) the session itself."""
+    """What an entry is about: a stream or a call by its id, or (without one) the session itself.
+
+    What is about nothing in WCS, as a change by staff, is on no node.
+    """
 
     node: str
     session: str
@@ -166,9 +169,12 @@ def _ends(ended: Thing, thing: Thing) -> bool:
 
 
 def with_gaps(entries: Iterable[Entry]) -> Iterator[Entry | Gap]:
-    """The entries in order, and in between the times in which nothing was heard."""
+    """The entries in order, and in between the times in which nothing was heard, whatever staff did meanwhile."""
     until: datetime | None = None
     for entry in entries:
+        if not entry.thing.node:
+            yield entry
+            continue
         if until is not None and entry.at - until >= QUIET:
             yield Gap(until, entry.at)
         yield entry
