@@ -45,7 +45,7 @@ def fill(now):
     alice = factories.make_user("alice")
     for number in range(300):
         name, at = f"{number:03}", now - timedelta(minutes=number)
-        answer = {"effect": "deny" if number % 2 else "allow", "reason": f"reason-{number % 30}"}
+        answer = {"effect": "allow" if number % 2 else "deny", "reason": f"reason-{number % 30}"}
         make_event(session_id=name, call_id=name, target=name, username=name, received_at=at, **answer)
         factories.make_lease(alice, name, target=name, session_id=name, username=name, opened_at=at)
     make_session(alice, session_id="007", opened_at=now - timedelta(days=1))
