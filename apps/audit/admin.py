@@ -26,6 +26,7 @@ from apps.audit.narrative import body_text, headline, outcome, reason_text, stor
 from apps.audit.pages import allow_page, now
 from apps.audit.query import parse, said
 from apps.audit.search import WHOLE, about_all, about_some, completions, find_events
+from apps.audit.stories.links import links_of
 from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info"}
@@ -189,6 +190,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         yield Section(
             "See also",
             links=(
+                *links_of(request, obj),
                 *((Line(f"User {user}", page_of(request, "accounts.user", user.pk)),) if user else ()),
                 *((Line("The session", page_of(request, "connections.session", session.pk)),) if session else ()),
                 *(self._all_of_session(request, obj) if obj.session_id else ()),
