@@ -13,6 +13,7 @@ from apps.access.explain import Explanation
 from apps.access.models import Rule
 from apps.access.pages import sections_of, try_url, what_to_do
 from apps.access.reasons import Reason
+from apps.accounts.models import User
 from apps.accounts.navigation import may, may_open
 from apps.accounts.pages import LINES_SHOWN, Line, Section, link_to_add, list_of, page_of
 from apps.audit.again import Again, Openings, asked_to_allow, explained_now, rules_settle_it
@@ -82,7 +83,9 @@ def _sections(request: HttpRequest, event: AuditEvent, explanation: Explanation)
 
 def _gone(event: AuditEvent, session: Session | None) -> str:
     """That whoever asked is not there any more, if so. Whoever has their name now is somebody else."""
-    if not event.username or event.user_id is not None or (session is not None and session.granted):
+    if not event.username or (session is not None and session.granted):
+        return ""
+    if event.user_id is not None and User.objects.filter(pk=event.user_id).exists():
         return ""
     return (
         f"User “{event.username}” was deleted since, or known from a signed token alone, "
