@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.models import Rule
-from apps.access.reasons import REASON_TEXTS, Reason
+from apps.access.reasons import REASON_TEXTS, STAFF_ACTION, Reason
 from apps.accounts.models import Token, User
 from apps.accounts.navigation import may, may_see
 from apps.audit.models import AuditEvent, BadRecord, Effect, HookRecord, received
@@ -43,13 +43,18 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
         context["refused"] = list(refused_by_reason(since))
         context["latest"] = [(event, story(event, "")) for event in latest_refusals(since)]
         context["log_url"] = reverse("admin:audit_auditevent_changelist")
-        context["nothing_came"] = not (AuditEvent.objects.exists() or HookRecord.objects.exists())
+        context["nothing_came"] = not (_hooks().exists() or HookRecord.objects.exists())
     if context.get("nothing_came", True):
         steps = list(first_steps(request))
         if "nothing_came" in context or not all(step["done"] for step in steps):
             context["steps"] = steps
             context["commands"] = commands(request) if may_see(request.user, "connections.app") else ()
     return context
+
+
+def _hooks():
+    """What is in the log but for changes by staff, of which there are some before the first hook comes."""
+    return AuditEvent.objects.exclude(reason=STAFF_ACTION)
 
 
 def refused_by_reason(since):

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.models import Rule
+from apps.access.reasons import STAFF_ACTION
 from apps.accounts import pages
 from apps.accounts.pages import parameters_of
 from apps.audit.models import Hold
@@ -269,6 +270,7 @@ def test_people_without_staff_status_see_the_login(client, db):
 
 
 def test_the_overview_says_how_to_begin_until_a_hook_has_come(root):
+    make_event("", reason=STAFF_ACTION, effect="allow", action="add", target="user “alice”")
     text = root.get(page("index")).content.decode()
     assert "No hook has come yet" in text
     assert "update app -l http://testserver/hooks defaultApp" in text
