@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from django.conf import settings
 
 from apps.access.snapshot import SnapshotKeeper
+from apps.audit.counting import Counts
 from apps.audit.models import HookRecord
 from apps.audit.recorder import Recorder
 from apps.audit.spool import Spool
@@ -14,6 +15,7 @@ from apps.connections.sessions import Sessions
 from apps.database.connection import Database, conninfo_of
 from apps.hooks.answer import Gate
 from apps.hooks.away import Away
+from apps.hooks.counts import KnownNodes
 from apps.live.calls import Calls
 
 
@@ -33,7 +35,9 @@ class Process:
         self.spool = spool or Spool("", 10_000_000)
         self.emptying = Emptying(database or conninfo(), self.spool)
         self.away = Away(self.keeper, sessions, self.spool, self.emptying)
-        self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder(self.database, sessions), self.away)
+        self.counts = Counts(str(self.spool.folder or ""), KnownNodes(self.keeper))
+        recorder = recorder(self.database, sessions)
+        self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder, self.away, self.counts)
 
     def hook(self, method, **members):
         """Send a hook with the common members and these; gives the Answer."""
@@ -47,6 +51,7 @@ class Process:
 
     def stop(self):
         self.emptying.stop()
+        self.counts.stop()
         self.keeper.stop()
         self.database.close()
 
