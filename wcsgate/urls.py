@@ -12,6 +12,7 @@ from apps.access.preset_page import add_from_preset
 from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.ask_page import ask
+from apps.audit.gaps_page import missing_hooks
 from apps.hooks import health
 
 urlpatterns = [
@@ -25,6 +26,7 @@ urlpatterns = [
     path("admin/access/what-can/file/", admin.site.admin_view(what_can_file), name="what_can_file"),
     path("admin/access/presets/", admin.site.admin_view(add_from_preset), name="presets"),
     path("admin/access/rules/", admin.site.admin_view(rules_to_look_at), name="rules_to_look_at"),
+    path("admin/audit/missing/", admin.site.admin_view(missing_hooks), name="missing_hooks"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

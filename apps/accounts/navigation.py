@@ -22,6 +22,7 @@ SECTIONS = {
         ("Sessions", "sensors", "connections.session"),
         ("Legal holds", "gavel", "audit.hold"),
         ("Records not moved", "running_with_errors", "audit.badrecord"),
+        ("Missing hooks", "playlist_remove", "missing_hooks"),
     ),
     "Who and what": (
         ("Users", "person", "accounts.user"),
@@ -45,6 +46,7 @@ SECTIONS = {
 RULES = ("access.streampermission", "access.callpermission")
 OWN_PAGES = {
     **dict.fromkeys(("try_hook", "who_can", "what_can", "rules_to_look_at"), RULES),
+    "missing_hooks": ("audit.auditevent",),
     "presets": (),
     "access_file": (),
     "admin:audit_export_changelist": ("audit.auditevent",),

@@ -1,8 +1,8 @@
 """What this process has answered, so that it can be compared with what is in the record. Touches no database.
 
-Each hook gets a number of its node's counter, which becomes a part of its record's id. A number is out until it is known
-what became of it: answered with a record, or not. What is out stands in a cell, so that of a process that was killed it
-is known which of its hooks it may or may not have answered. All other numbers given must be in the record.
+Each hook gets a number of its node's counter, which becomes a part of its record's id. A number is out until it is
+known what became of it: answered with a record, or not. What is out stands in a cell, so that of a process that was
+killed it is known which of its hooks it may or may not have answered. All other numbers given must be in the record.
 
 A number with which surely nothing was sent to the database is used again; any other one never is.
 """

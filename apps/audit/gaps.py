@@ -19,11 +19,11 @@ from apps.audit.ids import COUNTER_SQL, IS_NUMBERED_SQL, NUMBER_SQL, multirange,
 from apps.audit.models import Counted
 
 MOST = 100_000
-"""Records in the outbox, or put aside, beyond which is not compared: those that wait would have to be read each time."""
+"""Records in the outbox, or put aside, beyond which is not compared: they would have to be read each time."""
 
 ENDED_FOR, SILENT_FOR, STRAY_FOR = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
 """After which a counter of which nothing is missing goes into the sums of its node: where its process ended, and where
-it was not heard of (so it has no folder, or its machine is off); and after which one that nobody told of is forgotten."""
+it was not heard of (it has no folder, or its machine is off); and after which one that nobody told of is forgotten."""
 
 _ONE_AT_A_TIME = 0x5743_5348  # the advisory lock that only one comparison at a time holds
 _SIZE = "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest({numbers}) AS r)"

@@ -66,4 +66,4 @@ def numbers_by_counter(ids: Iterable[UUID]) -> dict[int, list[int]]:
 
 def multirange(numbers: Iterable[int]) -> str:
     """These numbers, as Postgres writes an int8multirange."""
-    return "{%s}" % ",".join(f"[{number},{number}]" for number in sorted(numbers))
+    return f"{{{','.join(f'[{number},{number}]' for number in sorted(numbers))}}}"

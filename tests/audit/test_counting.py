@@ -1,4 +1,4 @@
-"""What a process counts: which of its numbers must be in the record, whatever becomes of hooks, threads and processes."""
+"""What a process counts: which of its numbers must be in the record, whatever becomes of hooks and processes."""
 
 import os
 import random

@@ -63,6 +63,8 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
         "spooled",
         "away_since",
         "audit_outside_partitions",
+        "missing",
+        "missing_since",
     }
     assert (said.json()["spooled"], said.json()["away_since"]) == (0, None)
     assert keeper.current(0).revision == said.json()["revision"]

@@ -1,4 +1,4 @@
-"""One number for blindness: hooks that were answered and are nowhere in the record. Nothing seems missing that is not."""
+"""One number for blindness: hooks that were answered and are nowhere in the record; and no false alarm."""
 
 import random
 import threading
@@ -16,8 +16,8 @@ from django.utils import timezone
 from apps.audit import count_file, gaps, publishing
 from apps.audit.count_file import left_in
 from apps.audit.gaps import acknowledge, compare, missing, note_stored, per_node, sum_up
-from apps.audit.models import AuditEvent, Counted, HookRecord
-from apps.audit.mover import move_batch
+from apps.audit.models import AuditEvent, BadRecord, Counted, HookRecord
+from apps.audit.mover import move_batch, try_again
 from apps.audit.publishing import Publishing, take_over
 from apps.audit.recorder import Recorder
 from apps.audit.spool import Spool, files
@@ -241,6 +241,23 @@ def test_a_record_that_is_moved_twice_is_stored_once(process):
     move_batch()
     assert look(process) == 0
     assert counted()["stored"] == 2
+
+
+def test_a_record_that_cannot_be_moved_is_not_missing(process, monkeypatch):
+    def broken(*_):
+        raise ValueError("No such thing.")
+
+    events(process, 2)
+    monkeypatch.setattr("apps.audit.mover.follow", broken)
+    move_batch()
+    assert look(process) == 0
+    assert counted() == {"received": 3, "answered": 3, "bad": 3}
+    monkeypatch.undo()
+    try_again(list(BadRecord.objects.values_list("id", flat=True)[:2]))
+    assert look(process) == 0
+    assert counted() == {"received": 3, "answered": 3, "bad": 1, "pending": 2}
+    BadRecord.objects.all().delete()
+    assert look(process) == 1
 
 
 # The spool
