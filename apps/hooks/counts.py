@@ -11,21 +11,16 @@ from apps.audit.publishing import Publishing
 from apps.database.connection import conninfo_of
 
 
-class KnownNodes:
-    """Says whether a node is on the list, as far as this process has it in memory."""
-
-    def __init__(self, keeper: SnapshotKeeper) -> None:
-        self._keeper = keeper
-
-    def __call__(self, node_id: str) -> bool:
-        snapshot = self._keeper.in_memory
-        return snapshot is not None and node_id in snapshot.nodes.by_name
+def is_known(node_id: str, keeper: SnapshotKeeper | None = None) -> bool:
+    """Whether a node is on the list, as far as this process has it in memory."""
+    snapshot = (keeper or snapshot_keeper()).in_memory
+    return snapshot is not None and node_id in snapshot.nodes.by_name
 
 
 @lru_cache(maxsize=1)
 def counts() -> Counts:
     """Those of this process."""
-    return Counts(settings.SPOOL, KnownNodes(snapshot_keeper()))
+    return Counts(settings.SPOOL, is_known)
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 
 from django.conf import settings
 
@@ -15,7 +16,7 @@ from apps.connections.sessions import Sessions
 from apps.database.connection import Database, conninfo_of
 from apps.hooks.answer import Gate
 from apps.hooks.away import Away
-from apps.hooks.counts import KnownNodes
+from apps.hooks.counts import is_known
 from apps.live.calls import Calls
 
 
@@ -35,7 +36,7 @@ class Process:
         self.spool = spool or Spool("", 10_000_000)
         self.emptying = Emptying(database or conninfo(), self.spool)
         self.away = Away(self.keeper, sessions, self.spool, self.emptying)
-        self.counts = Counts(str(self.spool.folder or ""), KnownNodes(self.keeper))
+        self.counts = Counts(str(self.spool.folder or ""), partial(is_known, keeper=self.keeper))
         recorder = recorder(self.database, sessions)
         self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder, self.away, self.counts)
 
