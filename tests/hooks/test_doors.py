@@ -5,8 +5,8 @@ import hmac
 import json
 import warnings
 from io import BytesIO
-from urllib.parse import quote, unquote_to_bytes
 from unittest.mock import patch
+from urllib.parse import quote, unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
