@@ -7,7 +7,7 @@ import apps.audit.models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0010_record_of_changes"),
+        ("audit", "0012_exports"),
     ]
 
     operations = [
