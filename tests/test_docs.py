@@ -154,7 +154,7 @@ def test_every_system_check_is_explained():
 
 
 def test_every_metric_is_explained():
-    names = set(re.findall(r'GaugeMetricFamily\("(\w+)"', read("apps/hooks/health.py")))
+    names = set(re.findall(r'(?:Gauge|Counter)MetricFamily\("(\w+)"', read("apps/hooks/health.py")))
     assert names == {row[0] for row in rows("docs/operations.md") if row[0].startswith("wcsgate_")}
 
 

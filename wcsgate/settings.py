@@ -106,6 +106,7 @@ CELERY_BEAT_SCHEDULE = {
     # Nudges expire quickly: one that waited is no better than the next one.
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
     "take over spools": {"task": "audit.take_over_spools", "schedule": 5.0, "options": {"expires": 5}},
+    "look for gaps": {"task": "audit.look_for_gaps", "schedule": 2.0, "options": {"expires": 5}},
     "keep partitions": {"task": "audit.keep_partitions", "schedule": 60.0, "options": {"expires": 50}},
     "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 50}},
     "purge": {"task": "audit.purge", "schedule": 60.0, "options": {"expires": 50}},
@@ -132,6 +133,11 @@ SPOOL_LIMIT = int(number("WCSGATE_SPOOL_LIMIT", "1000", low=1, high=1_000_000) *
 KEEP_ALIVE_GRACE = number("WCSGATE_KEEP_ALIVE_GRACE", "600", low=0, high=86_400)
 if SPOOL_FULL not in ("refuse", "go-on"):
     raise ImproperlyConfigured(f"WCSGATE_SPOOL_FULL must be refuse or go-on, not “{SPOOL_FULL}”.")
+
+# From how many hooks on that are missing in the record /readyz is not well; 0: it only says so
+
+MISSING_LIMIT = number("WCSGATE_MISSING_LIMIT", "0", low=0, high=1_000_000_000)
+
 # The audit log: the size of its partitions, and for how many days what is kept; 0 is for ever
 
 AUDIT_PARTITION = text("WCSGATE_AUDIT_PARTITION", "month")

@@ -12,6 +12,7 @@ from apps.access.preset_page import add_from_preset
 from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.ask_page import ask
+from apps.audit.gaps_page import missing_hooks
 from apps.audit.stories.call_page import story_of_call
 from apps.audit.stories.person_page import story_of_user
 from apps.audit.stories.session_page import story_of_session
@@ -33,6 +34,7 @@ urlpatterns = [
     path("admin/stories/stream/", admin.site.admin_view(story_of_stream), name="story_stream"),
     path("admin/stories/call/", admin.site.admin_view(story_of_call), name="story_call"),
     path("admin/stories/user/", admin.site.admin_view(story_of_user), name="story_user"),
+    path("admin/audit/missing/", admin.site.admin_view(missing_hooks), name="missing_hooks"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

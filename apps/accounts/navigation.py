@@ -24,6 +24,7 @@ SECTIONS = {
         ("Story of a stream", "timeline", "story_stream"),
         ("Legal holds", "gavel", "audit.hold"),
         ("Records not moved", "running_with_errors", "audit.badrecord"),
+        ("Missing hooks", "playlist_remove", "missing_hooks"),
     ),
     "Who and what": (
         ("Users", "person", "accounts.user"),
@@ -51,6 +52,7 @@ OWN_PAGES = {
     "story_session": ("connections.session", "audit.auditevent"),
     "story_stream": ("live.lease", "audit.auditevent"),
     "story_call": ("audit.auditevent",),
+    "missing_hooks": ("audit.auditevent",),
     "presets": (),
     "access_file": (),
     "admin:audit_export_changelist": ("audit.auditevent",),

@@ -11,6 +11,7 @@ from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION, Reason
 from apps.accounts.models import Token, User
 from apps.accounts.navigation import may, may_see
+from apps.audit.gaps import missing
 from apps.audit.models import AuditEvent, BadRecord, Effect, HookRecord, received
 from apps.audit.narrative import story
 from apps.audit.partitions import net
@@ -40,6 +41,7 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
         context["not_moved_url"] = reverse("admin:audit_badrecord_changelist")
     if may_see(request.user, "audit.auditevent"):
         context["outside"] = net()
+        context["missing"] = missing()
         context["refused"] = list(refused_by_reason(since))
         context["latest"] = [(event, story(event, "")) for event in latest_refusals(since)]
         context["log_url"] = reverse("admin:audit_auditevent_changelist")

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -216,6 +216,56 @@ class Outage(models.Model):
 
     def __str__(self) -> str:
         return f"Away from {self.since} to {self.until}"
+
+
+class Numbers(models.Field):
+    """A set of whole numbers, as ranges."""
+
+    def db_type(self, connection: object) -> str:
+        return "int8multirange"
+
+
+class Counted(models.Model):
+    """What one process has answered to one node, and what of it is in the record; or, without a counter, the sums of
+    all processes of a node that ended with nothing missing.
+
+    The process writes what it gave and answered (`publishing`), the mover what it stored, and `gaps` compares.
+    """
+
+    counter = models.BigIntegerField(null=True, unique=True)
+    process = models.TextField(default="", db_default="")
+    node_name = models.TextField("node", default="", db_default="")
+    began_at = models.DateTimeField()
+    published_at = models.DateTimeField(null=True)
+    compared_at = models.DateTimeField(null=True)
+    ended = models.BooleanField(default=False, db_default=False)
+
+    given = models.BigIntegerField(default=0, db_default=0, help_text="Numbers from 1 to this one were given.")
+    outstanding = Numbers(db_default=Value("{}"), help_text="Those of them with which nothing was answered yet.")
+    settled = Numbers(db_default=Value("{}"), help_text="Those that were stored, or are not expected to be.")
+
+    received = models.BigIntegerField(default=0, db_default=0)
+    answered = models.BigIntegerField(default=0, db_default=0, help_text="200 or 403, with a record.")
+    unrecorded = models.BigIntegerField(default=0, db_default=0, help_text="200, without a record.")
+    failed = models.BigIntegerField("not decided", default=0, db_default=0, help_text="503 or 500.")
+    stored = models.BigIntegerField(default=0, db_default=0)
+    pending = models.BigIntegerField(default=0, db_default=0)
+    bad = models.BigIntegerField("cannot be stored", default=0, db_default=0)
+
+    missing = models.BigIntegerField(default=0, db_default=0)
+    missing_after = models.DateTimeField(null=True, help_text="When nothing was missing yet.")
+    missing_since = models.DateTimeField(null=True, help_text="When it was found missing.")
+    acknowledged = models.BigIntegerField(default=0, db_default=0, help_text="Missing ones that staff know of.")
+
+    class Meta:
+        verbose_name = "count of hooks"
+        permissions = [("acknowledge_counted", "Can acknowledge missing hooks")]
+        constraints = [
+            models.UniqueConstraint(fields=["node_name"], condition=Q(counter=None), name="counted_sums_per_node")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node_name or 'other nodes'} in {self.process or 'processes that ended'}"
 
 
 class HoldQuerySet(models.QuerySet):

@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.access import tried_out
 from apps.audit.batches import alone, append, next_number
 from apps.audit.folding import fold
+from apps.audit.gaps import note_stored
 from apps.audit.leases import follow
 from apps.audit.models import Effect, HookRecord
 from apps.connections.models import Node
@@ -100,6 +101,7 @@ def _move_together(ids: Sequence[UUID]) -> int:
     if folded.new or folded.counted:
         append(number, timezone.now(), folded.new, folded.counted)
     HookRecord.objects.filter(id__in=[record.id for record in records]).delete()
+    note_stored(record.id for record in records)
     return len(records)
 
 

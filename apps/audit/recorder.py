@@ -201,6 +201,10 @@ class Recorder:
             self._sessions.remember(call.node_id, call.session_id, _opened(call, facts, decision, opened))
         return admission.verdict(decision, rows[0]) if admitted else decision
 
+    def expect_an_answer(self) -> None:
+        """Raises Unavailable where Postgres was away a moment ago, so that nothing is sent."""
+        self._database.expect_an_answer()
+
     def use_of(self, token: TokenRow, deadline: float) -> tuple[str, str] | None:
         """The node id and session id that used a token for single use; None while nobody has."""
         rows = self._database.run(_TOKEN_USE, [int8(token.id)], deadline)

@@ -9,8 +9,9 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from apps.audit import exports, partitions, retention
+from apps.audit import exports, gaps, partitions, publishing, retention
 from apps.audit.changes import move_changes
+from apps.audit.count_file import left_in
 from apps.audit.evidence import seal
 from apps.audit.mover import BATCH, move_batch
 from apps.audit.spool import files
@@ -44,6 +45,18 @@ def take_over_spools(**_: object) -> int:
         return 0
     with closing(psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True)) as connection:
         return take_over(folder, connection)
+
+
+@shared_task(name="audit.look_for_gaps")
+def look_for_gaps(**_: object) -> int:
+    """Compare what was answered with what is in the record; gives how many hooks are missing. Safe to run twice."""
+    folder = Path(settings.SPOOL) if settings.SPOOL else None
+    if left_in(folder):
+        with closing(psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True)) as connection:
+            publishing.take_over(folder, connection)
+    gaps.compare(timezone.now())
+    gaps.sum_up(timezone.now())
+    return gaps.missing().hooks
 
 
 @shared_task(name="audit.keep_partitions")

@@ -187,9 +187,8 @@ class Database:
 
     def run(self, statement: Statement, params: Sequence[Param], deadline: float) -> list[Row]:
         """As `Connection.run`, on this thread's connection; at once Unavailable where Postgres was so a moment ago."""
+        self.expect_an_answer()
         now = time.monotonic()
-        if self._away_until and now < self._away_until:
-            raise Unavailable("Postgres did not answer a moment ago.")
         if now >= deadline:
             raise Unavailable("There was no time left to ask Postgres.")
         try:
@@ -200,6 +199,11 @@ class Database:
             raise
         self._away_until = 0.0
         return rows
+
+    def expect_an_answer(self) -> None:
+        """Raises Unavailable where Postgres was so a moment ago."""
+        if self._away_until and time.monotonic() < self._away_until:
+            raise Unavailable("Postgres did not answer a moment ago.")
 
     def close(self) -> None:
         """Let go of the connections of all threads, when none of them uses its own."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from http import HTTPStatus
-from uuid import UUID
 
 from django.conf import settings
 
@@ -15,13 +14,15 @@ from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts
 from apps.access.snapshot import SnapshotKeeper, facts_for, session_of, snapshot_keeper
-from apps.audit.recorder import Recorder, new_id
+from apps.audit.counting import Counts, Ticket
+from apps.audit.recorder import Recorder
 from apps.audit.token_uses import uses_token
 from apps.connections.sessions import Sessions
 from apps.database.connection import StatementFailed, Unavailable
 from apps.database.hook_path import hook_database
 from apps.hooks.authentication import CallerRefused, authenticate, caller_address
 from apps.hooks.away import Away, emptying, spool
+from apps.hooks.counts import counts, publishing
 from apps.hooks.replies import Answer, log_in, problem, reply
 from apps.live.calls import Calls
 from apps.protocol.messages import MAX_BYTES, HookCall, HookTooLarge, MalformedHook
@@ -84,43 +85,52 @@ def _answer_unread(wire_name: str, environ: Mapping[str, str]) -> Answer | None:
 
 
 class Gate:
-    """What answering needs in this process: the snapshot, the sessions, the calls and the recorder."""
+    """What answering needs in this process: the snapshot, the sessions, the calls, the recorder and the counts."""
 
     def __init__(
-        self, keeper: SnapshotKeeper, sessions: Sessions, calls: Calls, recorder: Recorder, away: Away
+        self, keeper: SnapshotKeeper, sessions: Sessions, calls: Calls, recorder: Recorder, away: Away, counts: Counts
     ) -> None:
         self._keeper = keeper
         self._sessions = sessions
         self._calls = calls
         self._recorder = recorder
         self._away = away
+        self._counts = counts
 
     def answer(self, wire_name: str, environ: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
         """Read, check the caller, decide and record; once, unless access changes under us. Where Postgres is away, what
         may be is recorded in the spool, under the id that it may have been written under after all."""
         call = HookCall.from_payload(wire_name, find(wire_name), body)
         deadline = time.monotonic() + settings.HOOK_TIME_LIMIT
-        record_id = new_id(now)
+        ticket = self._counts.take(call.node_id, now)
         try:
             snapshot = self._keeper.current(deadline)
             while time.monotonic() < deadline:
                 revision = snapshot.revision  # read before anything else of it: see Snapshot
-                answered = self._attempt(record_id, call, snapshot, revision, environ, body, now, deadline)
+                answered = self._attempt(ticket, call, snapshot, revision, environ, body, now, deadline)
                 if answered is not None:
+                    ticket.recorded()
                     return answered
                 if self._recorder.revision(deadline) != revision:
                     snapshot = self._keeper.other_than(revision, deadline)
-                record_id = new_id(now)
+                ticket.unused()
+                ticket = self._counts.take(call.node_id, now)
+            raise AccessKeepsChanging("Access kept changing.")
+        except CallerRefused:
+            ticket.unused()
+            raise
         except (Unavailable, StatementFailed) as error:
-            decision = self._away.decision(record_id, call, environ, body, now) if error.in_trouble else None
+            decision = self._away.decision(ticket, call, environ, body, now) if error.in_trouble else None
             if decision is None:
                 raise
+            ticket.recorded()
             return reply(call, body, decision)
-        raise AccessKeepsChanging("Access kept changing.")
+        finally:
+            ticket.failed()  # unless it has ended otherwise
 
     def _attempt(
         self,
-        record_id: UUID,
+        ticket: Ticket,
         call: HookCall,
         snapshot: Snapshot,
         revision: int,
@@ -143,8 +153,10 @@ class Gate:
         facts = facts_for(call, snapshot, session, app, now)
         decision = decide(call, facts)
         time_up = time.monotonic() + settings.HOOK_TIME_LIMIT
+        self._recorder.expect_an_answer()
+        ticket.sent = True
         recorded = self._recorder.commit(
-            record_id, call, body, facts, decision, session, revision=revision, deadline=time_up
+            ticket.id, call, body, facts, decision, session, revision=revision, deadline=time_up
         )
         if uses_token(facts, decision) and (recorded is None or recorded.allowed):
             self._note_use(call, facts, snapshot, deadline, recorded=recorded is not None)
@@ -172,12 +184,14 @@ def _gate() -> Gate:
         Calls(database),
         Recorder(database, sessions),
         Away(snapshot_keeper(), sessions, spool(), emptying()),
+        counts(),
     )
 
 
 def start() -> None:
-    """What a process does when it begins: take over what others that died have left in their spools."""
+    """What a process does when it begins: take over what others that died have left, and tell what it counts."""
     emptying().look()
+    publishing().start()
 
 
 def _read_body(read: Read, environ: Mapping[str, str]) -> bytes:

@@ -5,12 +5,9 @@ a while, unless what is known here would refuse it. Everything else must be deci
 """
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from threading import Lock
-from uuid import UUID
 
 from django.conf import settings
 from msgspec.structs import replace
@@ -21,6 +18,7 @@ from apps.access.facts import Decision, Facts
 from apps.access.reasons import Reason
 from apps.access.snapshot import SnapshotKeeper, facts_for
 from apps.audit import late
+from apps.audit.counting import Ticket
 from apps.audit.spool import Spool, SpoolUnusable
 from apps.audit.spool_emptying import Emptying
 from apps.audit.token_uses import uses_token
@@ -33,8 +31,6 @@ from apps.protocol.methods import RUNNING_STREAM
 logger = logging.getLogger(__name__)
 
 GO_ON = "go-on"
-_unrecorded = Counter[str]()
-_counting = Lock()
 
 
 class Away:
@@ -47,7 +43,7 @@ class Away:
         self._emptying = emptying
 
     def decision(
-        self, record_id: UUID, call: HookCall, environ: Mapping[str, str], body: bytes, now: datetime
+        self, ticket: Ticket, call: HookCall, environ: Mapping[str, str], body: bytes, now: datetime
     ) -> Decision | None:
         """The decision on a hook, its record being in the spool; None where it cannot be decided without Postgres."""
         since = self._emptying.away(now)
@@ -57,23 +53,24 @@ class Away:
         session = self._sessions.remembered(call.node_id, call.session_id)
         facts = facts_for(call, snapshot, session, snapshot.apps.by_name.get(call.app_key), now)
         decision = _decide(call, facts, since)
-        if decision is None or not self._is_kept(
-            late.entry_for(record_id, call, body, facts, decision, session), since
-        ):
+        if decision is None:
+            return None
+        entry = late.entry_for(ticket.id, call, body, facts, decision, session)
+        if not self._is_kept(entry, since, ticket):
             return None
         if call.method is not None and call.status in call.method.ends_session:
             self._sessions.forget(call.node_id, call.session_id)  # no stream of it is kept any more
         return decision
 
-    def _is_kept(self, entry: late.Entry, since: datetime) -> bool:
+    def _is_kept(self, entry: late.Entry, since: datetime, ticket: Ticket) -> bool:
         """Whether the record is in the spool, or the operator wants to go on without."""
+        ticket.sent = True  # also what the disk did not take for sure may be found in the file later
         try:
             self._spool.append(late.encode(entry), since)
         except SpoolUnusable as error:
             going_on = settings.SPOOL_FULL == GO_ON
             if going_on:
-                with _counting:
-                    _unrecorded["hooks"] += 1
+                ticket.unrecorded()
             logger.critical("%s %s", error, "A hook was answered without a record." if going_on else "")
             return going_on
         return True
@@ -98,11 +95,6 @@ def _decide(call: HookCall, facts: Facts, since: datetime) -> Decision | None:
     if not decision.allowed or uses_token(facts, decision):
         return None
     return replace(decision, reason=Reason.KEPT_WHILE_AWAY, counts=None)
-
-
-def unrecorded() -> int:
-    """How many hooks this process has answered without a record, as the operator wants it."""
-    return _unrecorded["hooks"]
 
 
 @lru_cache(maxsize=1)

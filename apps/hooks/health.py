@@ -8,15 +8,17 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
+from apps.audit.gaps import Missing, missing, per_node
 from apps.audit.partitions import net
 from apps.audit.spool import Waiting, waiting
+from apps.audit.spooled import spooled_by_node
 from apps.database.connection import Unavailable
 from apps.hooks.authentication import caller_address
-from apps.hooks.away import emptying, spool, unrecorded
+from apps.hooks.away import emptying, spool
 
 _NUMBERS = """
     SELECT (SELECT revision FROM access_revision),
@@ -34,17 +36,22 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when hooks can be decided: the database answers and the rules in memory are its own; else 503."""
+    """200 when hooks can be decided: the database answers and the rules in memory are its own; else 503. Also where
+    too many answered hooks are not in the record, if the operator has set a limit to that."""
     spooled = _spooled()
     said = {"spooled": spooled.entries, "away_since": spooled.since}
     try:
         revision, records, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
-        outside = net()
+        outside, gone = net(), missing()
     except (DatabaseError, Unavailable):
         detail = "The database does not answer, or its rules are not loaded (yet)."
         return JsonResponse({"error": "not-ready", "detail": detail, **said}, status=503)
     numbers = {"revision": revision, "records_waiting": records, "oldest_waiting_s": round(oldest, 1)}
     numbers["audit_outside_partitions"] = outside.rows
+    said |= {"missing": gone.hooks, "missing_since": gone.since}
+    if 0 < settings.MISSING_LIMIT <= gone.hooks:
+        detail = "More hooks that were answered are not in the record than WCSGATE_MISSING_LIMIT lets pass."
+        return JsonResponse({"error": "hooks-missing", "detail": detail, **numbers, **said}, status=503)
     return JsonResponse({"status": "ready", **numbers, **said})
 
 
@@ -69,10 +76,9 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_spooled_entries", "Records that wait for the database", spooled.entries)
         yield GaugeMetricFamily("wcsgate_away_since_seconds", "Since when the database is away; 0: it is not", since)
         yield GaugeMetricFamily("wcsgate_spool_aside_files", "Files with what could not be recorded", spooled.aside)
-        yield GaugeMetricFamily("wcsgate_answered_unrecorded", "Hooks answered without a record", unrecorded())
         try:
             revision, records, oldest = _numbers()
-            outside = net()
+            outside, gone, nodes = net(), missing(), per_node()
         except DatabaseError:
             yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
             return
@@ -82,6 +88,33 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
         yield GaugeMetricFamily("wcsgate_audit_outside_partitions", "Audit events in the default one", outside.rows)
         yield GaugeMetricFamily("wcsgate_audit_being_moved", "Whether others leave it just now", outside.being_moved)
+        yield from _counted(gone, nodes)
+
+
+def _counted(gone: Missing, nodes: list[dict[str, int | str]]) -> Iterable[Metric]:
+    """What was answered and what is in the record: all processes together, by node."""
+    looked_at = gone.looked_at.timestamp() if gone.looked_at else 0
+    unrecorded = sum(int(node["unrecorded"]) for node in nodes)
+    yield GaugeMetricFamily("wcsgate_missing", "Hooks that were answered and are not in the record", gone.hooks)
+    yield GaugeMetricFamily("wcsgate_missing_looked_for_seconds", "When that was last looked for", looked_at)
+    yield GaugeMetricFamily("wcsgate_answered_unrecorded", "Hooks answered without a record", unrecorded)
+    families = {
+        "received": CounterMetricFamily("wcsgate_hooks_received_total", "Hooks that came", labels=["node"]),
+        "answered": CounterMetricFamily("wcsgate_hooks_answered_total", "Those answered 200 or 403", labels=["node"]),
+        "failed": CounterMetricFamily("wcsgate_hooks_undecided_total", "Those answered 503 or 500", labels=["node"]),
+        "stored": CounterMetricFamily("wcsgate_hooks_stored_total", "Those in the audit log", labels=["node"]),
+        "pending": GaugeMetricFamily("wcsgate_hooks_pending", "Those in the outbox", labels=["node"]),
+        "bad": GaugeMetricFamily("wcsgate_hooks_bad", "Those that cannot be stored", labels=["node"]),
+        "missing": GaugeMetricFamily("wcsgate_hooks_missing", "Those that are nowhere", labels=["node"]),
+    }
+    for name, family in families.items():
+        for node in nodes:
+            family.add_metric([node["node_name"]], node[name])
+        yield family
+    spooled = GaugeMetricFamily("wcsgate_hooks_spooled", "Those in the spools of this machine", labels=["node"])
+    for node_id, entries in spooled_by_node(spool().folder).items():
+        spooled.add_metric([node_id], entries)
+    yield spooled
 
 
 def _spooled() -> Waiting:

@@ -2,10 +2,12 @@
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 
 from django.conf import settings
 
 from apps.access.snapshot import SnapshotKeeper
+from apps.audit.counting import Counts
 from apps.audit.models import HookRecord
 from apps.audit.recorder import Recorder
 from apps.audit.spool import Spool
@@ -14,6 +16,7 @@ from apps.connections.sessions import Sessions
 from apps.database.connection import Database, conninfo_of
 from apps.hooks.answer import Gate
 from apps.hooks.away import Away
+from apps.hooks.counts import is_known
 from apps.live.calls import Calls
 
 
@@ -33,7 +36,9 @@ class Process:
         self.spool = spool or Spool("", 10_000_000)
         self.emptying = Emptying(database or conninfo(), self.spool)
         self.away = Away(self.keeper, sessions, self.spool, self.emptying)
-        self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder(self.database, sessions), self.away)
+        self.counts = Counts(str(self.spool.folder or ""), partial(is_known, keeper=self.keeper))
+        recorder = recorder(self.database, sessions)
+        self.gate = Gate(self.keeper, sessions, Calls(self.database), recorder, self.away, self.counts)
 
     def hook(self, method, **members):
         """Send a hook with the common members and these; gives the Answer."""
@@ -47,6 +52,7 @@ class Process:
 
     def stop(self):
         self.emptying.stop()
+        self.counts.stop()
         self.keeper.stop()
         self.database.close()
 

@@ -10,7 +10,6 @@ from django.test import Client
 from apps.access.snapshot import SnapshotKeeper
 from apps.audit.spool import Spool, keep_aside
 from apps.hooks import health
-from apps.hooks.away import unrecorded
 from tests import factories
 from tests.hooks.processes import conninfo
 
@@ -64,6 +63,8 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
         "spooled",
         "away_since",
         "audit_outside_partitions",
+        "missing",
+        "missing_since",
     }
     assert (said.json()["spooled"], said.json()["away_since"]) == (0, None)
     assert keeper.current(0).revision == said.json()["revision"]
@@ -130,7 +131,6 @@ def test_metrics_say_what_is_in_the_spools(spooled, database_away):
         "wcsgate_spooled_entries": 3,
         "wcsgate_away_since_seconds": SINCE.timestamp(),
         "wcsgate_spool_aside_files": 1,
-        "wcsgate_answered_unrecorded": unrecorded(),
     }
 
 
@@ -151,6 +151,8 @@ def test_metrics_are_numbers_for_the_networks_that_may_read_them():
         "wcsgate_spooled_entries",
         "wcsgate_away_since_seconds",
         "wcsgate_spool_aside_files",
+        "wcsgate_missing",
+        "wcsgate_missing_looked_for_seconds",
         "wcsgate_answered_unrecorded",
         "wcsgate_audit_outside_partitions",
         "wcsgate_audit_being_moved",

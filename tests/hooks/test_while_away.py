@@ -20,7 +20,6 @@ from apps.connections.models import Session
 from apps.database.connection import AWAY_FOR, Unavailable
 from apps.database.hook_path import impatient
 from apps.hooks import answer as flow
-from apps.hooks.away import unrecorded
 from apps.live.models import Lease
 from apps.protocol.methods import METHODS
 from tests.database.wire import Wire
@@ -286,7 +285,6 @@ def test_the_grace_begins_anew_only_after_postgres_was_really_back(away, process
 @pytest.mark.parametrize(("going_on", "status"), [("refuse", 503), ("go-on", 200)])
 def test_where_the_spool_is_full_the_operator_has_chosen(wcs, school, start, wire, settings, going_on, status, caplog):
     settings.SPOOL_FULL = going_on
-    before = unrecorded()
     process = start(limit=1_500)
     process.hook("connect", custom={"token": "tok-alice"})
     wire.stall()
@@ -301,7 +299,8 @@ def test_where_the_spool_is_full_the_operator_has_chosen(wcs, school, start, wir
     kept = len(spooled(process.spool.folder))
     assert 0 < kept < 8
     assert statuses == [200] * kept + [status] * (8 - kept)
-    assert unrecorded() - before == (8 - kept if going_on == "go-on" else 0)
+    (counted,) = (look.found for look in process.counts.look())
+    assert counted.unrecorded == (8 - kept if going_on == "go-on" else 0)
     assert "The spool has as much in it as it may." in caplog.text
     wire.cut()
     wire.go_on()

@@ -104,7 +104,7 @@ def postgres(folder, stack):
 @pytest.fixture
 def start_web(folder, postgres, stack):
     """Starts web processes on a database that has an app and nothing else."""
-    own = environment(DATABASE_URL=postgres.url, WCSGATE_SPOOL=str(folder / "spool"), WCSGATE_ENCRYPTION_KEYS=KEY)
+    own = environment(DATABASE_URL=postgres.url, WCSGATE_ENCRYPTION_KEYS=KEY)
     (folder / "access.yaml").write_text(ACCESS)
     for command in (["migrate", "--noinput"], ["import_access", str(folder / "access.yaml")]):
         done = subprocess.run(
@@ -112,10 +112,10 @@ def start_web(folder, postgres, stack):
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def start(name):
-        port = str(free_port())
+    def start(name, spool="spool"):
+        port, on_it = str(free_port()), own | {"WCSGATE_SPOOL": str(folder / spool)}
         line = [sys.executable, "-m", *WEB, "--host", "127.0.0.1", "--port", port, "wcsgate.wsgi:application"]
-        return stack.enter_context(Web(name, line, log=folder / f"{name}.log", env=own, cwd=ROOT))
+        return stack.enter_context(Web(name, line, log=folder / f"{name}.log", env=on_it, cwd=ROOT))
 
     return start
 
@@ -157,7 +157,7 @@ def test_what_was_answered_is_there_once_whatever_is_stopped_and_killed(folder, 
         second.kill()
         second.start()
         second.wait_until_ready()
-    wait_until(lambda: not list(spool.glob("*")), "the spool")
+    wait_until(lambda: not list(spool.glob("*.spool")), "the spool")
     found = recorded(postgres)
     counted = Counter(number for number, _ in found)
     assert {number for number in load.answered if counted[number] != 1} == set()

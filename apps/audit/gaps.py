@@ -1,0 +1,142 @@
+"""Finding hooks that were answered and are nowhere in the record, and saying since when.
+
+For each counter the numbers are compared: those given, less those with which nothing was answered, less those stored,
+in the outbox, or kept as bad records. Whatever is left was answered, and is missing. All is seen at one moment of the
+database, and a process tells it of answers only after their records were committed; so under load nothing seems missing
+that is not, and at rest nothing is left.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Max, Min, QuerySet, Sum
+
+from apps.audit.ids import COUNTER_SQL, IS_NUMBERED_SQL, NUMBER_SQL, multirange, numbers_by_counter
+from apps.audit.models import Counted
+
+MOST = 100_000
+"""Records in the outbox, or put aside, beyond which is not compared: they would have to be read each time."""
+
+ENDED_FOR, SILENT_FOR, STRAY_FOR = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
+"""After which a counter of which nothing is missing goes into the sums of its node: where its process ended, and where
+it was not heard of (it has no folder, or its machine is off); and after which one that nobody told of is forgotten."""
+
+_ONE_AT_A_TIME = 0x5743_5348  # the advisory lock that only one comparison at a time holds
+_SIZE = "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest({numbers}) AS r)"
+
+_STORED = f"""INSERT INTO audit_counted AS c (counter, began_at, settled, stored)
+    VALUES (%s, now(), %s::int8multirange, %s)
+    ON CONFLICT (counter) DO UPDATE SET settled = c.settled + excluded.settled,
+        stored = c.stored + {_SIZE.format(numbers="excluded.settled - c.settled")}"""  # noqa: S608 - constants
+
+_EXPECTED = "int8multirange(int8range(1, c.given + 1)) - c.settled - c.outstanding"
+_LOOK = f"""
+    waiting AS MATERIALIZED ((SELECT id, false AS is_bad FROM audit_hookrecord LIMIT %(most)s + 1)
+        UNION ALL (SELECT id, true FROM audit_badrecord LIMIT %(most)s + 1)),
+    numbered AS (SELECT {COUNTER_SQL.format(id="id")} AS counter, {NUMBER_SQL.format(id="id")} AS number, is_bad
+        FROM waiting WHERE {IS_NUMBERED_SQL.format(id="id")}),
+    found AS (SELECT counter, count(*) FILTER (WHERE NOT is_bad) AS pending, count(*) FILTER (WHERE is_bad) AS bad,
+        range_agg(int8range(number, number, '[]')) AS numbers FROM numbered GROUP BY counter),
+    compared AS (SELECT c.id, c.counter, coalesce(f.pending, 0) AS pending, coalesce(f.bad, 0) AS bad,
+        {_EXPECTED} - coalesce(f.numbers, '{{}}') AS missing
+        FROM audit_counted c LEFT JOIN found f USING (counter) WHERE c.counter IS NOT NULL)"""  # noqa: S608 - constants
+
+_COMPARED = f"""WITH {_LOOK} SELECT id, pending, bad, {_SIZE.format(numbers="missing")}::bigint,
+    (SELECT count(*) FROM waiting) FROM compared ORDER BY counter"""  # noqa: S608 - constants
+
+_NOTE = """UPDATE audit_counted SET pending = %(pending)s, bad = %(bad)s, missing = %(missing)s, compared_at = %(now)s,
+    missing_after = CASE WHEN %(missing)s = 0 THEN NULL WHEN missing_since IS NULL THEN coalesce(compared_at, began_at)
+        ELSE missing_after END,
+    missing_since = CASE WHEN %(missing)s = 0 THEN NULL ELSE coalesce(missing_since, %(now)s) END
+    WHERE id = %(id)s AND (compared_at IS NULL OR published_at >= compared_at
+        OR (pending, bad, missing) <> (%(pending)s, %(bad)s, %(missing)s))"""
+
+_ACKNOWLEDGE = f"""WITH {_LOOK} UPDATE audit_counted c SET settled = c.settled + compared.missing,
+    acknowledged = c.acknowledged + c.missing, missing = 0, missing_since = NULL, missing_after = NULL
+    FROM compared WHERE c.id = compared.id AND c.id = %(id)s AND c.missing > 0"""  # noqa: S608 - constants
+
+_SUMS = ("received", "answered", "unrecorded", "failed", "stored", "acknowledged")
+_SUM_UP = f"""
+    WITH gone AS (DELETE FROM audit_counted WHERE counter IS NOT NULL AND missing = 0 AND pending = 0 AND bad = 0
+        AND compared_at > published_at
+        AND (published_at < %(silent)s OR (ended AND published_at < %(ended)s)) RETURNING *)
+    INSERT INTO audit_counted AS c (node_name, began_at, published_at, ended, {", ".join(_SUMS)})
+    SELECT node_name, min(began_at), max(published_at), true, {", ".join(f"sum({name})" for name in _SUMS)}
+        FROM gone GROUP BY node_name
+    ON CONFLICT (node_name) WHERE counter IS NULL DO UPDATE SET published_at = excluded.published_at,
+        {", ".join(f"{name} = c.{name} + excluded.{name}" for name in _SUMS)}
+"""  # noqa: S608 - constants
+
+logger = logging.getLogger(__name__)
+
+
+class Missing(NamedTuple):
+    """The one number, since when something is missing, and when that was last looked for."""
+
+    hooks: int
+    since: datetime | None
+    looked_at: datetime | None
+
+
+def note_stored(ids: Iterable[UUID]) -> None:
+    """The records with these ids are in the audit log, as events or repeats, with this transaction. Once more does not
+    count again."""
+    with connection.cursor() as cursor:
+        for counter, numbers in sorted(numbers_by_counter(ids).items()):
+            cursor.execute(_STORED, [counter, multirange(numbers), len(set(numbers))])
+
+
+def compare(now: datetime) -> None:
+    """See what is missing, and note it; nothing where somebody else does just now, or too much waits to tell."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_ONE_AT_A_TIME])
+        if not cursor.fetchone()[0]:
+            return
+        cursor.execute(_COMPARED, {"most": MOST})
+        rows = cursor.fetchall()
+        if rows and rows[0][-1] > MOST:
+            return
+        known = dict(Counted.objects.filter(missing__gt=0).values_list("id", "missing"))
+        for id_, pending, bad, missing, _ in rows:
+            cursor.execute(_NOTE, {"id": id_, "pending": pending, "bad": bad, "missing": missing, "now": now})
+            if missing > known.get(id_, 0):
+                counted = Counted.objects.defer("settled", "outstanding").get(pk=id_)
+                logger.critical("%s hooks that were answered are not in the record: of %s", missing, counted)
+
+
+def sum_up(now: datetime) -> None:
+    """Keep the table small: what ended with nothing missing goes into the sums of its node."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SUM_UP, {"silent": now - SILENT_FOR, "ended": now - ENDED_FOR})
+    Counted.objects.filter(published_at=None, began_at__lt=now - STRAY_FOR).delete()
+
+
+def acknowledge(counted_id: int) -> bool:
+    """What is missing of a counter is known of, and no longer reported; gives whether anything was."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ACKNOWLEDGE, {"most": MOST, "id": counted_id})
+        return bool(cursor.rowcount)
+
+
+def missing() -> Missing:
+    """The one number."""
+    found = Counted.objects.aggregate(hooks=Sum("missing"), since=Min("missing_since"), looked_at=Max("compared_at"))
+    return Missing(found["hooks"] or 0, found["since"], found["looked_at"])
+
+
+def gaps() -> QuerySet[Counted]:
+    """Where something is missing, the oldest first."""
+    return Counted.objects.filter(missing__gt=0).defer("settled", "outstanding").order_by("missing_since", "id")
+
+
+SHOWN = ("received", "answered", "unrecorded", "failed", "stored", "pending", "bad", "missing", "acknowledged")
+
+
+def per_node(limit: int = 1000) -> list[dict[str, int | str]]:
+    """What is counted, by node; those first of which something is missing."""
+    told = Counted.objects.exclude(published_at=None).values("node_name")
+    return list(told.annotate(**{name: Sum(name) for name in SHOWN}).order_by("-missing", "node_name")[:limit])

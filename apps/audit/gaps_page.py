@@ -1,0 +1,60 @@
+"""Missing hooks: whether every answered hook is in the record, what is counted by node, and acknowledging a gap."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from apps.accounts.navigation import may, may_open
+from apps.accounts.pages import note_changes
+from apps.audit import gaps
+from apps.audit.spooled import spooled_by_node
+
+STALE = timedelta(minutes=3)
+"""After which something is wrong if nobody has looked: a process that lives is looked at each minute."""
+
+
+def missing_hooks(request: HttpRequest) -> HttpResponse:
+    """The one number, where and since when something is missing, and the counts behind it."""
+    if not may_open(request.user, "missing_hooks"):
+        raise PermissionDenied
+    may_acknowledge = may(request.user, "acknowledge", "audit.counted")
+    if request.method == "POST":
+        if not may_acknowledge:
+            raise PermissionDenied
+        return _acknowledge(request)
+    missing = gaps.missing()
+    context = {
+        **admin.site.each_context(request),
+        "title": "Missing hooks",
+        "missing": missing,
+        "stale": missing.looked_at is not None and timezone.now() - missing.looked_at > STALE,
+        "gaps": gaps.gaps()[:100],
+        "may_acknowledge": may_acknowledge,
+        "nodes": _nodes(),
+    }
+    return TemplateResponse(request, "admin/audit/missing_hooks.html", context)
+
+
+def _acknowledge(request: HttpRequest) -> HttpResponse:
+    asked = request.POST.get("gap", "")
+    gap = gaps.gaps().filter(pk=int(asked)).first() if asked.isascii() and asked.isdigit() and len(asked) < 19 else None
+    if gap is not None and gaps.acknowledge(gap.pk):
+        note_changes(request, [gap], f"Acknowledged that {gap.missing} are missing.")
+        messages.success(request, f"Acknowledged: {gap.missing} of {gap}. They are no longer reported.")
+    else:
+        messages.warning(request, "There is nothing to acknowledge there: nothing of it is missing any more.")
+    return HttpResponseRedirect(request.path)
+
+
+def _nodes() -> list[dict[str, int | str]]:
+    """What is counted, by node; with what waits in the spools of this machine."""
+    nodes = {str(node["node_name"]): {**node, "spooled": 0} for node in gaps.per_node(100)}
+    for node_id, entries in spooled_by_node(Path(settings.SPOOL) if settings.SPOOL else None).items():
+        nodes.setdefault(node_id, {"node_name": node_id, **dict.fromkeys(gaps.SHOWN, 0)})["spooled"] = entries
+    return list(nodes.values())

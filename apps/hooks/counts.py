@@ -1,0 +1,30 @@
+"""The counts of this process, and who tells the database of them."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+
+from apps.access.snapshot import SnapshotKeeper, snapshot_keeper
+from apps.audit.counting import Counts
+from apps.audit.publishing import Publishing
+from apps.database.connection import conninfo_of
+
+
+def is_known(node_id: str, keeper: SnapshotKeeper | None = None) -> bool:
+    """Whether a node is on the list, as far as this process has it in memory."""
+    snapshot = (keeper or snapshot_keeper()).in_memory
+    return snapshot is not None and node_id in snapshot.nodes.by_name
+
+
+@lru_cache(maxsize=1)
+def counts() -> Counts:
+    """Those of this process."""
+    return Counts(settings.SPOOL, is_known)
+
+
+@lru_cache(maxsize=1)
+def publishing() -> Publishing:
+    """That of this process."""
+    folder = Path(settings.SPOOL) if settings.SPOOL else None
+    return Publishing(conninfo_of(settings.DATABASES["default"]), counts(), folder)

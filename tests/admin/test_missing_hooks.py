@@ -1,0 +1,104 @@
+"""Staff see whether every answered hook is in the record, and of which node and since when one is not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.audit.models import Counted
+from tests import factories
+from tests.admin.conftest import browser_of, make_role
+
+PAGE = reverse("missing_hooks")
+AFTER = datetime(2026, 3, 1, 14, 30, 5, tzinfo=UTC)
+
+
+def make_counted(node_name="edge-1", *, missing=0, **fields):
+    now = timezone.now()
+    times = {"began_at": now, "published_at": now, "compared_at": now}
+    if missing:
+        times |= {"missing_after": AFTER, "missing_since": AFTER + timedelta(seconds=2)}
+    counter = Counted.objects.count() + 1
+    defaults = {"process": "web-1-100-ab", "counter": counter, "given": 10, "answered": 10, "missing": missing}
+    return Counted.objects.create(node_name=node_name, **{**defaults, **times, **fields})
+
+
+def page(browser):
+    return browser.get(PAGE).content.decode()
+
+
+def test_before_anything_was_counted_it_says_when_that_begins(root):
+    assert "No hook has been counted yet." in page(root)
+    assert "answered but not in the record" not in root.get("/admin/").content.decode()
+
+
+def test_at_rest_it_is_0_and_says_what_that_means(root):
+    make_counted(answered=1234, stored=1234)
+    said = page(root)
+    assert "0 hooks are missing:</strong> every answered hook is in the record." in said
+    assert "1234" in said
+    overview = root.get("/admin/").content.decode()
+    assert '<span class="wcsgate-number">0</span> answered but not in the record' in overview
+    assert "Hooks were answered and are not in the record." not in overview
+
+
+def test_what_is_missing_is_named_with_node_process_and_since_when(root):
+    make_counted(missing=3)
+    make_counted("edge-2")
+    said = page(root)
+    assert "<strong>3 hooks</strong> were answered and are nowhere in the record, since 2026-03-01 14:30:07." in said
+    gaps = said.partition('id="gaps"')[2].partition("</table>")[0]
+    assert "edge-1</td><td>web-1-100-ab" in gaps
+    assert "between 2026-03-01 14:30:05 and 2026-03-01 14:30:07" in gaps
+    assert "edge-2" not in gaps
+    overview = root.get("/admin/").content.decode()
+    assert "Hooks were answered and are not in the record." in overview
+    assert '<span class="wcsgate-number">3</span> answered but not in the record' in overview
+
+
+def test_that_nobody_has_looked_for_long_is_said(root):
+    make_counted(compared_at=timezone.now() - timedelta(minutes=4))
+    assert "Nobody has looked since" in page(root)
+    Counted.objects.update(compared_at=timezone.now())
+    assert "Nobody has looked since" not in page(root)
+
+
+def test_acknowledging_brings_the_number_back_to_0_and_is_in_the_history(root):
+    gap = make_counted(missing=3)
+    said = root.post(PAGE, {"gap": gap.pk}, follow=True).content.decode()
+    assert "Acknowledged: 3 of edge-1 in web-1-100-ab." in said
+    assert "0 hooks are missing" in said
+    assert LogEntry.objects.get(object_id=str(gap.pk)).change_message == "Acknowledged that 3 are missing."
+    assert Counted.objects.get(pk=gap.pk).acknowledged == 3
+
+
+@pytest.mark.parametrize("gap", ["", "0", "x", "9" * 30])
+def test_what_is_no_gap_cannot_be_acknowledged(root, gap):
+    make_counted(missing=3)
+    assert "There is nothing to acknowledge there" in root.post(PAGE, {"gap": gap}, follow=True).content.decode()
+    assert Counted.objects.get().missing == 3
+
+
+def test_whoever_may_only_look_does_not_acknowledge(audrey):
+    gap = make_counted(missing=3)
+    assert "Acknowledge what is missing" not in page(audrey)
+    assert audrey.post(PAGE, {"gap": gap.pk}).status_code == 403
+    assert Counted.objects.get().missing == 3
+
+
+def test_whoever_may_not_see_the_audit_log_does_not_see_this(db):
+    make_role("helpers", "view_user")
+    helper = browser_of(factories.make_user("helper", is_staff=True, groups=["helpers"]))
+    assert helper.get(PAGE).status_code == 403
+    assert PAGE not in helper.get("/admin/").content.decode()
+
+
+def test_many_nodes_cost_no_more_queries(root, django_assert_num_queries):
+    with django_assert_num_queries(6):
+        page(root)
+    for number in range(20):
+        make_counted(f"edge-{number}", missing=1)
+    with django_assert_num_queries(6):
+        page(root)
