@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
@@ -24,8 +25,11 @@ from apps.audit.export import FORMATS, RESUME, BadPlace, in_chunks
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
 from apps.audit.pages import allow_page, now
+from apps.audit.paging import AuditChangeList
 from apps.audit.query import parse, said
-from apps.audit.search import WHOLE, completions, find_events
+from apps.audit.saved_views import views_for
+from apps.audit.search import WHOLE, completions, find_events, ways_to
+from apps.audit.timeline_page import timeline_page
 from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info"}
@@ -69,13 +73,20 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "Every hook that WCS sends is recorded here, with its answer. "
         "Nothing has come yet: open an app to see how to point WCS here."
     )
+    nothing_hint = (
+        "Names and numbers are looked for whole, as they were written: user:teacher* finds all that begin so. "
+        "Take out one word after the other, or look at a longer time."
+    )
 
     class Media:
-        js = ("wcsgate/search.js",)
+        js = ("wcsgate/search.js", "wcsgate/timeline.js")
 
     def get_queryset(self, request):
         """The body stays away from lists."""
         return super().get_queryset(request).defer("body", "digest")
+
+    def get_changelist(self, request, **kwargs):
+        return AuditChangeList
 
     def get_search_results(self, request, queryset, search_term):
         """The words with qualifiers that were typed; nothing where one of them cannot be understood."""
@@ -84,12 +95,18 @@ class AuditEventAdmin(ReadOnlyAdmin):
             return queryset.none(), False
         return find_events(queryset, query, timezone.get_current_timezone(), timezone.now()), False
 
+    def ways(self, events, search_term):
+        """What the search found, taken apart so that each way goes through one index."""
+        query = parse(search_term)
+        return [events] if query.problems else ways_to(events, query)
+
     def get_urls(self):
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditevent_export")
+        timeline = path("timeline/", self.admin_site.admin_view(self.timeline_view), name="audit_auditevent_timeline")
         allow = path(
             "<path:object_id>/allow/", self.admin_site.admin_view(self.allow_view), name="audit_auditevent_allow"
         )
-        return [export, allow, *super().get_urls()]
+        return [export, timeline, allow, *super().get_urls()]
 
     def export_view(self, request):
         """What the list would show, all of it, as a file; and a note of who took what."""
@@ -112,6 +129,16 @@ class AuditEventAdmin(ReadOnlyAdmin):
             body, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
         )
 
+    def timeline_view(self, request):
+        """When what the list would show has happened, as a chart."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            changes = self.get_changelist_instance(request)
+        except IncorrectLookupParameters as error:
+            return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
+        return timeline_page(request, changes, self.admin_site.each_context(request))
+
     def changelist_view(self, request, extra_context=None):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
@@ -119,6 +146,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "search_said": said(query, timezone.get_current_timezone(), timezone.now()),
             "search_problems": query.problems,
             "search_words": completions(),
+            **views_for(request),
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})
 

@@ -8,13 +8,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from apps.accounts.csv_lines import csv_line
-from apps.audit.ids import MARGIN, first_id
 from apps.audit.models import AuditEvent
+from apps.audit.paging import NEWEST_FIRST, Place, older_than
 
 CHUNK = 2_000
 COLUMNS = (
@@ -53,33 +52,27 @@ FORMATS: dict[str, tuple[str, Callable[[Iterable[AuditEvent]], Iterator[bytes]]]
 def in_chunks(events: QuerySet, after: str = "", chunk: int = CHUNK) -> Iterator[AuditEvent]:
     """The events from the newest on, or those that come after a place. Raises BadPlace, before the first one."""
     place = _read_place(after) if after else None
-    return _in_chunks(events.order_by("-received_at", "-id"), place, chunk)
+    return _in_chunks(events.order_by(*NEWEST_FIRST), place, chunk)
 
 
-def _in_chunks(events: QuerySet, place: tuple[datetime, UUID] | None, chunk: int) -> Iterator[AuditEvent]:
+def _in_chunks(events: QuerySet, place: Place | None, chunk: int) -> Iterator[AuditEvent]:
     while True:
-        here = events
-        if place is not None:
-            received_at, id_ = place
-            here = events.filter(received_at__lte=received_at, id__lt=first_id(received_at, MARGIN)).exclude(
-                Q(received_at=received_at) & Q(id__gte=id_)
-            )
+        here = older_than(place, events) if place else events
         rows = list(here[:chunk])
         yield from rows
         if len(rows) < chunk:
             return
-        place = rows[-1].received_at, rows[-1].id
+        place = Place.of(rows[-1])
 
 
 def place_of(event: AuditEvent) -> str:
     """Where to go on after this event."""
-    return f"{event.received_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}_{event.id}"
+    return str(Place.of(event))
 
 
-def _read_place(text: str) -> tuple[datetime, UUID]:
-    moment, _, id_ = text.partition("_")
+def _read_place(text: str) -> Place:
     try:
-        return datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC), UUID(id_)
+        return Place.read(text)
     except ValueError:
         raise BadPlace("To go on, give what stands under “resume” in the last row.") from None
 
