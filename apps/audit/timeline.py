@@ -19,7 +19,7 @@ from apps.access.reasons import NOTED
 from apps.audit.models import Effect
 from apps.audit.paging import NEWEST_FIRST, first_of, patience
 
-LOOKED_AT = 10_000
+LOOKED_AT = 5_000
 PATIENCE = timedelta(seconds=1)
 BARS = 60
 OUTCOMES = ("refused", "allowed", "noted")

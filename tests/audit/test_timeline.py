@@ -1,5 +1,6 @@
 """The timeline: bars of equal times that hold every event once, from no more than a bounded number of them."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -10,14 +11,19 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.access.reasons import NOTED, Reason
 from apps.audit import timeline
-from apps.audit.models import AuditEvent
+from apps.audit.models import STAFF_ACTION, AuditEvent
+from apps.audit.narrative import outcome
 from apps.audit.query import parse
 from apps.audit.search import find_events, ways_to
 from apps.audit.timeline import BARS, OUTCOMES, Count, bars, counts_of
 from tests.admin.conftest import make_event
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+NEVER = [("deny", reason) for reason in NOTED]
+"""Nobody refuses what cannot be refused."""
+
 BERLIN = ZoneInfo("Europe/Berlin")
 counts = st.builds(
     Count,
@@ -33,9 +39,9 @@ def test_every_count_is_in_the_bar_of_its_time(found, zone):
     assert len(drawn) <= BARS + 1
     assert all(bar.until == following.since for bar, following in pairwise(drawn))
     for bar in drawn:
-        for outcome in OUTCOMES:
-            inside = [count for count in found if count.outcome == outcome and bar.since <= count.moment < bar.until]
-            assert bar.numbers[outcome] == sum(count.number for count in inside)
+        for answer in OUTCOMES:
+            inside = [count for count in found if count.outcome == answer and bar.since <= count.moment < bar.until]
+            assert bar.numbers[answer] == sum(count.number for count in inside)
     assert sum(bar.numbers.total() for bar in drawn) == sum(count.number for count in found)
 
 
@@ -86,6 +92,16 @@ def test_events_are_counted_by_second_and_outcome():
     assert (set(found("user:ann").counts), found("user:ann").complete) == (expected, True)
     assert found("ann").total == 6
     assert found("user:nobody").counts == ()
+
+
+@pytest.mark.django_db
+def test_the_chart_and_the_list_call_an_answer_the_same():
+    answers = [*((effect, reason) for effect in ("allow", "deny") for reason in (*Reason, STAFF_ACTION))]
+    events = [make_event(effect=effect, reason=reason) for effect, reason in answers if (effect, reason) not in NEVER]
+    counted = Counter()
+    for count in found().counts:
+        counted[count.outcome] += count.number
+    assert counted == Counter(map(outcome, events))
 
 
 @pytest.mark.django_db
