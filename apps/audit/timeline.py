@@ -15,14 +15,14 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import Case, QuerySet, Value, When
 
-from apps.access.reasons import NOTED
+from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.audit.models import Effect
 from apps.audit.paging import NEWEST_FIRST, first_of, patience
 
 LOOKED_AT = 5_000
 PATIENCE = timedelta(seconds=1)
 BARS = 60
-OUTCOMES = ("refused", "allowed", "noted")
+OUTCOMES = ("refused", "allowed", "changed", "noted")
 """What is counted, from the bottom of a bar up."""
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
@@ -36,6 +36,7 @@ WIDTHS = (
 _OUTCOME = Case(
     When(effect=Effect.REFUSED, then=Value("refused")),
     When(reason__in=NOTED, then=Value("noted")),
+    When(reason=STAFF_ACTION, then=Value("changed")),
     default=Value("allowed"),
 )
 

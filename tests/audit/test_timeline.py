@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.access.reasons import NOTED, Reason
+from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.audit import timeline
-from apps.audit.models import STAFF_ACTION, AuditEvent
+from apps.audit.models import AuditEvent
 from apps.audit.narrative import outcome
 from apps.audit.query import parse
 from apps.audit.search import find_events, ways_to
@@ -21,7 +21,7 @@ from apps.audit.timeline import BARS, OUTCOMES, Count, bars, counts_of
 from tests.admin.conftest import make_event
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
-NEVER = [("deny", reason) for reason in NOTED]
+NEVER = [("deny", reason) for reason in (*NOTED, STAFF_ACTION)]
 """Nobody refuses what cannot be refused."""
 
 BERLIN = ZoneInfo("Europe/Berlin")
