@@ -29,6 +29,9 @@ PATIENCE = timedelta(seconds=5)
 """How long Postgres may look for a page; what takes longer is rare and in no index."""
 
 
+_SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, true)"
+
+
 class Place(NamedTuple):
     """Where an event stands in the order of the log."""
 
@@ -138,11 +141,12 @@ def first_of(ways: Sequence[QuerySet], order: tuple[str, str], number: int) -> Q
 def patience(limit: timedelta) -> Iterator[None]:
     """What is asked of Postgres in here is stopped when it takes longer. Raises TakesTooLong."""
     try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                milliseconds = limit // timedelta(milliseconds=1)
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            (before,) = cursor.fetchone()
+            cursor.execute(_SET_TIMEOUT, [str(limit // timedelta(milliseconds=1))])
             yield
+            cursor.execute(_SET_TIMEOUT, [before])  # for whatever else is in this transaction
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise TakesTooLong from error
