@@ -61,6 +61,7 @@ def new_secrets() -> dict[str, str]:
     return {
         "WCSGATE_SECRET_KEY": secrets.token_urlsafe(48),
         "WCSGATE_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "WCSGATE_SEAL_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "WCSGATE_ADMIN_PASSWORD": secrets.token_urlsafe(12),
         "WCSGATE_HOOK_PASSWORD": secrets.token_urlsafe(18),
     }

@@ -149,7 +149,7 @@ def test_defaults_are_those_of_the_settings():
 
 
 def test_every_system_check_is_explained():
-    ids = set(re.findall(r'id="(wcsgate\.[EW]\d+)"', read("apps/hooks/checks.py")))
+    ids = set(re.findall(r'id="(wcsgate\.[EWI]\d+)"', read("apps/hooks/checks.py")))
     assert ids == {row[0] for row in rows("docs/operations.md") if row[0].startswith("wcsgate.")}
 
 

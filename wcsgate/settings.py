@@ -107,7 +107,10 @@ CELERY_BEAT_SCHEDULE = {
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
     "take over spools": {"task": "audit.take_over_spools", "schedule": 5.0, "options": {"expires": 5}},
     "keep partitions": {"task": "audit.keep_partitions", "schedule": 60.0, "options": {"expires": 50}},
+    "seal": {"task": "audit.seal", "schedule": 60.0, "options": {"expires": 50}},
     "purge": {"task": "audit.purge", "schedule": 60.0, "options": {"expires": 50}},
+    "write exports": {"task": "audit.write_exports", "schedule": 3.0, "options": {"expires": 3}},
+    "forget exports": {"task": "audit.forget_exports", "schedule": 3600.0, "options": {"expires": 600}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},
     "forget leases": {"task": "live.forget_leases", "schedule": 3600.0, "options": {"expires": 600}},
@@ -134,9 +137,15 @@ if SPOOL_FULL not in ("refuse", "go-on"):
 AUDIT_PARTITION = text("WCSGATE_AUDIT_PARTITION", "month")
 if AUDIT_PARTITION not in ("month", "day"):
     raise ImproperlyConfigured(f"WCSGATE_AUDIT_PARTITION must be month or day, not “{AUDIT_PARTITION}”.")
+SEAL_KEYS = items("WCSGATE_SEAL_KEYS")
 KEEP_DECISIONS = number("WCSGATE_KEEP_DECISIONS", "0", low=0, high=36_500)
 KEEP_EVENTS = number("WCSGATE_KEEP_EVENTS", "0", low=0, high=36_500)
 KEEP_STAFF_ACTIONS = number("WCSGATE_KEEP_STAFF_ACTIONS", "0", low=0, high=36_500)
+
+# Exports in the background: for how many days they are kept, and how many bytes each may take of the database
+
+KEEP_EXPORTS = number("WCSGATE_KEEP_EXPORTS", "7", low=0.01, high=365)
+EXPORT_LIMIT = int(number("WCSGATE_EXPORT_LIMIT", "1000", low=1, high=1_000_000) * 1_000_000)
 
 # How numbers are dialled here: 0049 30 1234 and 030 1234 are +49 30 1234, where the country is 49
 

@@ -18,6 +18,7 @@ SECTIONS = {
     "What happened": (
         ("Running", "play_circle", "live.lease"),
         ("Audit log", "history", "audit.auditevent"),
+        ("Exports", "download", "admin:audit_export_changelist"),
         ("Sessions", "sensors", "connections.session"),
         ("Legal holds", "gavel", "audit.hold"),
         ("Records not moved", "running_with_errors", "audit.badrecord"),
@@ -46,8 +47,10 @@ OWN_PAGES = {
     **dict.fromkeys(("try_hook", "who_can", "what_can", "rules_to_look_at"), RULES),
     "presets": (),
     "access_file": (),
+    "admin:audit_export_changelist": ("audit.auditevent",),
 }
-"""Pages that are no list, each open to superusers and to whoever may see one of these models."""
+"""Pages that are no list, or one without permissions of its own, each open to superusers and to whoever may see one
+of these models."""
 
 
 def may(user, verb: str, label: str) -> bool:

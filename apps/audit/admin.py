@@ -1,12 +1,10 @@
 """What happened: the audit log, to browse and search. Nobody adds, changes or deletes anything here."""
 
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
+from django.http import HttpResponseBadRequest
 from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,7 +19,9 @@ from apps.audit import (
     filters,
     hold_admin,  # noqa: F401 - registers legal holds
 )
-from apps.audit.export import FORMATS, RESUME, BadPlace, in_chunks
+from apps.audit.asked import Asked, BadSearch, SearchAlone, asked_at, events_of
+from apps.audit.export import FORMATS, BadPlace, in_chunks
+from apps.audit.export_admin import as_file, asked_in, note
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
 from apps.audit.pages import allow_page, now
@@ -86,14 +86,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("body", "digest")
 
     def get_changelist(self, request, **kwargs):
-        return AuditChangeList
+        return SearchAlone if isinstance(request, Asked) else AuditChangeList
 
     def get_search_results(self, request, queryset, search_term):
         """The words with qualifiers that were typed; nothing where one of them cannot be understood."""
         query = parse(search_term)
         if query.problems:
             return queryset.none(), False
-        return find_events(queryset, query, timezone.get_current_timezone(), timezone.now()), False
+        return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request)), False
 
     def ways(self, events, search_term):
         """What the search found, taken apart so that each way goes through one index."""
@@ -112,22 +112,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
         """What the list would show, all of it, as a file; and a note of who took what."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        asked = request.GET.copy()
-        kind, after = (asked.pop(name, [""])[-1] for name in ("format", RESUME))
-        content_type, lines = FORMATS.get(kind, FORMATS["csv"])
-        if problems := parse(asked.get("q", "")).problems:
-            return HttpResponseBadRequest(problems[0].sentence, content_type="text/plain; charset=utf-8")
-        request.GET = asked
-        events = self.get_changelist_instance(request).get_queryset(request)
+        search, kind, after = asked_in(request)
         try:
-            body = lines(in_chunks(events.defer(None).defer("digest"), after))
-        except BadPlace as error:
-            return HttpResponseBadRequest(str(error), content_type="text/plain")
-        _note_export(request, asked.urlencode())
-        name = f"audit-{timezone.localtime():%Y-%m-%d-%H%M}.{'jsonl' if kind == 'jsonl' else 'csv'}"
-        return StreamingHttpResponse(
-            body, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
-        )
+            events = events_of(Asked(search, request.user, timezone.now()))
+            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), after))
+        except (BadSearch, BadPlace) as error:
+            return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
+        note(request, "Exported", search)
+        return as_file(body, f"audit-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}", FORMATS[kind].content_type)
 
     def timeline_view(self, request):
         """When what the list would show has happened, as a chart."""
@@ -231,14 +223,3 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return link_to_list(
             request, "audit.auditevent", "All hooks of this session", node=obj.node_id, session=obj.session_id
         )
-
-
-def _note_export(request: HttpRequest, search: str) -> None:
-    """Who took what: kept with all that staff do."""
-    LogEntry.objects.create(
-        user=request.user,
-        content_type=ContentType.objects.get_for_model(AuditEvent),
-        object_repr=f"Export of audit events: {search or 'all'}"[:200],
-        action_flag=CHANGE,
-        change_message=f"Exported: {search or 'all'}",
-    )

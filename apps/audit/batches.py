@@ -8,7 +8,6 @@ from django.db import connection
 from apps.access import reasons
 from apps.audit.chain import (
     BEFORE_THE_FIRST,
-    COUNT,
     DECISION,
     EVENT,
     STAFF_ACTION,
@@ -61,6 +60,7 @@ def append(
         moved_at=moved_at,
         note=note,
         entries=kept,
+        previous=previous,
         hash=batch_hash(number, moved_at, note, previous, kept),
     )
 
@@ -88,4 +88,4 @@ def count_of(event: AuditEvent) -> bytes:
 def _counts(events: Iterable[AuditEvent]) -> Iterable[bytes]:
     for event in events:
         if counted := count_of(event):
-            yield entry(COUNT, event.id, counted)
+            yield entry(kind_of(event).lower(), event.id, counted)

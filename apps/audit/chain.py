@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 BEFORE_THE_FIRST = bytes(32)
-DECISION, EVENT, STAFF_ACTION, COUNT = b"D", b"E", b"S", b"C"
+DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
+"""Kinds of entries: an event of this class of the record came. In small letters, its count has changed."""
+
 ENTRY = 1 + 16 + 32
 """Bytes of an entry: its kind, the id of its event, and a SHA-256."""
 

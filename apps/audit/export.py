@@ -6,6 +6,7 @@ transaction stays open. An export that broke off goes on after its last row: eve
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,25 +29,43 @@ class BadPlace(ValueError):
     """Where to go on cannot be read. The message says what was expected."""
 
 
-def csv_lines(events: Iterable[AuditEvent]) -> Iterator[bytes]:
-    """A head line, then a line for each event. What a spreadsheet would calculate gets an apostrophe in front."""
-    yield csv_line([*COLUMNS, RESUME])
-    for event in events:
-        yield csv_line([_flat(value) for value in (*_values(event).values(), place_of(event))])
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a file of events is written: what comes first, and each event as a line."""
+
+    content_type: str
+    head: bytes
+    line: Callable[[AuditEvent], bytes]
+    columns: tuple[str, ...] = COLUMNS
+
+    def lines(self, events: Iterable[AuditEvent]) -> Iterator[bytes]:
+        """The head, if there is one, and then a line for each event."""
+        if self.head:
+            yield self.head
+        yield from map(self.line, events)
+
+    def read(self, events: QuerySet) -> QuerySet:
+        """The events with the columns that are written."""
+        return events.defer(None).only(*self.columns)
 
 
-def json_lines(events: Iterable[AuditEvent]) -> Iterator[bytes]:
-    """A JSON object for each event, with the body as it is kept."""
-    for event in events:
-        body = bytes(event.body).decode(errors="replace")
-        row = {**_values(event), "body": body, RESUME: place_of(event)}
-        yield json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
+def _csv_line(event: AuditEvent) -> bytes:
+    """What a spreadsheet would calculate gets an apostrophe in front."""
+    return csv_line([_flat(value) for value in (*_values(event).values(), place_of(event))])
 
 
-FORMATS: dict[str, tuple[str, Callable[[Iterable[AuditEvent]], Iterator[bytes]]]] = {
-    "csv": ("text/csv; charset=utf-8", csv_lines),
-    "jsonl": ("application/x-ndjson", json_lines),
+def _json_line(event: AuditEvent) -> bytes:
+    """With the body as it is kept."""
+    row = {**_values(event), "body": bytes(event.body).decode(errors="replace"), RESUME: place_of(event)}
+    return json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
+
+
+CSV, JSON_LINES = "csv", "jsonl"
+FORMATS = {
+    CSV: Format("text/csv; charset=utf-8", csv_line([*COLUMNS, RESUME]), _csv_line),
+    JSON_LINES: Format("application/x-ndjson", b"", _json_line, (*COLUMNS, "body")),
 }
+"""By the ending of the file's name."""
 
 
 def in_chunks(events: QuerySet, after: str = "", chunk: int = CHUNK) -> Iterator[AuditEvent]:
@@ -57,12 +76,16 @@ def in_chunks(events: QuerySet, after: str = "", chunk: int = CHUNK) -> Iterator
 
 def _in_chunks(events: QuerySet, place: Place | None, chunk: int) -> Iterator[AuditEvent]:
     while True:
-        here = older_than(place, events) if place else events
-        rows = list(here[:chunk])
+        rows = list(events_after(events, place)[:chunk])
         yield from rows
         if len(rows) < chunk:
             return
         place = Place.of(rows[-1])
+
+
+def events_after(events: QuerySet, place: Place | None) -> QuerySet:
+    """Those that come after a place, in the order from the newest on; all of them without one."""
+    return older_than(place, events) if place else events
 
 
 def place_of(event: AuditEvent) -> str:

@@ -10,6 +10,7 @@ from django.utils.dateparse import parse_datetime
 from apps.access.models import TriedOut
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
+from apps.audit.asked import asked_at
 from apps.audit.models import Effect, received
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
@@ -39,6 +40,7 @@ class PeriodFilter(admin.ListFilter):
         "7d": ("last 7 days", 168),
         "30d": ("last 30 days", 720),
     }
+    lookup_choices = tuple((value, label) for value, (label, _) in LAST.items())
     parameters = ("last", "from", "until")
 
     def __init__(self, request, params, model, model_admin):
@@ -54,7 +56,7 @@ class PeriodFilter(admin.ListFilter):
         return list(self.parameters)
 
     def choices(self, changelist):
-        return [{"value": value, "label": label} for value, (label, _) in self.LAST.items()]
+        return [{"value": value, "label": label} for value, label in self.lookup_choices]
 
     def fields(self):
         """What the form shows: the clock where staff are, whatever the address says."""
@@ -66,7 +68,7 @@ class PeriodFilter(admin.ListFilter):
     def queryset(self, request, queryset):
         used = self.used_parameters
         if last := self.LAST.get(used.get("last")):
-            queryset = queryset.filter(received(since=timezone.now() - timedelta(hours=last[1])))
+            queryset = queryset.filter(received(since=asked_at(request) - timedelta(hours=last[1])))
         if "from" in used:
             queryset = queryset.filter(received(since=_moment(used["from"])))
         if "until" in used:

@@ -17,7 +17,7 @@ from apps.audit.models import AuditEvent, HookRecord, received
 LONGEST = timedelta(days=1)
 """For how long an event counts repeats. What keeps coming becomes a new event then, and no old partition is asked."""
 
-_COUNTED = ("digest", "received_at", "last_received_at", "repeats", "while_away")
+_COUNTED = ("digest", "reason", "received_at", "last_received_at", "repeats", "while_away")
 
 
 @dataclass(slots=True)

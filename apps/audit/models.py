@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from apps.audit.export_models import Export, ExportPiece  # noqa: F401 - tables of this app
 from apps.audit.ids import MARGIN, first_id
 
 
@@ -108,7 +109,8 @@ class Batch(models.Model):
     moved_at = models.DateTimeField()
     note = models.TextField(default="", db_default="", help_text="What was let go, in JSON; mostly nothing.")
     entries = models.BinaryField(help_text="One for each event and each change of a count.")
-    hash = models.BinaryField(help_text="Of all this and of the hash of the batch before.")
+    previous = models.BinaryField(help_text="The hash of the batch before.")
+    hash = models.BinaryField(help_text="Of all this.")
 
     class Meta:
         verbose_name_plural = "batches"
@@ -116,6 +118,18 @@ class Batch(models.Model):
 
     def __str__(self) -> str:
         return f"Batch {self.number}"
+
+
+class Seal(models.Model):
+    """A signature under the chain up to a batch: whoever changes anything before it would need the key as well."""
+
+    batch = models.BigIntegerField(db_index=True)
+    made_at = models.DateTimeField()
+    line = models.TextField(help_text="What was signed.")
+    signature = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"Seal of batch {self.batch}"
 
 
 def _link(to: str) -> models.ForeignKey:

@@ -54,7 +54,7 @@ def _move(ids: Sequence[UUID]) -> int:
         with transaction.atomic():
             return _move_together(ids) if ids and alone() else 0
     except Exception as error:
-        if _database_is_in_trouble(error):
+        if database_is_in_trouble(error):
             raise
         if len(ids) == 1:
             return _put_aside(ids[0], error)
@@ -81,7 +81,7 @@ def try_again(ids: Sequence[UUID]) -> int:
         return cursor.rowcount
 
 
-def _database_is_in_trouble(error: Exception) -> bool:
+def database_is_in_trouble(error: Exception) -> bool:
     """Whether it failed for a reason that lies in no record, so that all must wait."""
     code = getattr(error.__cause__, "sqlstate", None)
     return code.startswith(TROUBLE) if code else isinstance(error, InterfaceError | OperationalError)

@@ -19,8 +19,10 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from apps.access.models import TriedOut
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
+from apps.audit.batches import append, next_number, wait_to_be_alone
+from apps.audit.chain import line
 from apps.audit.holds import covered, covered_staff_actions, lock_holds
-from apps.audit.models import AuditEvent, Hold
+from apps.audit.models import AuditEvent, Batch, Hold
 from apps.audit.partitions import NET, Partition, drop, partitions, patiently, short_lock
 from apps.live.counted import month_began
 from apps.live.models import Lease
@@ -62,6 +64,31 @@ class Step:
     def take(self) -> int:
         """Let some of it go, as much as can go at once; gives how many rows that were, 0 where all is done."""
         raise NotImplementedError
+
+
+@dataclass(slots=True)
+class NotedFirst(Step):
+    """That events of a class are let go is itself in the record, before they are: so nobody takes them for lost."""
+
+    of: EventClass
+    before: datetime
+
+    def __str__(self) -> str:
+        return f"note that {self.of.words} before {self.before:%Y-%m-%d} are let go"
+
+    def count(self) -> int:
+        return 0
+
+    def take(self) -> int:
+        patiently(self._note)
+        return 0
+
+    def _note(self) -> None:
+        note = line(**{"let go": self.of.words, "before": self.before}).decode()
+        with short_lock():
+            wait_to_be_alone()
+            if not Batch.objects.exclude(note="").filter(note=note).exists():
+                append(next_number(), timezone.now(), note=note)
 
 
 @dataclass(slots=True)
@@ -164,6 +191,8 @@ class DeletedRows(Step):
 def steps(now: datetime) -> Iterator[Step]:
     """What is to go at this moment, in this order."""
     events = list(_of_events(now))
+    if events:
+        yield from (NotedFirst(of, before) for of in CLASSES if (before := past(of.setting, now)))
     yield from events
     decisions = past(DECISIONS.setting, now)
     if decisions and events:

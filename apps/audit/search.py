@@ -39,8 +39,7 @@ def find_events(events: QuerySet, query: Query, zone: tzinfo, now: datetime) -> 
     """Those of the events that fit: any of the values of one qualifier, every qualifier, and every word without one."""
     for term in query.terms:
         if term.key == FREE:
-            anywhere = reduce(or_, (Q(**condition) for condition in _somewhere(term)))
-            events = events.filter(~anywhere if term.negated else anywhere)
+            events = events.exclude(_about(term)) if term.negated else events.filter(_about(term))
     for key in dict.fromkeys(term.key for term in query.terms if term.key != FREE):
         wanted, unwanted = Q(), Q()
         for term in (term for term in query.terms if term.key == key):
@@ -61,6 +60,10 @@ def ways_to(events: QuerySet, query: Query) -> list[QuerySet]:
 
 def _somewhere(term: Term) -> list[dict[str, str]]:
     return [{column: term.value.strip()} for column in WHOLE]
+
+
+def _about(term: Term) -> Q:
+    return reduce(or_, (Q(**condition) for condition in _somewhere(term)))
 
 
 Condition = Callable[[Term, tzinfo, datetime], Q]

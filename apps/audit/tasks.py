@@ -9,8 +9,9 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from apps.audit import partitions, retention
+from apps.audit import exports, partitions, retention
 from apps.audit.changes import move_changes
+from apps.audit.evidence import seal
 from apps.audit.mover import BATCH, move_batch
 from apps.audit.spool import files
 from apps.audit.spool_emptying import take_over
@@ -18,6 +19,8 @@ from apps.database.connection import conninfo_of
 
 AT_A_TIME = 5.0
 """Seconds that slow work may take of a worker, as moving records waits for it where there is only one."""
+AT_ONCE = 2.0
+"""The same for work that goes on as soon as it is nudged again."""
 
 
 @shared_task(name="audit.move_records")
@@ -49,7 +52,25 @@ def keep_partitions(**_: object) -> int:
     return len(partitions.keep(timezone.now(), time.monotonic() + AT_A_TIME))
 
 
+@shared_task(name="audit.seal")
+def seal_record(**_: object) -> bool:
+    """Seal the record, once a day. Safe to run twice, and at once."""
+    return seal(timezone.now()) is not None
+
+
 @shared_task(name="audit.purge")
 def purge(**_: object) -> int:
     """Let go some of what is past its time; the next nudge goes on. Safe to run twice, and at once."""
     return retention.purge(timezone.now(), time.monotonic() + AT_A_TIME)
+
+
+@shared_task(name="audit.write_exports")
+def write_exports(**_: object) -> int:
+    """Write some more of the exports that are wanted; the next nudge goes on. Safe to run twice, and at once."""
+    return exports.work(timezone.now(), time.monotonic() + AT_ONCE)
+
+
+@shared_task(name="audit.forget_exports")
+def forget_exports(**_: object) -> int:
+    """Delete exports that were kept long enough, and say how many that were."""
+    return exports.forget(timezone.now())

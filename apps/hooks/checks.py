@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError
 
+from apps.audit.evidence import private_keys
 from apps.connections.models import App
 
 
@@ -21,6 +22,28 @@ def encryption_keys(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage
     hint = "Make one with: python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
     message = "WCSGATE_ENCRYPTION_KEYS holds something that is not a key."
     return [checks.Error(message, hint=hint, id="wcsgate.E001")]
+
+
+@checks.register(checks.Tags.security)
+def seal_keys(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """WCSGATE_SEAL_KEYS must hold only keys."""
+    try:
+        private_keys()
+    except ValueError:
+        hint = "They are made as those of WCSGATE_ENCRYPTION_KEYS are: 32 random bytes in base64."
+        message = "WCSGATE_SEAL_KEYS holds something that is not a key."
+        return [checks.Error(message, hint=hint, id="wcsgate.E003")]
+    return []
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def seals(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Without a key nobody can tell a record that was replaced as a whole."""
+    if settings.SEAL_KEYS:
+        return []
+    hint = "Set it to 32 random bytes in base64, and keep it away from whoever can write to the database."
+    message = "WCSGATE_SEAL_KEYS is not set: the record is chained, but not sealed."
+    return [checks.Info(message, hint=hint, id="wcsgate.I001")]
 
 
 @checks.register(checks.Tags.security)

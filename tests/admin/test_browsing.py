@@ -23,7 +23,7 @@ def an_hour():
 
 
 def bars(desk):
-    found = desk.locator(".wcsgate-timeline .wcsgate-bar")
+    found = desk.locator(".wcsgate-timeline .wcsgate-time")
     expect(found).to_have_count(30)
     return found
 

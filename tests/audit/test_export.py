@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.audit.export import COLUMNS, BadPlace, csv_lines, in_chunks, json_lines, place_of
+from apps.audit.export import COLUMNS, CSV, FORMATS, JSON_LINES, BadPlace, in_chunks, place_of
 from apps.audit.models import AuditEvent
 from tests.admin.conftest import make_event
 
@@ -55,14 +55,14 @@ def test_a_chunk_is_a_query_and_none_looks_at_more_rows_than_it_gives(events):
 @pytest.mark.parametrize("begin", ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_nothing_is_calculated_by_a_spreadsheet(begin):
     make_event(username=begin, target=f'{begin}, "quoted"')
-    _, row = csv.reader(b"".join(csv_lines(taken())).decode().splitlines(keepends=True))
+    _, row = csv.reader(b"".join(FORMATS[CSV].lines(taken())).decode().splitlines(keepends=True))
     assert row[COLUMNS.index("username")] == f"'{begin}"
     assert row[COLUMNS.index("target")] == f'\'{begin}, "quoted"'
 
 
 def test_json_lines_have_everything_and_the_body(events):
     make_event(body=b'{"name": "l\xc3\xa4rm"}', rule_ids=[3], rules=["Allow"], received_at=NOW + timedelta(1))
-    first = json.loads(next(json_lines(taken())))
+    first = json.loads(next(FORMATS[JSON_LINES].lines(taken())))
     assert first.keys() == {*COLUMNS, "body", "resume"}
     assert (first["body"], first["rule_ids"], first["rules"]) == ('{"name": "lärm"}', [3], ["Allow"])
-    assert sum(1 for _ in json_lines(taken())) == 8
+    assert sum(1 for _ in FORMATS[JSON_LINES].lines(taken())) == 8

@@ -8,10 +8,8 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from urllib.parse import quote
 
 import pytest
-from django.conf import settings
 from django.db import connection, transaction
 
 from apps.audit.batches import ONE_AT_A_TIME
@@ -61,17 +59,13 @@ def folder():
 
 
 @pytest.fixture
-def hook_path(wcs, school):
+def hook_path(wcs, school, environment):
     """Alice may publish lessons; the environment is that of a service on the test database."""
     factories.make_rule("publish", user=school["alice"], target=("prefix", "lesson-"))
-    database = settings.DATABASES["default"]
-    login = f"{quote(database['USER'])}:{quote(database['PASSWORD'])}"
     return {
-        **os.environ,
-        "DATABASE_URL": f"postgres://{login}@{database['HOST']}:{database['PORT']}/{quote(database['NAME'])}",
+        **environment,
         "WCSGATE_HOOK_PASSWORD": factories.HOOK_PASSWORD,
         "WCSGATE_HOOK_TIME_LIMIT": "5",  # who was not answered proves nothing, and the computer may be busy
-        "WCSGATE_NO_BOOTSTRAP": "1",
     }
 
 

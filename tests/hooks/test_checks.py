@@ -73,3 +73,13 @@ def test_a_spool_that_cannot_be_written_is_a_warning(settings, folder):
 def test_a_spool_whose_folder_is_still_to_be_made_is_in_order(settings, tmp_path):
     settings.SPOOL = str(tmp_path / "not" / "yet")
     assert checks.spool(None) == []
+
+
+def test_keys_for_seals_are_keys_and_should_be_there(settings):
+    settings.SEAL_KEYS = ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+    assert not checks.seal_keys(None)
+    assert not checks.seals(None)
+    settings.SEAL_KEYS = ["short"]
+    assert ids(checks.seal_keys(None)) == ["wcsgate.E003"]
+    settings.SEAL_KEYS = []
+    assert ids(checks.seals(None)) == ["wcsgate.I001"]

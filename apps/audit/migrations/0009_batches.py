@@ -41,7 +41,8 @@ class Migration(migrations.Migration):
                     models.TextField(db_default="", default="", help_text="What was let go, in JSON; mostly nothing."),
                 ),
                 ("entries", models.BinaryField(help_text="One for each event and each change of a count.")),
-                ("hash", models.BinaryField(help_text="Of all this and of the hash of the batch before.")),
+                ("previous", models.BinaryField(help_text="The hash of the batch before.")),
+                ("hash", models.BinaryField(help_text="Of all this.")),
             ],
             options={
                 "verbose_name_plural": "batches",

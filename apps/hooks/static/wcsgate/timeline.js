@@ -6,7 +6,7 @@
     let drawn = false;
 
     const chartOf = (event) => event.target.closest?.(".wcsgate-timeline svg");
-    const barsOf = (chart) => [...chart.querySelectorAll(".wcsgate-bar")];
+    const barsOf = (chart) => [...chart.querySelectorAll(".wcsgate-time")];
     const timeOf = (bar) => new URL(bar.getAttribute("href"), location.href);
 
     function barAt(chart, x) {

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0010_record_of_changes")]
+    dependencies = [("audit", "0012_exports")]
 
     operations = [
         migrations.RemoveIndex(

@@ -1,0 +1,73 @@
+"""manage.py verify_audit [FILE]"""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps.audit.evidence import from_before, outside_the_chain, pieces, trusted_keys
+from apps.audit.verifying import Found, Verifier, pieces_of
+from apps.database.commands import database_needed
+
+
+class Command(BaseCommand):
+    help = "Say whether the record is whole and untouched: the audit log, or a file of evidence."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file", nargs="?", help="a file that export_evidence wrote; without one, the audit log itself"
+        )
+        parser.add_argument("--public-key", action="append", default=[], help="another key that seals may be made with")
+
+    def handle(self, *, file: str | None, public_key: list[str], **options: Any) -> None:
+        try:
+            verifier = Verifier(trusted_keys(public_key))
+        except ValueError:
+            raise CommandError("A key is none: public keys are 32 bytes in base64.") from None
+        found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
+        self._say(found)
+        if found.problems:
+            first, *others = found.problems
+            more = "".join(f"\n  {problem}" for problem in others)
+            raise CommandError(f"The record is NOT as it was written. The first bad place:\n  {first}{more}")
+        self.stdout.write("The record is whole and untouched.")
+
+    def _of_database(self, verifier: Verifier) -> Found:
+        with database_needed():
+            found = verifier.look_at(pieces())
+            for problem in outside_the_chain():
+                found.problem(problem)
+            if before := from_before():
+                self.stdout.write(f"Not covered: {before} events from before there were batches.")
+        return found
+
+    def _say(self, found: Found) -> None:
+        self.stdout.write(
+            f"Looked at {found.batches} batches, {found.first_batch} to {found.last_batch}, with {found.events} events."
+        )
+        if found.let_go:
+            self.stdout.write(f"Let go, being past their time: {found.let_go} events.")
+        for note in found.notes:
+            self.stdout.write(f"Noted as let go: {note}.")
+        if found.seals:
+            self.stdout.write(
+                f"Sealed until batch {found.sealed_until}, on {found.sealed_at}; {found.seals} seals are good."
+            )
+            if found.last_batch > found.sealed_until:
+                self.stdout.write(
+                    "Later batches are not sealed yet: whoever can write to the database could have replaced them."
+                )
+        else:
+            self.stdout.write("No seal was checked: whoever can write to the database could have replaced all of it.")
+        for key in sorted(found.untrusted_keys):
+            self.stdout.write(f"Not checked: seals made with key {key}. Give its public key with --public-key.")
+
+
+def _of_file(verifier: Verifier, file: Path) -> Found:
+    try:
+        with file.open("rb") as lines:
+            return verifier.look_at(pieces_of(lines))
+    except OSError as error:
+        raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
+    except ValueError as error:
+        raise CommandError(f"{file} is no file of evidence, or was cut. {error}") from None
