@@ -64,9 +64,10 @@ Rule.objects.bulk_create(
 
 
 def server(application, port, threads):
-    """The command of a web server with one worker."""
+    """The command of a web server with one worker, else set up as by `manage.py up`."""
     return [
         *(str(Path(sys.executable).with_name("granian")), "--interface", "wsgi", "--host", "127.0.0.1"),
+        *("--http", "1", "--no-ws"),
         *("--port", str(port), "--workers", "1", "--blocking-threads", str(threads)),
         *("--no-access-log", "--log-level", "warning", application),
     ]

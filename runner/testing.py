@@ -16,11 +16,12 @@ from runner.servers import Broker, Postgres, Server
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OURS = {"WCSGATE_BROWSER", "WCSGATE_CACHE", "WCSGATE_NO_BOOTSTRAP", "WCSGATE_PG_BIN", "WCSGATE_RUN_AS"}
+SPREAD = "-p tests.workers -n auto --maxprocesses 4 --no-loadscope-reorder".split()
 INSTALL = "apt-get install -y --no-install-recommends chromium"
 
 
 def test(arguments: list[str]) -> int:
-    """Run pytest with the arguments given; return its exit code."""
+    """Run pytest with the arguments given, the whole suite on all cores; return its exit code."""
     bootstrap.ensure("test")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
@@ -39,7 +40,7 @@ def test(arguments: list[str]) -> int:
         os.environ |= new_secrets() | {f"WCSGATE_{name}": value for name, value in own.items()}
         import pytest
 
-        return int(pytest.main(arguments))
+        return int(pytest.main([*SPREAD, *arguments]))
 
 
 def servers(folder: Path) -> dict[str, Server]:

@@ -59,7 +59,7 @@ def _empty_by_deleting():
 
     def sql_flush(self, style, tables, *, reset_sequences=False, allow_cascade=False):
         changes_last = sorted(set(tables) - set(KEPT), key=CHANGES.__contains__)
-        return [f"DELETE FROM {self.quote_name(table)}" for table in changes_last]
+        return ["; ".join(f"DELETE FROM {self.quote_name(table)}" for table in changes_last)]  # one round trip
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", sql_flush)

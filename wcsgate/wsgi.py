@@ -6,10 +6,11 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wcsgate.settings")
 
-django = get_wsgi_application()
+handler = get_wsgi_application()
 
 from apps.hooks.answer import start  # noqa: E402 - needs Django set up
-from apps.hooks.door import with_fast_door  # noqa: E402 - needs Django set up
+from apps.hooks.door import with_fast_door, without_charset  # noqa: E402 - needs Django set up
 
+django = without_charset(handler)
 application = with_fast_door(django)
 start()

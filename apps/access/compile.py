@@ -64,12 +64,13 @@ class Bucket:
     def candidates(self, question: Question) -> list[RuleRow]:
         """Rules that may be about what is asked."""
         rules: list[RuleRow] = []
-        for kind, text in self._places_of(question):
-            found = self.places.get(kind, {}).get(text)
-            if isinstance(found, list):
-                rules += found
-            elif found is not None:
-                rules.append(found)
+        for kind, texts in list(self.places.items()):
+            for text in self._texts_of(kind, question):
+                found = texts.get(text)
+                if isinstance(found, list):
+                    rules += found
+                elif found is not None:
+                    rules.append(found)
         return rules
 
     def put(self, rule: RuleRow) -> None:
@@ -97,18 +98,21 @@ class Bucket:
             del self.places[kind]
         return bool(self.places)
 
-    def _places_of(self, question: Question) -> Iterable[Place]:
-        """Where to look, each place once: a thing known by several texts may begin alike in all of them."""
-        places: list[Place] = [ANY]
-        for target in question.targets:
-            places.append(("exact", target))
-            places += [("head", target[:length]) for length in self.lengths["head"] if length <= len(target)]
-        number = question.number
-        places += [("number", number[:length]) for length in self.lengths["number"] if length <= len(number)]
-        places += [("stream-group", group_id) for group_id in question.stream_groups]
-        if question.number_class is not None:
-            places.append(("number-class", question.number_class.id))
-        return places if len(question.targets) == 1 else dict.fromkeys(places)
+    def _texts_of(self, kind: str, question: Question) -> Iterable[str | int]:
+        """Under what to look for a kind, each once: a thing known by several texts may begin alike in all of them."""
+        match kind:
+            case "any":
+                return ANY[1:]
+            case "exact":
+                return question.targets
+            case "head":
+                lengths = self.lengths[kind]
+                return {target[:length] for target in question.targets for length in lengths if length <= len(target)}
+            case "number":
+                return [question.number[:length] for length in self.lengths[kind] if length <= len(question.number)]
+            case "stream-group":
+                return question.stream_groups
+        return (question.number_class.id,) if question.number_class is not None else ()
 
 
 def _place(rule: RuleRow) -> Place:
@@ -281,11 +285,12 @@ class Rows(Generic[Row]):
 
 
 class Streams(Rows[StreamRow]):
-    """Streams by their public names, and by the sources behind them."""
+    """Streams by their public names, and by the sources behind them; and the ids of those with limits of their own."""
 
     def __init__(self) -> None:
         super().__init__(lambda stream: stream.name)
         self.by_source: dict[str, tuple[StreamRow, ...]] = {}
+        self.limited: set[int] = set()
 
     def replace(self, gone: Iterable[int], rows: Iterable[StreamRow]) -> None:
         """As for any rows."""
@@ -296,8 +301,11 @@ class Streams(Rows[StreamRow]):
             self.by_source.pop(source, None)
             if left:
                 self.by_source[source] = left
+            self.limited.discard(old.id)
         super().replace(gone, rows)
         for row in rows:
+            if row.max_publishers is not None or row.max_viewers is not None:
+                self.limited.add(row.id)
             if row.source:
                 source = address_key(row.source)
                 self.by_source[source] = (*self.by_source.get(source, ()), row)

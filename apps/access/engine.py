@@ -3,7 +3,7 @@
 Nobody is allowed because nothing was found: when no check has an opinion, the answer is no.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -149,7 +149,8 @@ def settled_by_rules(call: HookCall, facts: Facts) -> Decision | None:
         found = _of_both(found, _denying(_in_force(facts, replace(question_of(call, facts), action="call"))))
     if call.dialled:
         found = _of_both(found, _in_force(facts, question_of(call, facts, call.dialled)))
-    settling, counts = found.denies, None
+    settling: Sequence[RuleRow] = found.denies
+    counts = None
     if found.allows and not found.denies:
         settling, counts = limits_for(call, user.username if user else "", found.allows, facts.snapshot)
     decision = Decision(
@@ -215,9 +216,11 @@ def _carried_out(decision: Decision, call: HookCall, facts: Facts) -> Decision:
     changes = changes_of(call, decision.rewrites, facts.snapshot.streams)
     if method.dials and (problem := _dialling_problem(decision, call, facts, changes)):
         return problem
+    if not changes:
+        return decision
     if facts.session is not None and needed(method, changes) & ~facts.session.hiding:
         return replace(decision, allowed=False, reason=Reason.CONNECT_AGAIN)
-    return replace(decision, changes=changes) if changes else decision
+    return replace(decision, changes=changes)
 
 
 def _source_problem(decision: Decision, call: HookCall, facts: Facts) -> Decision | None:
@@ -246,8 +249,8 @@ def _dialling_problem(decision: Decision, call: HookCall, facts: Facts, changes:
     return _denied(decision, denies) if denies else None
 
 
-def _ids(rules: list[RuleRow]) -> tuple[int, ...]:
-    return tuple(sorted(rule.id for rule in rules))
+def _ids(rules: Sequence[RuleRow]) -> tuple[int, ...]:
+    return tuple(sorted([rule.id for rule in rules])) if rules else ()
 
 
 def _list_for(rule: RuleRow, found: _Found) -> list[RuleRow]:

@@ -3,7 +3,7 @@
 Limits never allow what rules do not: they are looked at where rules have allowed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -45,23 +45,22 @@ NOTHING_COUNTED = Counts()
 
 
 def limits_for(
-    call: HookCall, username: str, allows: Iterable[RuleRow], snapshot: Snapshot
-) -> tuple[list[RuleRow], Counts | None]:
+    call: HookCall, username: str, allows: Sequence[RuleRow], snapshot: Snapshot
+) -> tuple[Sequence[RuleRow], Counts | None]:
     """Of these allowing rules those that let the hook in, and the limits to look at first; None where there are none.
 
     A rule without a limit lets in whatever other rules say; of several with limits, the oldest that has room does.
     """
     extent = call.method.extent if call.method is not None else MOMENT
-    ordered = sorted(allows, key=lambda rule: rule.id)
-    limits = {rule.id: _that_matter(rule.limits, extent) for rule in ordered}
-    unlimited = [rule for rule in ordered if limits[rule.id] is None]
+    unlimited = [rule for rule in allows if _that_matter(rule.limits, extent) is None]
     most = _most_at_once(call, snapshot) if extent is RUNS else None
-    if most is None and (unlimited or not ordered):
+    if most is None and (unlimited or not allows):
         return unlimited, None
     what = thing_of(call, snapshot)
-    any_of = () if unlimited else tuple(_count(rule, limits[rule.id], call, username, what) for rule in ordered)
+    oldest_first = () if unlimited else sorted(allows, key=lambda rule: rule.id)
+    any_of = tuple(_count(rule, _that_matter(rule.limits, extent), call, username, what) for rule in oldest_first)
     all_of = () if most is None else (Count(key=stream_key(call.action, what), at_once=most),)
-    return unlimited or ordered, Counts(any_of, all_of)
+    return unlimited or allows, Counts(any_of, all_of)
 
 
 def thing_of(call: HookCall, snapshot: Snapshot) -> str:
@@ -108,12 +107,12 @@ def _count(rule: RuleRow, limits: Limits | None, call: HookCall, username: str, 
 def _most_at_once(call: HookCall, snapshot: Snapshot) -> int | None:
     """What the stream itself limits. Where several names stand for one source, or a name for a stream of the list, the
     lowest number counts."""
-    if call.action not in STREAM_ACTIONS:
+    if not snapshot.streams.limited or call.action not in STREAM_ACTIONS:
         return None
     stream = snapshot.streams.by_name.get(call.target)
     names, _ = snapshot.streams.known_as(stream.source if stream and stream.source else call.target)
-    rows = [row for row in map(snapshot.streams.by_name.get, names) if row is not None]
-    return min((number for row in rows if (number := _most(row, call.action)) is not None), default=None)
+    rows = [row for name in names if (row := snapshot.streams.by_name.get(name)) is not None]
+    return min([number for row in rows if (number := _most(row, call.action)) is not None], default=None)
 
 
 def _most(stream: StreamRow, action: str) -> int | None:

@@ -18,9 +18,10 @@ from apps.audit.paging import NEWEST_FIRST, Place, older_than
 
 CHUNK = 2_000
 COLUMNS = (
-    *("id", "received_at", "last_received_at", "repeats", "method", "status", "node_id", "app_key", "session_id"),
-    *("media_session_id", "call_id", "client_address", "username", "action", "target", "number", "effect", "reason"),
-    *("rule_ids", "rules", "logged_rule_ids", "told", "while_away", "revision"),
+    *("id", "received_at", "last_received_at", "repeats", "method", "status", "node_id", "node_name", "app_key"),
+    *("session_id", "media_session_id", "call_id", "client_address", "username", "action", "target", "number"),
+    *("effect", "reason", "rule_ids", "rules", "logged_rule_ids", "told", "duration", "while_away", "revision"),
+    "batch",
 )
 RESUME = "resume"
 
@@ -102,6 +103,8 @@ def _read_place(text: str) -> Place:
 
 def _values(event: AuditEvent) -> dict[str, Any]:
     values = {name: getattr(event, name) for name in COLUMNS}
+    if event.duration is not None:
+        values["duration"] = event.duration.total_seconds()
     moments = {name: value.astimezone(UTC).isoformat() for name, value in values.items() if isinstance(value, datetime)}
     return {**values, **moments}
 

@@ -144,12 +144,13 @@ _TOKEN_USE = Statement(
 _REVISION = Statement("revision", "SELECT revision FROM access_revision", ())
 
 
+_VERSION_BITS, _VERSION_7 = 0xF000_C000_0000_0000_0000, 0x7000_8000_0000_0000_0000
+
+
 def new_id(now: datetime) -> UUID:
     """An id for a record: a UUID of version 7, so that ids made later sort later."""
-    random = bytearray(os.urandom(10))
-    random[0] = random[0] & 0x0F | 0x70
-    random[2] = random[2] & 0x3F | 0x80
-    return UUID(bytes=int(now.timestamp() * 1000).to_bytes(6, "big") + bytes(random))
+    random = int.from_bytes(os.urandom(10), "big") & ~_VERSION_BITS | _VERSION_7
+    return UUID(int=int(now.timestamp() * 1000) << 80 | random)
 
 
 class Recorder:
@@ -241,7 +242,7 @@ def values_of(
         text(decision.reason),
         int8_array(decision.rule_ids),
         int8_array(decision.logged_rule_ids),
-        screen(body, facts.app.token_name if facts.app else "token"),
+        screen(body, facts.app.token_name if facts.app else "token", call.wire),
         int8(user_id) if user_id is not None else None,
         int8(token.id) if token else None,
         text(screen_text(decision.told)[:MAX_TEXT]) if decision.changes or decision.account else b"",

@@ -96,7 +96,7 @@ def uuid(value: UUID) -> bytes:
 
 def int8_array(values: Sequence[int]) -> bytes:
     """A bigint[] parameter (format 0)."""
-    return b"{%s}" % b",".join(b"%d" % value for value in values)
+    return f"{{{','.join(map(str, values))}}}".encode()
 
 
 def as_int(value: bytes | None) -> int:

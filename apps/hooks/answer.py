@@ -72,7 +72,7 @@ def _answer_unread(wire_name: str, environ: Mapping[str, str]) -> Answer | None:
     """The answer to what need not be read to be refused; None for what may be a hook."""
     if environ["REQUEST_METHOD"] != "POST":
         return problem(HTTPStatus.METHOD_NOT_ALLOWED, "not-post", "Hooks are sent with POST.", ("Allow", "POST"))
-    if not _is_json(environ.get("CONTENT_TYPE", "")):
+    if not is_json(environ.get("CONTENT_TYPE", "")):
         return problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "A hook has the content type application/json, in UTF-8."
         )
@@ -195,7 +195,8 @@ def _declared_length(environ: Mapping[str, str]) -> int:
 
 
 @lru_cache(maxsize=64)
-def _is_json(content_type: str) -> bool:
+def is_json(content_type: str) -> bool:
+    """Whether a content type says JSON in UTF-8; it need not name the charset."""
     media_type, _, parameters = content_type.lower().partition(";")
     return media_type.strip() == "application/json" and parameters.replace(" ", "") in (
         "",

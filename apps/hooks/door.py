@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.encoding import repercent_broken_unicode
 
-from apps.hooks.answer import answer
+from apps.hooks.answer import answer, is_json
 
 PREFIX = "/hooks/"
 STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -32,6 +32,19 @@ def with_fast_door(django: Application) -> Application:
         ]
         start_response(STATUS_LINES[result.status], headers)
         return [result.body]
+
+    return application
+
+
+def without_charset(django: Application) -> Application:
+    """Django, not told of the charset that WCS names with every hook: JSON is in UTF-8 anyway, and reading that word
+    takes Django's request longer than deciding takes us.
+    """
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO", "").startswith(PREFIX) and is_json(environ.get("CONTENT_TYPE", "")):
+            environ["CONTENT_TYPE"] = "application/json"
+        return django(environ, start_response)
 
     return application
 

@@ -1,11 +1,12 @@
 """One hook as we read it: the few members that deciding and recording need, typed; the rest stays bytes.
 
-What is read is listed in `Wire`; msgspec skips everything else without building it, yet checks that it is JSON.
+What is read is listed in `StreamObject` and `Wire`; msgspec skips everything else without building it, yet checks that
+it is JSON.
 """
 
 import re
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, ClassVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -35,22 +36,60 @@ class HookTooLarge(ValueError):
     """The body is longer or nests deeper than any hook of WCS."""
 
 
-class Wire(msgspec.Struct, frozen=True, gc=False):
-    """The members that we read, spelled as on the wire. Strings may be null or absent (protocol.md 4.1)."""
+class StreamObject(msgspec.Struct, frozen=True, gc=False):
+    """The members of the stream object that hold no secret (protocol.md 4.2), but for what an address or an escape may
+    hide, and `custom`. Strings may be null or absent (protocol.md 4.1).
+
+    They are spelled as on the wire, and stand in the order in which they come there, in which they are read fastest.
+    Raw ones are kept as bytes: some until a rule changes them, most for good.
+    """
 
     nodeId: Id | None = None
     appKey: Id | None = None
     sessionId: Id | None = None
     mediaSessionId: Id | None = None
-    callId: Id | None = None
-    origin: str | None = None
+    name: str | None = None
+    published: bool | None = None
+    hasVideo: msgspec.Raw = ABSENT
+    hasAudio: msgspec.Raw = ABSENT
     status: str | None = None
     info: str | None = None
-    published: bool | None = None
+    audioCodec: msgspec.Raw = ABSENT
+    videoCodec: msgspec.Raw = ABSENT
+    record: msgspec.Raw = ABSENT
+    recordName: msgspec.Raw = ABSENT
+    width: msgspec.Raw = ABSENT
+    height: msgspec.Raw = ABSENT
+    bitrate: msgspec.Raw = ABSENT
+    minBitrate: msgspec.Raw = ABSENT
+    maxBitrate: msgspec.Raw = ABSENT
+    quality: msgspec.Raw = ABSENT
+    gop: msgspec.Raw = ABSENT
+    fps: msgspec.Raw = ABSENT
+    audioBitrate: msgspec.Raw = ABSENT
     mediaProvider: str | None = None
+    mediaType: msgspec.Raw = ABSENT
+    custom: msgspec.Raw = ABSENT
+    createDate: msgspec.Raw = ABSENT
+    timeShift: msgspec.Raw = ABSENT
+    history: msgspec.Raw = ABSENT
+    audioState: msgspec.Raw = ABSENT
+    videoState: msgspec.Raw = ABSENT
+    codecImpl: msgspec.Raw = ABSENT
+    transport: msgspec.Raw = ABSENT
+    cvoExtension: msgspec.Raw = ABSENT
+    constraints: msgspec.Raw = ABSENT
+    localMediaInfo: msgspec.Raw = ABSENT
+    operationId: msgspec.Raw = ABSENT
+    userAgent: msgspec.Raw = ABSENT
+    origin: str | None = None
+
+
+class Wire(StreamObject, frozen=True, gc=False):
+    """All members that we read."""
+
+    callId: Id | None = None
     mediaProviders: msgspec.Raw = ABSENT
-    # what may name the target
-    name: str | None = None
     rtspUrl: str | None = None
     callee: str | None = None
     caller: str | None = None
@@ -59,14 +98,23 @@ class Wire(msgspec.Struct, frozen=True, gc=False):
     from_: str | None = msgspec.field(default=None, name="from")
     event: str | None = None
     url: str | None = None
-    # what may be changed: kept as bytes until a rule changes it
-    record: msgspec.Raw = ABSENT
-    width: msgspec.Raw = ABSENT
-    height: msgspec.Raw = ABSENT
-    bitrate: msgspec.Raw = ABSENT
-    # what may carry a credential: kept as bytes until it is looked for
-    custom: msgspec.Raw = ABSENT
     token: msgspec.Raw = ABSENT
+
+
+class PlainWire(StreamObject, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Those of a hook that has no members but the ones of the stream object: nothing else is in it."""
+
+    callId: ClassVar[None] = None
+    mediaProviders: ClassVar[msgspec.Raw] = ABSENT
+    rtspUrl: ClassVar[None] = None
+    callee: ClassVar[None] = None
+    caller: ClassVar[None] = None
+    target: ClassVar[None] = None
+    to: ClassVar[None] = None
+    from_: ClassVar[None] = None
+    event: ClassVar[None] = None
+    url: ClassVar[None] = None
+    token: ClassVar[msgspec.Raw] = ABSENT
 
 
 class Credential(msgspec.Struct, frozen=True, gc=False):
@@ -103,7 +151,7 @@ class HookCall(msgspec.Struct, frozen=True, gc=False):
     origin: str
     status: str
     info: str
-    wire: Wire
+    wire: Wire | PlainWire
     dialled: str = ""
     of_unknown_call: bool = False
 
@@ -184,12 +232,24 @@ def read_media(media: str | msgspec.Raw) -> tuple[str, ...]:
 
 _NULL = msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(Wire).decode
+_decode_plain = msgspec.json.Decoder(PlainWire).decode
 _decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _read(body: bytes) -> Wire:
+def plain_wire(body: bytes) -> PlainWire | None:
+    """The members of a JSON object that has none but those of the stream object; None for any other.
+
+    Raises msgspec.DecodeError for what is no JSON.
+    """
+    try:
+        return _decode_plain(body)
+    except msgspec.ValidationError:
+        return None
+
+
+def _read(body: bytes) -> Wire | PlainWire:
     if len(body) > MAX_BYTES:
         raise HookTooLarge(f"A body may have at most {MAX_BYTES} bytes; this one has {len(body)}.")
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and (deep := depth(body)) > MAX_DEPTH:
@@ -197,7 +257,7 @@ def _read(body: bytes) -> Wire:
     try:
         if not body.isascii():
             body.decode()
-        return _decode(body)
+        return plain_wire(body) or _decode(body)
     except UnicodeDecodeError as error:
         raise MalformedHook(f"The body is not UTF-8: byte {error.start} cannot be read.") from None
     except msgspec.ValidationError as error:
@@ -236,7 +296,7 @@ def address_key(name: str) -> str:
 _USUAL_PORTS = {"rtsp": ":554", "rtmp": ":1935", "rtmps": ":443", "http": ":80", "https": ":443"}
 
 
-def _target(wire: Wire, method: Method) -> str:
+def _target(wire: Wire | PlainWire, method: Method) -> str:
     for member in method.target:
         value: str | None = getattr(wire, "from_" if member == "from" else member)
         if value:
@@ -244,7 +304,7 @@ def _target(wire: Wire, method: Method) -> str:
     return ""
 
 
-def _action(wire: Wire, method: Method) -> str:
+def _action(wire: Wire | PlainWire, method: Method) -> str:
     if method.action != RUNNING_STREAM:
         return method.action
     return "play" if wire.published is False else "publish"
@@ -252,6 +312,8 @@ def _action(wire: Wire, method: Method) -> str:
 
 def _value(raw: msgspec.Raw) -> str | msgspec.Raw | None:
     """The text of a string, None for null or nothing; what is neither stays as it came."""
+    if raw is ABSENT:
+        return None
     text = bytes(raw)
     if text in (b"", b"null"):
         return None

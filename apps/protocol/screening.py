@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from apps.protocol.messages import ABSENT, PlainWire, StreamObject, Wire, plain_wire
 from apps.protocol.methods import METHODS
 from apps.protocol.mirror import members
 
@@ -26,15 +27,7 @@ UNSTORED_MEMBERS = frozenset(name for method in METHODS for name in method.unsto
 HARMLESS_MEMBERS = frozenset({"sipAuthenticationName"})
 """Members of WCS whose name only looks as if they held a secret."""
 
-PLAIN_MEMBERS = frozenset(
-    "nodeId appKey sessionId mediaSessionId operationId name published status info record recordName history "
-    "hasVideo hasAudio width height bitrate minBitrate maxBitrate quality gop fps audioBitrate timeShift createDate "
-    "mediaProvider mediaType transport audioCodec videoCodec codecImpl cvoExtension audioState videoState constraints "
-    "localMediaInfo userAgent origin".split()
-)
-"""Members of the stream object that hold no secret (protocol.md 4.2), but for what an address or an escape may hide."""
-
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+PLAIN_MEMBERS = frozenset(StreamObject.__struct_encode_fields__) - {"custom"}
 _HARMLESS = (b"null", b"true", b"false", b"{}", b"[]", b'""')
 _SECRET_NAME = re.compile(
     r"pass|pwd|secret|token|auth|credential|signature|api[_-]?key|access[_-]?key|jwt|^(key|sig|pin|hash)$",
@@ -65,12 +58,13 @@ class RepeatedName(ValueError):
     """An object has two members of one name. Reading it would lose one of them, and what it hides."""
 
 
-def screen(body: bytes, secret_name: str = "token") -> bytes:  # noqa: S107 - the name of a member
-    """The body as it may be stored; `secret_name` is what the app calls its token. It must be a JSON object."""
+def screen(body: bytes, secret_name: str = "token", wire: Wire | PlainWire | None = None) -> bytes:  # noqa: S107 - a name
+    """The body as it may be stored; `secret_name` is what the app calls its token, `wire` what was read of the body, if
+    it was. It must be a JSON object."""
     if len(body) > MAX_STORED:
         note = {"[left out]": f"a body of {len(body)} bytes", "sha256": hashlib.sha256(body).hexdigest()}
         return json.dumps(note).encode()
-    return body if _is_plain(body, secret_name) else _screen_members(body, secret_name)
+    return body if _is_plain(body, secret_name, wire or plain_wire(body)) else _screen_members(body, secret_name)
 
 
 def screen_text(text: str) -> str:
@@ -83,18 +77,16 @@ def screen_text(text: str) -> str:
     return _ADDRESS.sub(_screened_address, text) if "://" in text or "?" in text else text
 
 
-def _is_plain(body: bytes, secret_name: str) -> bool:
+def _is_plain(body: bytes, secret_name: str, wire: Wire | PlainWire | None) -> bool:
     """Whether the body is one of the common small ones in which nothing can be hidden, so that it is not taken apart.
 
     Of members that stand twice, what is read here is only the last one; that matters for `custom` alone.
     """
+    if not isinstance(wire, PlainWire) or secret_name in PLAIN_MEMBERS:
+        return False
     if b"\\" in body or b"?" in body or b"://" in body:
         return False
-    found = _decode_members(body)
-    custom = found.pop("custom", None)
-    if custom is not None and (bytes(custom) not in _HARMLESS or body.count(b'"custom"') != 1):
-        return False
-    return secret_name not in found and PLAIN_MEMBERS.issuperset(found)
+    return wire.custom is ABSENT or (bytes(wire.custom) in _HARMLESS and body.count(b'"custom"') == 1)
 
 
 def _may_hold_secrets(text: bytes, secret_name: str) -> bool:

@@ -213,7 +213,7 @@ def test_of_many_rules_only_those_about_the_target_are_looked_at():
     numbers = range(10 * compile.FEW)
     index = RuleIndex(rule(number, "play", target=("exact", f"stream-{number}")) for number in numbers)
     index.replace((), [rule(1000, "play"), rule(1001, "play", target=("stream", "stream-7"))])
-    assert [found.id for found in index.candidates(ALICE, asking("stream-7"))] == [1000, 7, 1001]
+    assert sorted(found.id for found in index.candidates(ALICE, asking("stream-7"))) == [7, 1000, 1001]
     index.replace([1000, 7], ())
     assert [found.id for found in index.candidates(ALICE, asking("stream-7"))] == [1001]
     index.replace([1001], ())

@@ -113,7 +113,7 @@ def audrey(db):
 @pytest.fixture(scope="session")
 def chromium():
     """Chromium without a window. Where there is none the test is skipped, or fails if one is required."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     if not shutil.which(settings.BROWSER or "none"):
         missing = pytest.fail if os.environ.get("WCSGATE_BROWSER_REQUIRED") == "1" else pytest.skip
@@ -121,19 +121,30 @@ def chromium():
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread, Django does not mind
         browser = playwright.chromium.launch(executable_path=settings.BROWSER, args=["--no-sandbox"])
+        expect.set_options(timeout=20_000)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def window(chromium, live_server):
-    """A window of a browser, at the admin's login."""
+def context(chromium, live_server):
+    """A browser that knows nothing yet."""
     context = chromium.new_context(base_url=live_server.url)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+
+def at_the_admin(context):
     window = context.new_page()
     window.goto("/admin/")
-    yield window
-    context.close()
+    return window
+
+
+@pytest.fixture
+def window(context):
+    """A window of a browser, at the admin's login."""
+    return at_the_admin(context)
 
 
 def log_in(window, username="root", password=PASSWORD):
@@ -143,8 +154,9 @@ def log_in(window, username="root", password=PASSWORD):
 
 
 @pytest.fixture
-def desk(window):
-    """The window of Root, logged in."""
-    factories.make_user("root", password=PASSWORD, is_staff=True, is_superuser=True)
-    log_in(window)
-    return window
+def desk(context, live_server):
+    """The window of Root, who has logged in before."""
+    root = browser_of(factories.make_user("root", is_staff=True, is_superuser=True))
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": root.cookies[name].value, "url": live_server.url}])
+    return at_the_admin(context)

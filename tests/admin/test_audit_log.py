@@ -280,7 +280,7 @@ def test_an_event_is_told_as_a_sentence(audrey):
     assert "no-rule: No rule allows it." in text
 
 
-def test_an_event_leads_on(root):
+def test_an_event_leads_on(transactional_db, root):
     alice = factories.make_user()
     session = make_session(alice, session_id="s-7")
     event = make_event(user=alice, username="alice", session_id="s-7")

@@ -81,7 +81,7 @@ def test_settings_name_our_sidebar_and_overview():
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_staff_see_each_list_and_each_row(root, olga, name):
+def test_staff_see_each_list_and_each_row(transactional_db, root, olga, name):
     row = rows(1)[name]
     for staff in (root, olga):
         assert staff.get(page(f"{name}_changelist")).status_code == 200

@@ -267,7 +267,7 @@ def test_who_waits_for_a_lock_gives_up_before_a_second_and_tries_again(bare, mon
     took = time.monotonic() - began
     done.set()
     thread.join()
-    assert 2 * 0.5 <= took < 2 * 1
+    assert 2 * 0.5 <= took < 2 * 2
     assert partitions.patiently(make_ahead, timezone.now())
 
 

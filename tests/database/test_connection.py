@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from apps.database import connection
 from apps.database.connection import (
     AWAY_FOR,
     Database,
@@ -24,11 +25,14 @@ from apps.database.connection import (
 )
 from apps.database.hook_path import impatient
 from tests.hooks.processes import conninfo
+from tests.system.services import wait_until
 
 ECHO = Statement("echo", "SELECT $1::text", (0,))
 PID = Statement("pid", "SELECT pg_backend_pid()::bigint", ())
 SLEEP = Statement("sleep", "SELECT 1::bigint FROM pg_sleep($1::float8)", (0,))
 DIVIDE = Statement("divide", "SELECT 10 / $1::bigint", (1,))
+BUSY = """SELECT pid FROM pg_stat_activity WHERE application_name = 'wcsgate hooks' AND state = 'active'
+    AND datname = current_database() AND pid <> pg_backend_pid()"""
 KEEP = Statement("keep", "INSERT INTO scratch (id, note) VALUES ($1::bigint, $2) RETURNING id", (1, 0))
 
 
@@ -46,8 +50,8 @@ def database(wire):
 @pytest.fixture
 def other(transactional_db):
     """Another connection to the same database."""
-    with psycopg.connect(conninfo(), autocommit=True) as connection:
-        yield connection
+    with psycopg.connect(conninfo(), autocommit=True) as other:
+        yield other
 
 
 @pytest.fixture
@@ -223,7 +227,7 @@ def test_waiting_ends_at_the_deadline(database, warm):
     began = time.monotonic()
     with pytest.raises(Unavailable, match="in time"):
         database.run(SLEEP, [b"5"], soon(0.2))
-    assert 0.2 <= time.monotonic() - began < 0.4
+    assert 0.2 <= time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["a connection there is", "a new connection"])
@@ -235,7 +239,7 @@ def test_a_wire_that_went_silent_is_waited_for_until_the_deadline(database, wire
     began = time.monotonic()
     with pytest.raises(Unavailable):
         database.run(ECHO, [b"x" * size], soon(0.3))
-    assert 0.3 <= time.monotonic() - began < 0.6
+    assert 0.3 <= time.monotonic() - began < 2
     wire.go_on()
     time.sleep(AWAY_FOR)
     assert database.run(ECHO, [b"again"], soon()) == [(b"again",)]
@@ -244,12 +248,12 @@ def test_a_wire_that_went_silent_is_waited_for_until_the_deadline(database, wire
 def test_nobody_waits_for_anybody_else_nor_makes_postgres_be_away_by_being_late(wire):
     database = Database(wire.conninfo, patience=0.8)
     database.run(ECHO, [b""], soon())
-    patient = Asker(database, SLEEP, b"0.5")
+    patient = Asker(database, SLEEP, b"1")
     time.sleep(0.05)
-    hurried = Asker(database, SLEEP, b"0.3", seconds=0.1)
+    hurried = Asker(database, SLEEP, b"0.9", seconds=0.1)
     (outcome,) = Asker.outcomes([hurried])
     assert isinstance(outcome, Unavailable)
-    assert hurried.took < 0.3
+    assert hurried.took < 0.7
     assert Asker.outcomes([patient]) == [[(int8(1),)]]
     assert database.run(ECHO, [b"on"], soon()) == [(b"on",)], "one in a hurry does not make Postgres be away"
 
@@ -292,19 +296,20 @@ def test_statements_that_the_server_forgot_are_prepared_anew(database, other, sc
 # Postgres is away
 
 
-def test_where_nobody_answers_it_is_told_at_once_and_remembered_for_a_moment(database, wire):
+def test_where_nobody_answers_it_is_told_at_once_and_remembered_for_a_moment(database, wire, monkeypatch):
+    monkeypatch.setattr(connection, "AWAY_FOR", 1)
     database.run(ECHO, [b""], soon())
     wire.close()
     began = time.monotonic()
     with pytest.raises(Unavailable, match="cannot be reached"):
         database.run(ECHO, [b""], soon())
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1
     began = time.monotonic()
     for _ in range(100):
         with pytest.raises(Unavailable, match="a moment ago"):
             database.run(ECHO, [b""], soon())
-    assert time.monotonic() - began < AWAY_FOR / 2
-    time.sleep(AWAY_FOR)
+    assert time.monotonic() - began < 0.5
+    time.sleep(1)
     with pytest.raises(Unavailable, match="cannot be reached"):
         database.run(ECHO, [b""], soon())
 
@@ -343,11 +348,11 @@ def test_a_row_that_somebody_locked_fails_what_needs_it_and_nothing_else(hook_pa
     hook_path.run(KEEP, [int8(2), b""], soon())
     with psycopg.connect(conninfo()) as somebody:
         somebody.execute("UPDATE scratch SET note = 'mine' WHERE id = 1")
-        askers = [Asker(hook_path, update, int8(id_), seconds=0.8) for id_ in (2, 1, 2)]
+        askers = [Asker(hook_path, update, int8(id_), seconds=5) for id_ in (2, 1, 2)]
         free, locked, free_too = Asker.outcomes(askers)
     assert (free, free_too) == ([(int8(2),)], [(int8(2),)])
     assert locked.sqlstate == "55P03"
-    assert max(asker.took for asker in askers) < 0.8
+    assert max(asker.took for asker in askers) < 2
 
 
 def test_what_nobody_waits_for_any_more_does_not_pile_up(hook_path, scratch, other):
@@ -359,9 +364,4 @@ def test_what_nobody_waits_for_any_more_does_not_pile_up(hook_path, scratch, oth
             with pytest.raises((Unavailable, StatementFailed)):
                 hook_path.run(KEEP, [int8(1), b""], soon(0.1))
             time.sleep(AWAY_FOR)
-        time.sleep(1)
-        (busy,) = other.execute(
-            """SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wcsgate hooks' AND state = 'active'
-                   AND datname = current_database() AND pid <> pg_backend_pid()"""
-        ).fetchone()
-    assert busy == 0
+        wait_until(lambda: not other.execute(BUSY).fetchall(), "Postgres to give up", 10)

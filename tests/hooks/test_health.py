@@ -70,9 +70,9 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
 
 
 def test_readyz_is_not_ready_when_the_rules_can_no_longer_be_refreshed(keeper, settings):
-    settings.HOOK_TIME_LIMIT = 0.2
     keeper.stop()
     assert Client().get("/readyz").status_code == 200
+    settings.HOOK_TIME_LIMIT = 0.2
     factories.make_stream()
     said = Client().get("/readyz")
     assert (said.status_code, said.json()["error"]) == (503, "not-ready")

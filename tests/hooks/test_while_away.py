@@ -52,7 +52,8 @@ def start(wire, folder, start_process):
             database=wire.conninfo, keeper=SnapshotKeeper(wire.conninfo), spool=spool, **{"recorder": Recorder, **parts}
         )
 
-    return start
+    yield start
+    wire.close()  # so that nobody waits for it while the processes are stopped
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_it_is_answered_and_recorded_afterwards_as_if_nothing_had_been(away, bac
         body = json.dumps({**away.common, "name": "lobby", "n": number}).encode()
         began = time.monotonic()
         answer = away.raw(method, body)
-        assert (answer.status, answer.body, time.monotonic() - began < 1) == (200, body, True)
+        assert (answer.status, answer.body, time.monotonic() - began < 2) == (200, body, True)
     assert len(spooled(folder)) == len(NEVER_REFUSED) + 1
     assert recorded(while_away=True) == []
     back()

@@ -17,6 +17,9 @@ from apps.live.models import Cut, Lease
 from tests import factories
 from tests.hooks.processes import conninfo, recorded
 
+SOMEBODY_WAITS = """SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
 
 @pytest.fixture
 def raw():
@@ -35,8 +38,8 @@ def waiting(raw):
         with raw.transaction():
             raw.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{rule.id} user alice"])
             thread.start()
-            until = time.monotonic() + 0.5
-            while not raw.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone():
+            until = time.monotonic() + 5
+            while not raw.execute(SOMEBODY_WAITS).fetchone():
                 assert time.monotonic() < until
             yield answers
         thread.join()

@@ -104,6 +104,6 @@ def test_depth_of_text_that_is_no_json_counts_brackets_outside_strings(text):
 @pytest.mark.parametrize("text", [b'\\"', b'"\\', b'"', b"[", b'["', b'"a\\"'])
 def test_no_text_makes_depth_take_its_time(text):
     body = b"[" * 33 + text * (200_000 // len(text))
-    started = time.perf_counter()
+    started = time.process_time()
     depth(body)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

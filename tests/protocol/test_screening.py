@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from apps.protocol.messages import HookCall, MalformedHook
 from apps.protocol.methods import METHODS
 from apps.protocol.mirror import splice
 from apps.protocol.screening import UNSTORED_MEMBERS, screen, screen_text
@@ -202,10 +203,10 @@ def test_the_payloads_of_wcs_keep_all_but_their_secrets(path):
 def test_no_text_makes_screening_take_its_time(filler):
     text = b'"://h?' + filler * (200_000 // len(filler)) + b'"'
     body = b'{"name":%s,"custom":{"x":%s}}' % (text, text)
-    started = time.perf_counter()
+    started = time.process_time()
     screen(body)
     screen(b'{"e":"\\/",' + body[1:])
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 # Canaries
@@ -302,6 +303,17 @@ def test_searching_for_members_and_looking_at_each_give_the_same(members, seed):
     body = spelled(Object(members), seed, escapes=False)
     with_escape = splice(body, {"forced": b'"\\/"'})
     assert screen(with_escape, "ticket") == splice(screen(body, "ticket"), {"forced": b'"\\/"'})
+
+
+@settings(max_examples=400)
+@given(st.lists(PLACES | HARMLESS, max_size=4), SEEDS, st.sampled_from(["ticket", "token", "name"]))
+def test_what_a_hook_was_read_as_makes_no_difference(members, seed, secret_name):
+    body = spelled(Object([*IDS, *members]), seed)
+    try:
+        wire = HookCall.from_payload("publishStream", None, body).wire
+    except MalformedHook:
+        return
+    assert screen(body, secret_name, wire) == screen(body, secret_name)
 
 
 @settings(max_examples=400)

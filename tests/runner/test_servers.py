@@ -83,7 +83,7 @@ def test_postgres_ends_one_that_an_earlier_runner_left(postgres: Postgres) -> No
     wait_for((postgres.folder / "postmaster.pid").exists)
     postgres.start()
     postgres.wait_until_ready()
-    assert leftover.wait(1) == 0
+    assert leftover.wait(10) == 0
     connect(postgres).close()
 
 

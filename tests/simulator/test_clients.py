@@ -363,7 +363,7 @@ def test_a_hook_whose_answer_got_lost_comes_twice_and_says_the_same(backend, liv
 def test_clients_live_at_the_same_time(backend, played):
     began = time.monotonic()
     played("clients: [{name: 'c{n}', count: 20, steps: [connect, wait: 0.3]}]")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4, "one after the other they take 6 seconds"
     assert len({body["sessionId"] for body in backend.got("connect")}) == 20
 
 

@@ -75,9 +75,9 @@ def test_the_ledger_has_a_line_for_every_answered_hook(backend, scenario, tmp_pa
 
 
 def test_a_hook_without_an_answer_is_not_in_the_ledger(backend, scenario, tmp_path):
-    backend.answers["ConnectionStatusEvent"] = Reply(after=0.5)
+    backend.answers["ConnectionStatusEvent"] = Reply(after=1.5)
     path = tmp_path / "ledger.jsonl"
-    call_command("wcs_simulator", scenario(ONE), url=backend.url, ledger=path, timeout=0.1)
+    call_command("wcs_simulator", scenario(ONE), url=backend.url, ledger=path, timeout=0.5)
     assert len(path.read_text().splitlines()) == 1
 
 

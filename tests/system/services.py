@@ -10,7 +10,7 @@ from runner.processes import Process
 Check = Callable[[], object]
 
 
-def wait_until(is_so: Check, what: str, seconds: float = 30.0, pause: float = 0.05) -> None:
+def wait_until(is_so: Check, what: str, seconds: float = 60.0, pause: float = 0.05) -> None:
     give_up = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < give_up, f"{what}: waited in vain for {seconds:g} seconds."

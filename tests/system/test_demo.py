@@ -67,7 +67,7 @@ def demo() -> Iterator[Demo]:
     demo = Demo(folder)
     try:
         ended_or_ready = lambda: "WCS Gate is ready" in demo.text or demo.popen.poll() is not None  # noqa: E731
-        wait_until(ended_or_ready, "manage.py up", 60)
+        wait_until(ended_or_ready, "manage.py up", 180)
         assert "WCS Gate is ready" in demo.text, demo.text
         yield demo
     finally:
