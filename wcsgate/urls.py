@@ -12,6 +12,10 @@ from apps.access.preset_page import add_from_preset
 from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.ask_page import ask
+from apps.audit.stories.call_page import story_of_call
+from apps.audit.stories.person_page import story_of_user
+from apps.audit.stories.session_page import story_of_session
+from apps.audit.stories.stream_page import story_of_stream
 from apps.hooks import health
 
 urlpatterns = [
@@ -25,6 +29,10 @@ urlpatterns = [
     path("admin/access/what-can/file/", admin.site.admin_view(what_can_file), name="what_can_file"),
     path("admin/access/presets/", admin.site.admin_view(add_from_preset), name="presets"),
     path("admin/access/rules/", admin.site.admin_view(rules_to_look_at), name="rules_to_look_at"),
+    path("admin/stories/session/", admin.site.admin_view(story_of_session), name="story_session"),
+    path("admin/stories/stream/", admin.site.admin_view(story_of_stream), name="story_stream"),
+    path("admin/stories/call/", admin.site.admin_view(story_of_call), name="story_call"),
+    path("admin/stories/user/", admin.site.admin_view(story_of_user), name="story_user"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -1,5 +1,8 @@
 """What limits make of a decision, for whoever asks why. Counts as a hook would, and changes nothing."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from django.db.models import Q
 from msgspec.structs import replace
 
@@ -7,9 +10,11 @@ from apps.access.facts import Decision, Facts
 from apps.access.limiting import Count, thing_of, who_of
 from apps.access.reasons import Reason
 from apps.access.rewriting import dialled
+from apps.access.rows import RuleRow
+from apps.live.counted import rule_key, who
 from apps.live.models import Lease
 from apps.live.told import lease_key
-from apps.live.usage import Used, used
+from apps.live.usage import Used, used, used_of
 from apps.protocol.messages import HookCall
 
 _MEASURES = (
@@ -39,6 +44,22 @@ def weigh(decision: Decision, call: HookCall, facts: Facts) -> tuple[Decision, d
     else:
         settled = replace(decision, counts=None)
     return settled, words, "; ".join(_words(count, many) for count, many in of_stream)
+
+
+def used_by(username: str, rules: Iterable[RuleRow], now: datetime) -> dict[int, str]:
+    """How much of the limits of these rules a user has used up, or all whom a rule is about together; by rule.
+
+    Nothing of those that count for each target by itself: that depends on what is asked for.
+    """
+    counts = {}
+    for rule in rules:
+        if rule.limits is not None and rule.limits.per != "target":
+            action = "connect" if set(rule.actions) == {"connect"} else ""
+            key = rule_key(rule.id, rule.limits.per, action, who(username, ""), "")
+            measures = {name: getattr(rule.limits, name) for name, _ in _MEASURES}
+            counts[rule.id] = Count(key=key, rule_id=rule.id, **measures, overflow=rule.limits.overflow)
+    many = used_of([count.key for count in counts.values()], now) if counts else {}
+    return {id_: _words(count, many[count.key]) for id_, count in counts.items()}
 
 
 def _settled(decision: Decision, of_rules: list[tuple[Count, Used]], of_stream: list[tuple[Count, Used]]) -> Decision:

@@ -1,13 +1,23 @@
 """What runs: who, what, since when, by which rule; and ending it."""
 
+from urllib.parse import urlencode
+
 from django.contrib import admin, messages
 from django.db.models import Q
+from django.http import HttpRequest
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.decorators import display
 
 from apps.access.models import Rule
 from apps.access.sentences import deed
+from apps.accounts.navigation import may_open
 from apps.accounts.pages import (
+    LINES_SHOWN,
     Line,
     LinkFilter,
     ReadOnlyAdmin,
@@ -15,6 +25,7 @@ from apps.accounts.pages import (
     StaffChangeList,
     find_exactly,
     link_to_list,
+    link_to_page,
     list_of,
     note_changes,
     page_of,
@@ -22,7 +33,7 @@ from apps.accounts.pages import (
 from apps.connections.admin import AppFilter, NodeFilter, with_node_names
 from apps.live.cutting import order_end
 from apps.live.models import Lease
-from apps.protocol.methods import CALL_ACTIONS
+from apps.protocol.methods import CALL_ACTIONS, STREAM_ACTIONS
 
 SEARCHED = ("username", "target", "session_id", "key")
 
@@ -33,6 +44,18 @@ WHEN_IT_ENDS = (
 )
 
 
+def person_url(username: str) -> str:
+    """The address of somebody's help-desk card."""
+    return f"{reverse('story_user')}?{urlencode({'name': username})}"
+
+
+def _page_to_go_back_to(request: HttpRequest) -> str:
+    """Where whoever orders an end came from, if that is one of our pages; else ""."""
+    url = request.POST.get("next", "")
+    ours = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    return url if ours else ""
+
+
 class RunningList(StaffChangeList):
     """The list, with the sentences of all its rules out of one query."""
 
@@ -40,7 +63,9 @@ class RunningList(StaffChangeList):
         super().get_results(request)
         self.result_list = list(self.result_list)
         rules = Rule.objects.with_names().in_bulk({id_ for lease in self.result_list for id_ in lease.rule_ids})
+        shows_people = may_open(request.user, "story_user")
         for lease in self.result_list:
+            lease.card_url = person_url(lease.username) if shows_people and lease.username else ""
             lease.sentences = [str(rules.get(id_, f"rule {id_}, removed meanwhile")) for id_ in lease.rule_ids]
 
 
@@ -59,7 +84,7 @@ class WhatFilter(LinkFilter):
 
 @admin.register(Lease)
 class LeaseAdmin(ReadOnlyAdmin):
-    list_display = ("who", "what", "since", "by_rule", "state", "short_node", "client_address")
+    list_display = ("what", "person", "since", "by_rule", "state", "short_node", "client_address")
     list_filter = (WhatFilter, AppFilter, NodeFilter)
     list_select_related = ("cut",)
     search_fields = SEARCHED
@@ -68,7 +93,7 @@ class LeaseAdmin(ReadOnlyAdmin):
     sortable_by = ()
     actions = ("end_it",)
     fields = (
-        "who", "what", "state", "since", "started_at", "app_key", "node_id", "session_id", "key", "client_address",
+        "person", "what", "state", "since", "started_at", "app_key", "node_id", "session_id", "key", "client_address",
     )  # fmt: skip
     empty_hint = (
         "Here is who is connected, publishes, plays or calls at this moment. Nothing runs: point WCS here, and let "
@@ -76,8 +101,9 @@ class LeaseAdmin(ReadOnlyAdmin):
     )
 
     @display(description="Who")
-    def who(self, lease: Lease) -> str:
-        return lease.username or "guest"
+    def person(self, lease: Lease) -> str:
+        name, url = lease.username or "guest", getattr(lease, "card_url", "")
+        return format_html('<a href="{}" aria-label="Help desk: {}">{}</a>', url, name, name) if url else name
 
     @display(description="What")
     def what(self, lease: Lease) -> str:
@@ -103,10 +129,34 @@ class LeaseAdmin(ReadOnlyAdmin):
 
     @admin.action(description="End it", permissions=["end"])
     def end_it(self, request, queryset):
+        """Asks first: what is ordered to end cannot be taken back."""
         leases = list(queryset)
+        next_url = _page_to_go_back_to(request)
+        if request.POST.get("confirmed") != "yes":
+            return self._asked_first(request, leases, next_url)
         number = order_end(leases, by=request.user.get_username(), now=timezone.now())
         note_changes(request, leases, "Ordered to end.")
         messages.success(request, f"Ordered to end: {number}. {WHEN_IT_ENDS}")
+        return redirect(next_url) if next_url else None
+
+    def _asked_first(self, request, leases, next_url):
+        lines = [
+            Line(f"{lease.username or 'A guest'}: {self.what(lease)}", "", f"Since {self.since(lease)}.")
+            for lease in leases[:LINES_SHOWN]
+        ]
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "End it?",
+            "number": len(leases),
+            "leases": leases,
+            "sections": [Section("What would end", tuple(lines))],
+            "more": len(leases) - len(lines),
+            "when": WHEN_IT_ENDS,
+            "has_sessions": any(lease.action == "connect" for lease in leases),
+            "next": next_url,
+        }
+        return TemplateResponse(request, "admin/access/end_it.html", context)
 
     def has_end_permission(self, request) -> bool:
         """Ending what runs has a permission of its own: whoever may look need not."""
@@ -121,6 +171,17 @@ class LeaseAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request, queryset, search_term):
         return (find_exactly(queryset, search_term, SEARCHED) if search_term else queryset), False
+
+    def stories(self, request, obj):
+        at, ids = obj.opened_at.isoformat(), {"node": obj.node_id, "session": obj.session_id}
+        if obj.session_id:
+            yield from link_to_page(request, "story_session", "Story of the session", **ids, at=at)
+        if obj.action in CALL_ACTIONS and obj.key:
+            yield from link_to_page(request, "story_call", "Story of the call", node=obj.node_id, call=obj.key, at=at)
+        if obj.action in STREAM_ACTIONS:
+            yield from link_to_page(request, "story_stream", f"Story of stream “{obj.target}”", name=obj.target)
+        if obj.username:
+            yield from link_to_page(request, "story_user", f"Help desk: {obj.username}", name=obj.username)
 
     def sections(self, request, obj):
         rules = Rule.objects.filter(pk__in=obj.rule_ids).with_names().order_by("pk")

@@ -5,6 +5,7 @@ what groups they are in, and only a superuser changes groups that carry permissi
 """
 
 from datetime import datetime
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -43,7 +44,7 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
     add_form = NewUserForm
     add_form_template = None
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "full_name", "kind", "in_groups", "is_active", "last_login")
+    list_display = ("username", "card", "full_name", "kind", "in_groups", "is_active", "last_login")
     list_filter = ("is_active", "is_staff", "groups")
     search_fields = ("username", "first_name", "last_name", "email")
     search_help_text = "Search by name or e-mail"
@@ -83,6 +84,11 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
 
     def get_queryset(self, request):
         return super().get_queryset(request).prefetch_related("groups")
+
+    @display(description="Help desk")
+    def card(self, user: User) -> str:
+        address = f"{reverse('story_user')}?{urlencode({'name': user.username})}"
+        return format_html('<a href="{}" aria-label="Help desk: {}">Card</a>', address, user.username)
 
     @display(description="Name", ordering="first_name")
     def full_name(self, user: User) -> str:
@@ -150,6 +156,10 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
         kept = [] if request.user.is_superuser else list(user.groups.exclude(permissions=None).distinct())
         super().save_related(request, form, formsets, change)
         user.groups.add(*kept)
+
+    def stories(self, request, obj):
+        text = "Help desk: what works right now, and why not"
+        return link_to_page(request, "story_user", text, name=obj.username)
 
     def sections(self, request, obj):
         tokens = obj.tokens.with_revoked().order_by("-pk")[:LINES_SHOWN]

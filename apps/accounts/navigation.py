@@ -16,10 +16,12 @@ SECTIONS = {
         ("What can they do?", "badge", "what_can"),
     ),
     "What happened": (
+        ("Help desk", "support_agent", "story_user"),
         ("Running", "play_circle", "live.lease"),
         ("Audit log", "history", "audit.auditevent"),
         ("Exports", "download", "admin:audit_export_changelist"),
         ("Sessions", "sensors", "connections.session"),
+        ("Story of a stream", "timeline", "story_stream"),
         ("Legal holds", "gavel", "audit.hold"),
         ("Records not moved", "running_with_errors", "audit.badrecord"),
     ),
@@ -45,6 +47,10 @@ SECTIONS = {
 RULES = ("access.streampermission", "access.callpermission")
 OWN_PAGES = {
     **dict.fromkeys(("try_hook", "who_can", "what_can", "rules_to_look_at"), RULES),
+    "story_user": ("accounts.user", "audit.auditevent"),
+    "story_session": ("connections.session", "audit.auditevent"),
+    "story_stream": ("live.lease", "audit.auditevent"),
+    "story_call": ("audit.auditevent",),
     "presets": (),
     "access_file": (),
     "admin:audit_export_changelist": ("audit.auditevent",),

@@ -163,9 +163,14 @@ class StaffAdmin(ModelAdmin):
         """A warning to show above the form of a row."""
         return ""
 
+    def stories(self, request: HttpRequest, obj) -> Iterable[Line]:
+        """Links to show above the form of a row: to what is mostly looked for when somebody opens it."""
+        return ()
+
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         context["asks_why"] = add or self.has_change_permission(request, obj)
         if obj:
+            context["stories"] = tuple(self.stories(request, obj))
             context["sections"] = self.sections(request, obj)
             context["notice"] = self.notice(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)

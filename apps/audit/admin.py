@@ -29,6 +29,7 @@ from apps.audit.paging import AuditChangeList
 from apps.audit.query import parse, said
 from apps.audit.saved_views import views_for
 from apps.audit.search import WHOLE, completions, find_events, ways_to
+from apps.audit.stories.links import links_of
 from apps.audit.timeline_page import timeline_page
 from apps.connections.models import Session
 
@@ -213,6 +214,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         yield Section(
             "See also",
             links=(
+                *links_of(request, obj),
                 *((Line(f"User {user}", page_of(request, "accounts.user", user.pk)),) if user else ()),
                 *((Line("The session", page_of(request, "connections.session", session.pk)),) if session else ()),
                 *(self._all_of_session(request, obj) if obj.session_id else ()),

@@ -96,12 +96,15 @@ def _explained(event: AuditEvent, snapshot: Snapshot, session: Session | None, n
 
 
 def _facts_now(event: AuditEvent, call: HookCall, snapshot: Snapshot, session: Session | None, now: datetime) -> Facts:
-    """What is known about the hook if it came now.
+    return as_if_now(facts_of(event, call, snapshot, session), now)
+
+
+def as_if_now(facts: Facts, now: datetime) -> Facts:
+    """What is known about a recorded hook if it came now.
 
     Credentials are not kept. So where one was wrong, it is as if the user came with a good one; where it is not known
     whose it was, the problem stays.
     """
-    facts = facts_of(event, call, snapshot, session)
     identity = facts.identity
     if identity.problem is not None and identity.user is not None:
         identity = Identity(user=identity.user, entered_by="asked")

@@ -135,6 +135,7 @@ def _app_of(user: User) -> str:
 
 def _about_user(request: HttpRequest, user: User) -> Iterator[Line]:
     page, name = page_of(request, "accounts.user", user.pk), user.username
+    yield from link_to_page(request, "story_user", f"What works for {name} right now, and why not?", name=name)
     yield Line(f"Is {name} locked out?", page, lock_text(user, timezone.now()))
     yield from link_to_page(request, "what_can", f"What can {name} do, and by which rules?", who="user", name=name)
     yield Line(f"Rules about {name}, tokens and groups", page)
@@ -149,6 +150,8 @@ def _about_user(request: HttpRequest, user: User) -> Iterator[Line]:
 
 
 def _about_stream(request: HttpRequest, name: str) -> Iterator[Line]:
+    text = f"Who published and watched “{name}”, when, and for how long?"
+    yield from link_to_page(request, "story_stream", text, name=name)
     yield from link_to_page(request, "who_can", f"Who can play “{name}”?", action="play", target=name)
     yield from link_to_page(request, "who_can", f"Who can publish “{name}”?", action="publish", target=name)
     yield from link_to_list(request, "streams.stream", f"Rules about stream “{name}”, its owner and groups", q=name)

@@ -1,12 +1,14 @@
 """Through what: WCS apps and nodes, and the sessions of connected clients. Links and issuers are in modules beside."""
 
 import shlex
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Coalesce, NullIf
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html
 from unfold.decorators import display
 
 from apps.accounts.pages import (
@@ -18,6 +20,7 @@ from apps.accounts.pages import (
     StaffAdmin,
     find_exactly,
     link_to_list,
+    link_to_page,
     page_of,
 )
 from apps.connections import issuer_admin, link_admin  # noqa: F401 - each registers its pages
@@ -44,6 +47,12 @@ def with_node_names(rows: QuerySet) -> QuerySet:
     names = Node.objects.filter(node_id=OuterRef("node_id")).values("name")
     node = Coalesce(NullIf(Subquery(names), Value("")), F("node_id"), output_field=TextField())
     return rows.annotate(node_name=node)
+
+
+def story_url(session: Session) -> str:
+    """The address of the story of a session."""
+    ids = {"node": session.node_id, "session": session.session_id, "at": session.opened_at.isoformat()}
+    return f"{reverse('story_session')}?{urlencode(ids)}"
 
 
 class SecretAdmin(StaffAdmin):
@@ -231,7 +240,7 @@ class NodeFilter(ColumnFilter):
 
 @admin.register(Session)
 class SessionAdmin(ReadOnlyAdmin):
-    list_display = ("client", "state", "app_key", "short_node", "client_address", "opened_at", "ended_at")
+    list_display = ("client", "story", "state", "app_key", "short_node", "client_address", "opened_at", "ended_at")
     list_filter = (RunningFilter, AppFilter, NodeFilter)
     search_fields = ("username", "session_id")
     search_help_text = "A whole user name or session id"
@@ -242,6 +251,11 @@ class SessionAdmin(ReadOnlyAdmin):
         "client_address", "origin", "opened_at", "ended_at", "end_reason",
     )  # fmt: skip
     empty_hint = "A session is opened when a client connects and is let in. Point WCS here, and let somebody connect."
+
+    @display(description="Story")
+    def story(self, session: Session) -> str:
+        label = f"Story of the session of {self.client(session)}"
+        return format_html('<a href="{}" aria-label="{}">Story</a>', story_url(session), label)
 
     @display(description="Client")
     def client(self, session: Session) -> str:
@@ -260,6 +274,11 @@ class SessionAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request, queryset, search_term):
         return (find_exactly(queryset, search_term, ("username", "session_id")) if search_term else queryset), False
+
+    def stories(self, request, obj):
+        yield Line("Its story: what happened in it, and how it ended", story_url(obj))
+        if obj.username:
+            yield from link_to_page(request, "story_user", f"Help desk: {obj.username}", name=obj.username)
 
     def sections(self, request, obj):
         yield Section(

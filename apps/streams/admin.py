@@ -20,6 +20,9 @@ class StreamAdmin(StaffAdmin):
         "Streams need no entry here to be published or played. Add one to give it an owner, or to choose it in rules."
     )
 
+    def stories(self, request, obj):
+        return link_to_page(request, "story_stream", "Its story: who published and watched it", name=obj.name)
+
     def sections(self, request, obj):
         yield rules_section(request, "Rules about this stream", obj.rules, target_kind="stream", stream=obj.pk)
         links = (

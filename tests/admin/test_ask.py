@@ -133,6 +133,7 @@ def test_everybody_sees_what_they_may_see(client, audrey, people):
     assert titles(audrey, "alice") == []
     found = ask(audrey, "alice lobby")
     assert found["Stream lobby"] == [
+        "Who published and watched “lobby”, when, and for how long?",
         "Who was refused at “lobby” lately?",
         "Who published “lobby” last?",
         "What happened to “lobby”?",

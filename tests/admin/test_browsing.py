@@ -23,7 +23,7 @@ def an_hour():
 
 
 def bars(desk):
-    found = desk.locator(".wcsgate-timeline .wcsgate-time")
+    found = desk.locator(".wcsgate-when .wcsgate-when-bar")
     expect(found).to_have_count(30)
     return found
 
@@ -56,7 +56,7 @@ def test_a_time_is_chosen_by_drawing_over_bars(desk, an_hour):
         desk.mouse.move(*centre(bars(desk).nth(first)))
         desk.mouse.down()
         desk.mouse.move(*centre(bars(desk).nth(last)), steps=4)
-        expect(desk.locator(".wcsgate-chosen")).to_have_count(5)
+        expect(desk.locator(".wcsgate-when-chosen")).to_have_count(5)
         expect(desk.locator("#timeline-chosen")).to_contain_text("Chosen: ")
         desk.mouse.up()
         expect_minutes(desk, 10, 20)
@@ -67,7 +67,7 @@ def test_a_time_is_chosen_with_the_keyboard(desk, an_hour):
     bars(desk).last.focus()
     for key in ("ArrowLeft", "Shift+ArrowLeft", "Escape", "ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowLeft"):
         desk.keyboard.press(key)
-    expect(desk.locator(".wcsgate-chosen")).to_have_count(3)
+    expect(desk.locator(".wcsgate-when-chosen")).to_have_count(3)
     desk.keyboard.press("Enter")
     expect_minutes(desk, 48, 54)
 

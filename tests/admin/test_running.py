@@ -19,7 +19,8 @@ def alice(db):
 
 def end(browser, *leases):
     ticked = [lease.pk for lease in leases]
-    return browser.post(LIST, {"action": "end_it", "_selected_action": ticked}, follow=True).content.decode()
+    asked = {"action": "end_it", "_selected_action": ticked}
+    return browser.post(LIST, {**asked, "confirmed": "yes"}, follow=True).content.decode()
 
 
 def test_it_says_who_does_what_since_when_and_by_which_rule(root, alice):
@@ -66,6 +67,22 @@ def test_ending_it_orders_that_and_says_when_it_ends(root, alice):
     assert (Cut.objects.get().lease, Cut.objects.get().ordered_by) == (first, "root")
     assert LogEntry.objects.get().change_message == "Ordered to end."
     assert "Ordered to end: 1." in end(root, first, second)
+
+
+def test_it_asks_first_and_says_what_would_end(root, alice):
+    leases = [factories.make_lease(alice, key=f"m-{number}") for number in range(22)]
+    leases.append(factories.make_lease(alice, key=factories.SESSION_ID, action="connect", target="defaultApp"))
+    asked = {"action": "end_it", "_selected_action": [lease.pk for lease in leases]}
+    text = root.post(LIST, asked).content.decode()
+    for words in (
+        "These 23 would end now.",
+        "alice: play “lobby”",
+        "… and 3 more.",
+        "goes everything that it publishes",
+    ):
+        assert words in text, words
+    assert text.count('name="_selected_action"') == 23
+    assert not Cut.objects.exists()
 
 
 def test_who_may_only_look_can_end_nothing(alice):

@@ -5,8 +5,8 @@
     let drawing = false;
     let drawn = false;
 
-    const chartOf = (event) => event.target.closest?.(".wcsgate-timeline svg");
-    const barsOf = (chart) => [...chart.querySelectorAll(".wcsgate-time")];
+    const chartOf = (event) => event.target.closest?.(".wcsgate-when svg");
+    const barsOf = (chart) => [...chart.querySelectorAll(".wcsgate-when-bar")];
     const timeOf = (bar) => new URL(bar.getAttribute("href"), location.href);
 
     function barAt(chart, x) {
@@ -24,7 +24,7 @@
     function show(chart) {
         const bars = barsOf(chart);
         const range = chosen(bars);
-        bars.forEach((bar) => bar.classList.toggle("wcsgate-chosen", range.includes(bar)));
+        bars.forEach((bar) => bar.classList.toggle("wcsgate-when-chosen", range.includes(bar)));
         const said = document.getElementById("timeline-chosen");
         const [since] = range.length > 1 ? range[0].getAttribute("aria-label").split(" to ") : [""];
         said.textContent = since && `Chosen: ${since} to ${range.at(-1).getAttribute("aria-label").split(" to ")[1].split(": ")[0]}`;

@@ -1,0 +1,139 @@
+"""Audit events and leases as what stories are made of. Every query here is bounded, and goes through an index."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
+
+from apps.access.reasons import STAFF_ACTION
+from apps.audit.changes import OURSELVES
+from apps.audit.models import AuditEvent, Effect, received
+from apps.audit.narrative import headline, outcome, reason_text
+from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, with_gaps
+from apps.live.models import Lease
+from apps.protocol.methods import RUNS, find
+
+SHOWN = 300
+"""Events of a session or a call on one page."""
+
+CHANGES_SHOWN = 50
+"""Changes by staff, beside these events."""
+
+RAN_OUT = "WCS did not ask for it again"
+"""Why what it reports no end of is taken to have ended."""
+
+_ID_IN_USE = "status = 'FAILED' AND position('MediaSessionId is already in use'::bytea IN body) > 0"
+
+
+def events_of(since: datetime, before: datetime) -> QuerySet[AuditEvent]:
+    """The events of a time, without what is long. Each says whether it only tells that an id is in use already."""
+    events = AuditEvent.objects.filter(received(since, before)).defer("body", "digest", "rules")
+    return events.annotate(id_in_use=RawSQL(_ID_IN_USE, ()))  # noqa: S611 - a text of ours
+
+
+def entry_of(event: AuditEvent) -> Entry:
+    """A hook out of `events_of` as a plain value."""
+    how = outcome(event)
+    return Entry(
+        id=str(event.pk),
+        at=event.received_at,
+        last_at=event.last_received_at,
+        thing=Thing(event.node_id, event.session_id, event.media_session_id or event.call_id),
+        phase=_phase(event),
+        text=headline(event),
+        outcome=how,
+        why=reason_text(event) if how == "refused" else "",
+        status=event.status,
+        times=event.repeats + 1,
+    )
+
+
+def _phase(event: AuditEvent) -> Phase:
+    method = find(event.method)
+    if method is None or event.id_in_use:
+        return Phase.MEANWHILE
+    if method.extent is RUNS:
+        return Phase.ASKED if event.effect == Effect.ALLOWED else Phase.MEANWHILE
+    if event.status in method.starts:
+        return Phase.STARTED
+    return Phase.ENDED if event.status in (*method.ends, *method.ends_session) else Phase.MEANWHILE
+
+
+def run_of(lease: Lease, now: datetime) -> Run:
+    """When it ran, from a lease read with its cut. What WCS reports no end of has ended when it has run out."""
+    ended, why = lease.ended_at, lease.end_reason
+    if ended is None and lease.runs_out_at is not None and lease.runs_out_at <= now:
+        ended = lease.runs_out_at
+    if ended is not None and ended == lease.runs_out_at:
+        why = why or RAN_OUT
+    cut = getattr(lease, "cut", None)
+    by = cut.ordered_by if cut else ""
+    return Run(lease.opened_at, lease.started_at, ended, why, is_known=True, ordered_by=by)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A part of a story: what happened, what ran by the id of the entry that let it in, and what came after that."""
+
+    parts: tuple[Entry | Gap, ...] = ()
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    goes_on: datetime | None = None
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Without the gaps."""
+        return tuple(part for part in self.parts if isinstance(part, Entry))
+
+
+NOTHING = Told()
+
+
+def changes(since: datetime, before: datetime) -> QuerySet[AuditEvent]:
+    """What staff changed in a time, but for what nobody asked for."""
+    events = AuditEvent.objects.filter(received(since, before), effect=Effect.ALLOWED, reason=STAFF_ACTION)
+    return events.exclude(username=OURSELVES).defer("body", "digest")
+
+
+def entry_of_change(event: AuditEvent) -> Entry:
+    """An event of `changes` as a plain value: of no session, and like no other."""
+    what = ": ".join(filter(None, ("; ".join(event.rules), event.told)))
+    return Entry(
+        id=str(event.pk),
+        at=event.received_at,
+        last_at=event.last_received_at,
+        thing=Thing("", "", str(event.pk)),
+        phase=Phase.MEANWHILE,
+        text=headline(event),
+        outcome=outcome(event),
+        why=what,
+    )
+
+
+def told(
+    events: QuerySet[AuditEvent],
+    now: datetime,
+    *,
+    with_leases: bool,
+    meanwhile: QuerySet[AuditEvent] | None = None,
+) -> Told:
+    """The first of these events as a story, with what staff changed meanwhile.
+
+    With leases, what is known of what the events let in counts for more than what later ones say of it.
+    """
+    found = list(events.order_by("received_at", "id")[: SHOWN + 1])
+    goes_on = found[SHOWN].received_at if len(found) > SHOWN else None
+    changed = _meanwhile(meanwhile, goes_on) if meanwhile is not None else []
+    ordered = in_order([*map(entry_of, found[:SHOWN]), *map(entry_of_change, changed)])
+    ran = runs(ordered)
+    if with_leases and ran:
+        leases = Lease.objects.filter(record_id__in=list(ran)).select_related("cut")
+        ran |= {str(lease.record_id): run_of(lease, now) for lease in leases}
+    return Told(tuple(with_gaps(folded(ordered))), ran, goes_on)
+
+
+def _meanwhile(changed: QuerySet[AuditEvent], goes_on: datetime | None) -> list[AuditEvent]:
+    """What was changed as long as what is shown went on."""
+    shown = changed.filter(received_at__lt=goes_on) if goes_on else changed
+    return list(shown.order_by("received_at", "id")[:CHANGES_SHOWN])

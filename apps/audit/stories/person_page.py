@@ -1,0 +1,254 @@
+"""The page of a person: the help-desk card. The first thing to look at with somebody on the phone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from apps.access.advice import ADVICE
+from apps.access.latest import at_last_revision
+from apps.access.sentences import deed
+from apps.access.who_can_words import Words
+from apps.accounts.admin import state
+from apps.accounts.models import User
+from apps.accounts.navigation import may_open, may_see
+from apps.accounts.pages import LINES_SHOWN, Line, Section, link_to_list, link_to_page, page_of
+from apps.audit.ask_questions import lock_text
+from apps.audit.models import AuditEvent
+from apps.audit.narrative import headline, outcome, reason_text
+from apps.audit.stories.events import run_of
+from apps.audit.stories.pages import LOG, RUNNING, SESSIONS, asked, clock, log_is_hidden, must_be_allowed, page, ran
+from apps.audit.stories.person import (
+    ATTEMPTS_SHOWN,
+    Attempt,
+    Can,
+    Card,
+    attempts,
+    card,
+    own_streams,
+    refusals_first,
+    usual,
+)
+from apps.audit.stories.timeline import lasting
+from apps.connections.models import Session
+from apps.database.connection import StatementFailed, Unavailable
+from apps.live.models import Lease
+
+
+class PersonForm(forms.Form):
+    """Whom it is about."""
+
+    name = forms.CharField(
+        label="User name",
+        max_length=150,
+        strip=False,
+        widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
+        help_text="Whole; letter case counts.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One line of what works: whether, in words to be read out, why not, what to do, and how much is used up."""
+
+    can: bool
+    sentence: str
+    why: str
+    what_to_do: str
+    remark: str
+    rules: list[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Something that runs, with the number to end it by."""
+
+    pk: int
+    text: str
+    remark: str
+    url: str
+    is_ending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried lately, with how it was answered, in words."""
+
+    text: str
+    clock: str
+    outcome: str
+    why: str
+    what_to_do: str
+    url: str
+
+
+def story_of_user(request: HttpRequest) -> HttpResponse:
+    """The card."""
+    must_be_allowed(request, "story_user")
+    name = asked(request, "name")
+    context: dict[str, Any] = {"title": "Help desk", "form": PersonForm(initial={"name": name})}
+    if name:
+        context |= _card(request, name, timezone.now())
+    return page(request, "admin/stories/person.html", context)
+
+
+def _card(request: HttpRequest, name: str, now: datetime) -> dict[str, Any]:
+    viewer = request.user
+    user = User.objects.filter(username=name).first()
+    shown = user if may_see(viewer, "accounts.user") else None
+    tried = attempts(name, now) if may_see(viewer, LOG) else []
+    context = {
+        "title": f"Help desk: {name}",
+        "name": name,
+        "who": shown.get_full_name() if shown else "",
+        "is_off": bool(user and not user.is_active),
+        "locked": lock_text(user, now) if shown else "",
+        "is_unknown": user is None,
+        "attempts": [_tried(request, attempt) for attempt in refusals_first(tried)],
+        "attempts_shown": ATTEMPTS_SHOWN,
+        "running": list(_running(request, name, now)) if may_see(viewer, RUNNING) else None,
+        "may_end": viewer.has_perm("live.end_lease"),
+        "end_url": reverse("admin:live_lease_changelist"),
+        "sections": list(_sections(request, user, name, now)),
+        **log_is_hidden(request),
+    }
+    if user is not None and may_open(viewer, "what_can"):
+        context |= _right_now(request, user, tried, now)
+    return context
+
+
+def _right_now(request: HttpRequest, user: User, tried: list[AuditEvent], now: datetime) -> dict[str, Any]:
+    again = usual(user, tried)
+    own = own_streams(user) if may_see(request.user, "streams.stream") else []
+    try:
+        found = at_last_revision(lambda snapshot: card(user, again, own, snapshot, now))
+    except (Unavailable, StatementFailed) as error:
+        return {"fault": f"What they can do right now cannot be said at the moment: {error}"}
+    words = Words(request)
+    words.read_rules(id_ for ids in (*(one.rule_ids for one in found.can), found.limits) for id_ in ids)
+    return {
+        "answers": [_answer(user, one, words) for one in found.can],
+        "limits": [words.line(rule, f"Used up: {found.limits[rule.pk]}.") for rule in words.rules(found.limits)],
+        "never_tried": _never_tried(found, own),
+        "revision": found.revision,
+        "at": clock(now),
+    }
+
+
+def _answer(user: User, one: Can, words: Words) -> Answer:
+    verdict = words.verdict(one.answer) if one.answer and one.allowed else ""
+    only = f" {verdict.partition(', ')[2]}".rstrip() if verdict else ""
+    remarks = [f"Limit: {one.used}." if one.used else ""]
+    remarks.append(f"Asked as on {clock(one.event.received_at)}." if one.event else "Asked whatever the circumstances.")
+    lines = [words.line(rule) for rule in words.rules(one.rule_ids)]
+    return Answer(
+        one.allowed,
+        f"{user.username} {one.sentence}{only}.",
+        one.why,
+        one.what_to_do,
+        " ".join(filter(None, remarks)),
+        lines,
+    )
+
+
+def _never_tried(found: Card, own: list[str]) -> str:
+    """What is not said, because it is not known what they would do."""
+    known = {one.action for one in found.can}
+    missing = [deed(action, "") for action in ("publish", "play", "call") if action not in known]
+    if not missing:
+        return ""
+    streams = ", and no stream is theirs" if not own and missing != [deed("call", "")] else ""
+    return f"Not asked: whether they can {' or '.join(missing)}. They did not try that lately{streams}."
+
+
+def _tried(request: HttpRequest, attempt: Attempt) -> Tried:
+    event = attempt.event
+    how = outcome(event)
+    refused = how == "refused"
+    often = f", the last of {attempt.times} times" if attempt.times > 1 else ""
+    return Tried(
+        headline(event),
+        clock(event.last_received_at) + often,
+        how,
+        reason_text(event) if refused else "",
+        ADVICE[event.reason].text if refused and event.reason in ADVICE else "",
+        page_of(request, LOG, event.pk),
+    )
+
+
+def _running(request: HttpRequest, name: str, now: datetime) -> Iterator[Running]:
+    leases = Lease.objects.filter(username=name).running(now).select_related("cut").order_by("-opened_at")
+    for lease in leases[:LINES_SHOWN]:
+        is_ending = hasattr(lease, "cut")
+        what = (
+            f"connected through app “{lease.app_key}”"
+            if lease.action == "connect"
+            else deed(lease.action, lease.target)
+        )
+        yield Running(
+            lease.pk,
+            what,
+            f"Since {clock(lease.opened_at)}. {ran(run_of(lease, now), now)}",
+            page_of(request, RUNNING, lease.pk),
+            is_ending,
+        )
+
+
+def _sections(request: HttpRequest, user: User | None, name: str, now: datetime) -> Iterator[Section]:
+    if may_see(request.user, SESSIONS):
+        yield _sessions(request, name, now)
+    if user is not None and may_see(request.user, "accounts.token"):
+        tokens = user.tokens.with_revoked().order_by("-pk")[:LINES_SHOWN]
+        yield Section(
+            "Tokens",
+            tuple(Line(token.label, page_of(request, "accounts.token", token.pk), state(token)) for token in tokens),
+            "None.",
+        )
+    page_url = page_of(request, "accounts.user", user.pk) if user else ""
+    yield Section(
+        "See also",
+        links=(
+            *((Line("Their page: groups, rules, tokens", page_url),) if page_url else ()),
+            *(link_to_page(request, "what_can", "Everything they can do", who="user", name=name) if user else ()),
+            *link_to_list(request, LOG, "Everything they did", username=name),
+        ),
+    )
+
+
+def _sessions(request: HttpRequest, name: str, now: datetime) -> Section:
+    sessions = Session.objects.filter(username=name).order_by("-opened_at")[:LINES_SHOWN]
+    running = [session for session in sessions if session.ended_at is None]
+    shown = running or list(sessions[:1])
+    return Section(
+        "Sessions now" if running else "Their last session",
+        tuple(_session_line(request, session, now) for session in shown),
+        "They never connected.",
+    )
+
+
+def _session_line(request: HttpRequest, session: Session, now: datetime) -> Line:
+    links = link_to_page(
+        request,
+        "story_session",
+        "",
+        node=session.node_id,
+        session=session.session_id,
+        at=session.opened_at.isoformat(),
+    )
+    place = f" from {session.client_address}" if session.client_address else ""
+    how = (
+        f"for {lasting(now - session.opened_at)} by now"
+        if session.ended_at is None
+        else f"until {clock(session.ended_at)}, {session.end_reason or 'for no known reason'}"
+    )
+    return Line(
+        f"Through app “{session.app_key}”{place}",
+        links[0].url if links else "",
+        f"Since {clock(session.opened_at)}, {how}",
+    )

@@ -1,0 +1,104 @@
+"""The page of a session."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from apps.accounts.navigation import may_see
+from apps.accounts.pages import Line, Section, link_to_list, page_of
+from apps.audit.stories.events import Told
+from apps.audit.stories.links import person_links
+from apps.audit.stories.pages import (
+    LOG,
+    RUNNING,
+    SESSIONS,
+    asked,
+    clock,
+    goes_on,
+    log_is_hidden,
+    moment,
+    must_be_allowed,
+    node_name,
+    page,
+    ran,
+    rows,
+)
+from apps.audit.stories.session import SessionStory, session_story
+from apps.audit.stories.timeline import lasting
+from apps.connections.models import Session
+
+
+def story_of_session(request: HttpRequest) -> HttpResponse:
+    """What happened in a session."""
+    must_be_allowed(request, "story_session")
+    node_id, session_id, now = asked(request, "node"), asked(request, "session"), timezone.now()
+    story = session_story(
+        node_id,
+        session_id,
+        at=moment(request, "at"),
+        after=moment(request, "after"),
+        now=now,
+        with_log=may_see(request.user, LOG),
+        with_leases=may_see(request.user, RUNNING),
+    )
+    session = story.session if may_see(request.user, SESSIONS) else None
+    who = session.username or "a guest" if session else ""
+    context = {
+        "title": f"Session of {who}" if session else "Session",
+        "subject": f"Session {session_id} on node {node_name(node_id)}",
+        "said": _session_said(session, now) if session else _nothing_known(request, story),
+        "rows": list(rows(request, story.told, now)),
+        "goes_on": goes_on(request, story.told),
+        "sections": list(_about_session(request, story, session, node_id, session_id)),
+        **log_is_hidden(request),
+    }
+    return page(request, "admin/stories/timeline.html", context)
+
+
+def _session_said(session: Session, now: datetime) -> str:
+    who = session.username or "A guest"
+    place = f" from {session.client_address}" if session.client_address else ""
+    came = f"{who} connected through app “{session.app_key}”{place} at {clock(session.opened_at)}"
+    came += f", known by {session.get_entered_by_display()}." if session.entered_by else "."
+    if session.ended_at is None:
+        return f"{came} The session runs, for {lasting(now - session.opened_at)} by now."
+    why = f": {session.end_reason.rstrip('.')}" if session.end_reason else ""
+    lasted = lasting(max(timedelta(0), session.ended_at - session.opened_at))
+    return f"{came} The session lasted {lasted} and ended at {clock(session.ended_at)}{why}."
+
+
+def _nothing_known(request: HttpRequest, story: SessionStory) -> str:
+    if not may_see(request.user, SESSIONS):
+        return ""
+    return (
+        "No session was opened under these ids then."
+        if not story.told.parts
+        else "No session that was opened under these ids is known for this time. This is what came under them."
+    )
+
+
+def _about_session(
+    request: HttpRequest, story: SessionStory, session: Session | None, node_id: str, session_id: str
+) -> Iterator[Section]:
+    lines = tuple(_ran_lines(story.told))
+    if lines:
+        yield Section("What ran in it", lines)
+    yield Section(
+        "See also",
+        links=(
+            *(person_links(request, session.username) if session else ()),
+            *((Line("The session's page", page_of(request, SESSIONS, session.pk)),) if session else ()),
+            *link_to_list(request, LOG, "All hooks of this session", node=node_id, session=session_id),
+            *link_to_list(request, RUNNING, "What runs in it now", q=session_id),
+        ),
+    )
+
+
+def _ran_lines(story: Told) -> Iterator[Line]:
+    """What ran, but for the session itself: each with how long."""
+    now = timezone.now()
+    for entry in story.entries:
+        if entry.id in story.runs and entry.thing.key:
+            yield Line(entry.text, "", ran(story.runs[entry.id], now))

@@ -1,0 +1,197 @@
+"""The page of a stream."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from apps.accounts.navigation import may_see
+from apps.accounts.pages import Line, Section, link_to_list, link_to_page, page_of
+from apps.audit.models import AuditEvent
+from apps.audit.narrative import headline, reason_text
+from apps.audit.stories.chart import Chart, Stretch, chart
+from apps.audit.stories.pages import LOG, RUNNING, clock, log_is_hidden, must_be_allowed, page
+from apps.audit.stories.stream import Part, StreamStory, people, stream_story
+from apps.audit.stories.stream_form import StreamForm
+from apps.audit.stories.timeline import lasting
+from apps.live.tasks import KEPT
+from apps.streams.models import Stream
+
+PUBLISHERS_DRAWN, VIEWERS_DRAWN = 15, 25
+LISTED = 200
+WORDS = {"publish": ("published", "publishes"), "play": ("watched", "watches")}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the table."""
+
+    who: str
+    what: str
+    since: str
+    until: str
+    lasted: str
+    why: str
+    url: str
+
+
+def story_of_stream(request: HttpRequest) -> HttpResponse:
+    """Who published and watched a stream, and who was refused."""
+    must_be_allowed(request, "story_stream")
+    now = timezone.now()
+    typed = {"last": "24h", **_asked(request)}
+    form = StreamForm(typed) if "name" in request.GET else StreamForm(initial=typed)
+    context: dict[str, Any] = {"title": "Story of a stream", "form": form, **log_is_hidden(request)}
+    if form.is_bound and form.is_valid():
+        context |= _told(request, form, now)
+    return page(request, "admin/stories/stream.html", context)
+
+
+def _asked(request: HttpRequest) -> dict[str, str]:
+    """What the address says; with a time of its own, no quick choice is made for whoever made none."""
+    asked = {name: request.GET[name].replace("\0", "") for name in StreamForm.base_fields if name in request.GET}
+    return {"last": "", **asked} if asked.get("since") else asked
+
+
+def _told(request: HttpRequest, form: StreamForm, now: datetime) -> dict[str, Any]:
+    name, (since, until) = form.cleaned_data["name"], form.times(now)
+    with_log, with_leases = may_see(request.user, LOG), may_see(request.user, RUNNING)
+    story = stream_story(name, since, until, now, with_log=with_log, with_leases=with_leases)
+    end = min(until, now)
+    drawn = (*story.publishers[:PUBLISHERS_DRAWN], *story.viewers[:VIEWERS_DRAWN])
+    parts = (*story.publishers, *story.viewers)
+    return {
+        "title": f"Story of stream “{name}”",
+        "name": name,
+        "period": f"From {clock(since)} until {clock(end)}",
+        "choices": form.choices(),
+        "said": _said(story, name) if story.is_known else _TOO_LONG_AGO,
+        "chart": _chart(request, drawn, since, end, now) if drawn else None,
+        "not_drawn": len(parts) - len(drawn),
+        "drawn": len(drawn),
+        "listed": [_listed(request, part, now) for part in parts[:LISTED]],
+        "not_listed": max(0, len(parts) - LISTED),
+        "is_cut": story.is_cut,
+        "sections": list(_sections(request, story, name, since, until)),
+    }
+
+
+_TOO_LONG_AGO = (
+    f"What ended more than {KEPT.days} days ago is known from the audit log alone, and shown to those who may see it."
+)
+
+
+def _said(story: StreamStory, name: str) -> str:
+    """For example: “lobby” was published by alice, 2 times, and watched by 9 people, 12 times. At most 7 at once."""
+    if not (story.publishers or story.viewers):
+        return f"Nobody published or watched “{name}” in this time."
+    published = _by(story.publishers) or "nobody"
+    watched = _by(story.viewers) or "nobody"
+    most, when = story.viewers_peak
+    peak = f" At most {most} watched at once, first at {clock(when)}." if when else ""
+    publishers, at_once = story.publishers_peak
+    both = f" At most {publishers} published at once, first at {clock(at_once)}." if at_once and publishers > 1 else ""
+    runs = sum(part.run.ended is None for part in (*story.publishers, *story.viewers))
+    return f"“{name}” was published by {published} and watched by {watched}.{peak}{both}" + (
+        f" Not ended, as far as is known: {runs}." if runs else ""
+    )
+
+
+def _by(parts: Sequence[Part]) -> str:
+    if not parts:
+        return ""
+    many = people(parts)
+    who = parts[0].who if many == 1 else f"{many} people"
+    return who if len(parts) == 1 else f"{who}, {len(parts)} times"
+
+
+def _chart(request: HttpRequest, parts: Sequence[Part], since: datetime, until: datetime, now: datetime) -> Chart:
+    stretches = [
+        Stretch(
+            part.run.began,
+            part.run.ended or until,
+            part.action,
+            part.who,
+            f"{part.who} {_what(part)}, {_time_said(part, now)}",
+            _session_url(request, part),
+        )
+        for part in parts
+    ]
+    return chart(stretches, since, until, timezone.get_current_timezone())
+
+
+def _what(part: Part) -> str:
+    return WORDS[part.action][part.run.ended is None]
+
+
+def _time_said(part: Part, now: datetime) -> str:
+    lasted = lasting(part.run.lasted(now))
+    until = f" until {clock(part.run.ended)}" if part.run.ended else ""
+    return f"from {clock(part.run.began)}{until}, {lasted}"
+
+
+def _session_url(request: HttpRequest, part: Part) -> str:
+    links = link_to_page(
+        request,
+        "story_session",
+        part.who,
+        node=part.thing.node,
+        session=part.thing.session,
+        at=part.run.asked.isoformat(),
+    )
+    return links[0].url if links and part.thing.session else ""
+
+
+def _listed(request: HttpRequest, part: Part, now: datetime) -> Listed:
+    run = part.run
+    why = f"never began: {run.why}" if run.never_began else run.why
+    if run.ordered_by:
+        why = f"{why}; ordered to end by {run.ordered_by}".removeprefix("; ")
+    return Listed(
+        part.who,
+        _what(part),
+        clock(run.began),
+        clock(run.ended) if run.ended else "runs" if run.is_known else "its end was not heard",
+        "" if run.never_began or not (run.is_known or run.ended) else lasting(run.lasted(now)),
+        why,
+        _session_url(request, part),
+    )
+
+
+def _sections(
+    request: HttpRequest, story: StreamStory, name: str, since: datetime, until: datetime
+) -> Iterator[Section]:
+    if may_see(request.user, LOG):
+        more = " and more" if story.more_refused else ""
+        yield Section(
+            f"Refused attempts: {len(story.refused)}{more}, the newest first" if story.refused else "Refused attempts",
+            tuple(_refused_line(request, event) for event in story.refused),
+            "None in this time.",
+        )
+    row = Stream.objects.filter(name=name).first() if may_see(request.user, "streams.stream") else None
+    yield Section(
+        "See also",
+        (Line(f"Stream “{name}” in the list of streams", page_of(request, "streams.stream", row.pk)),) if row else (),
+        links=(
+            *link_to_page(request, "who_can", "Who can play it?", action="play", target=name),
+            *link_to_page(request, "who_can", "Who can publish it?", action="publish", target=name),
+            *link_to_list(request, LOG, "All hooks about it", target=name, **_period(since, until)),
+        ),
+    )
+
+
+def _period(since: datetime, until: datetime) -> dict[str, str]:
+    return {
+        "from": f"{timezone.localtime(since):%Y-%m-%dT%H:%M:%S}",
+        "until": f"{timezone.localtime(until):%Y-%m-%dT%H:%M:%S}",
+    }
+
+
+def _refused_line(request: HttpRequest, event: AuditEvent) -> Line:
+    often = f", {event.repeats + 1} times" if event.repeats else ""
+    return Line(
+        headline(event), page_of(request, LOG, event.pk), f"{clock(event.received_at)}{often}: {reason_text(event)}"
+    )

@@ -1,0 +1,154 @@
+"""Stories on a real log: each query through an index, and what is found of a person and of a stream."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.access.reasons import Reason
+from apps.audit.stories.call import call_story
+from apps.audit.stories.events import entry_of, events_of
+from apps.audit.stories.person import attempts, usual
+from apps.audit.stories.session import session_story
+from apps.audit.stories.stream import stream_story
+from apps.audit.stories.timeline import Phase
+from tests import factories
+from tests.admin.conftest import make_event, make_session
+
+ALLOWED = {"effect": "allow", "reason": Reason.ALLOWED_BY_RULE}
+NOTED = {"effect": "allow", "reason": Reason.NOT_REFUSABLE, "action": "notify"}
+
+
+@pytest.fixture
+def now(db):
+    return timezone.now()
+
+
+def plans(ask):
+    """The plans of all queries of the log and of what runs, with indexes preferred as on a large table."""
+    with CaptureQueriesContext(connection) as log:
+        ask()
+    queries = [row["sql"] for row in log if re.search(r'FROM "(audit_auditevent|live_lease)"', row["sql"])]
+    assert queries
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for sql in queries:
+            cursor.execute(f"EXPLAIN {sql}")
+            yield "\n".join(line for (line,) in cursor.fetchall())
+
+
+def fill(now):
+    """Enough of everything for an index to be worth it."""
+    alice = factories.make_user("alice")
+    for number in range(300):
+        name, at = f"{number:03}", now - timedelta(minutes=number)
+        answer = {"effect": "allow" if number % 2 else "deny", "reason": f"reason-{number % 30}"}
+        make_event(session_id=name, call_id=name, target=name, username=name, received_at=at, **answer)
+        factories.make_lease(alice, name, target=name, session_id=name, username=name, opened_at=at)
+    make_session(alice, session_id="007", opened_at=now - timedelta(days=1))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE audit_auditevent, live_lease")
+
+
+@pytest.mark.parametrize(
+    ("ask", "columns"),
+    [
+        (
+            lambda now: session_story(
+                factories.NODE_ID, "007", at=None, after=None, now=now, with_log=True, with_leases=True
+            ),
+            ["session_id", "reason", "record_id"],
+        ),
+        (
+            lambda now: call_story(factories.NODE_ID, "007", at=now, after=None, now=now, with_leases=True),
+            ["call_id", "call_id", "record_id"],
+        ),
+        (
+            lambda now: stream_story(
+                "007", now - timedelta(days=1), now, now, with_log=True, with_leases=True
+            ),
+            ["target", "target", "counted|target", "target"],
+        ),
+        (
+            lambda now: stream_story("007", now - timedelta(days=1), now, now, with_log=True, with_leases=False),
+            ["target", "target"],
+        ),
+        (lambda now: attempts("007", now), ["username"]),
+    ],
+    ids=["session", "call", "stream", "stream by hooks", "person"],
+)  # fmt: skip
+def test_every_query_goes_through_an_index(now, ask, columns):
+    fill(now)
+    found = list(plans(lambda: ask(now)))
+    assert len(found) == len(columns)
+    for plan, column in zip(found, columns, strict=True):
+        assert re.search(rf"Index Cond: \(.*\b({column})\b", plan), plan
+
+
+def test_partitions_of_other_times_are_not_looked_into(now):
+    make_event(session_id="s", received_at=now - timedelta(hours=1))
+    events = events_of(now - timedelta(days=1), now).filter(session_id="s")
+    assert "p20270101" not in events.explain()
+
+
+def test_a_failure_that_tells_that_an_id_is_in_use_ends_nothing(now):
+    failed = {"status": "FAILED", "received_at": now - timedelta(minutes=1), "media_session_id": "m-1", **NOTED}
+    in_use = make_event("StreamStatusEvent", body=b'{"info":"MediaSessionId is already in use"}', **failed)
+    other = make_event("StreamStatusEvent", body=b'{"info":"Failed by internal error"}', **failed)
+    found = {event.pk: entry_of(event).phase for event in events_of(now - timedelta(hours=1), now)}
+    assert found == {in_use.pk: Phase.MEANWHILE, other.pk: Phase.ENDED}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "phase"),
+    [
+        ("connect", ALLOWED, Phase.ASKED),
+        ("PLAYSTREAM", ALLOWED, Phase.ASKED),
+        ("playStream", {}, Phase.MEANWHILE),  # refused
+        ("hold", ALLOWED, Phase.MEANWHILE),
+        ("CallStatusEvent", {**NOTED, "status": "ESTABLISHED"}, Phase.STARTED),
+        ("CallStatusEvent", {**NOTED, "status": "RING"}, Phase.MEANWHILE),
+        ("CallStatusEvent", {**NOTED, "status": "BUSY"}, Phase.ENDED),
+        ("ConnectionStatusEvent", {**NOTED, "status": "ESTABLISHED"}, Phase.STARTED),
+        ("ConnectionStatusEvent", {**NOTED, "status": "DISCONNECTED"}, Phase.ENDED),
+        ("newMethod", {"effect": "allow", "reason": Reason.UNKNOWN_METHOD}, Phase.MEANWHILE),
+    ],
+)
+def test_what_an_event_is_to_what_runs(now, method, fields, phase):
+    make_event(method, **fields)
+    (event,) = events_of(now - timedelta(hours=1), now)
+    assert entry_of(event).phase is phase
+
+
+def test_end_and_beginning_that_came_in_the_wrong_order_are_told_right(now):
+    ids = {"session_id": "s", "media_session_id": "m-1", "username": "alice"}
+    at = now - timedelta(minutes=2)
+    make_event("StreamStatusEvent", received_at=at, status="STOPPED", **ids, **NOTED)
+    make_event("StreamStatusEvent", received_at=at + timedelta(milliseconds=5), status="PLAYING", **ids, **NOTED)
+    make_event("playStream", received_at=at + timedelta(milliseconds=9), **ids, **ALLOWED)
+    story = session_story(
+        factories.NODE_ID, "s", at=None, after=None, now=now, with_log=True, with_leases=False
+    )  # fmt: skip
+    assert [entry.status for entry in story.told.entries] == ["", "PLAYING", "STOPPED"]
+    (run,) = story.told.runs.values()
+    assert run.why == "STOPPED"
+
+
+def test_what_somebody_usually_does_is_the_last_attempt_at_a_few_things_of_each_kind(now):
+    alice = factories.make_user("alice")
+    who = {"username": "alice", "user": alice}
+    for number in range(5):
+        make_event(target=f"s-{number}", received_at=now - timedelta(minutes=number), body=b"{}", **who)
+        make_event(target=f"s-{number}", received_at=now - timedelta(hours=1), **who)
+    make_event("sendMessage", **{**who, "action": "message"})
+    make_event("call", **{**who, "action": "call", "target": "1"})
+    tried = attempts("alice", now)
+    found = usual(alice, tried)
+    assert [(event.action, event.target) for event in found] == [
+        ("play", "s-0"), ("play", "s-1"), ("play", "s-2"), ("call", "1"),
+    ]  # fmt: skip
+    assert found[0].received_at == now
+    assert usual(alice, []) == []
