@@ -120,11 +120,13 @@ class StaffChangeList(ChangeList):
 
 
 class StaffAdmin(ModelAdmin):
-    """Our defaults. `empty_hint` is what an empty list says: what the rows are for, and what to do next."""
+    """Our defaults. `empty_hint` is what an empty list says: what the rows are for, and what to do next; `nothing_hint`
+    is what to do where nothing is found.
+    """
 
     change_form_after_template = "admin/sections.html"
     change_form_before_template = "admin/notice.html"
-    empty_hint = ""
+    empty_hint = nothing_hint = ""
     formfield_overrides = {
         ArrayField: {"form_class": CommaList, "widget": UnfoldAdminTextInputWidget},
         DateTimeField: {"form_class": DateAndTime},

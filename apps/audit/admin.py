@@ -1,6 +1,7 @@
 """What happened: the audit log, to browse and search. Nobody adds, changes or deletes anything here."""
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseBadRequest
@@ -24,9 +25,12 @@ from apps.audit.export_admin import as_file, asked_in, note
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
 from apps.audit.pages import allow_page, now
+from apps.audit.paging import AuditChangeList
 from apps.audit.query import parse, said
-from apps.audit.search import WHOLE, about_all, about_some, completions, find_events
+from apps.audit.saved_views import views_for
+from apps.audit.search import WHOLE, completions, find_events, ways_to
 from apps.audit.stories.links import links_of
+from apps.audit.timeline_page import timeline_page
 from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info"}
@@ -70,31 +74,40 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "Every hook that WCS sends is recorded here, with its answer. "
         "Nothing has come yet: open an app to see how to point WCS here."
     )
+    nothing_hint = (
+        "Names and numbers are looked for whole, as they were written: user:teacher* finds all that begin so. "
+        "Take out one word after the other, or look at a longer time."
+    )
 
     class Media:
-        js = ("wcsgate/search.js",)
+        js = ("wcsgate/search.js", "wcsgate/timeline.js")
 
     def get_queryset(self, request):
         """The body stays away from lists."""
         return super().get_queryset(request).defer("body", "digest")
+
+    def get_changelist(self, request, **kwargs):
+        return SearchAlone if isinstance(request, Asked) else AuditChangeList
 
     def get_search_results(self, request, queryset, search_term):
         """The words with qualifiers that were typed; nothing where one of them cannot be understood."""
         query = parse(search_term)
         if query.problems:
             return queryset.none(), False
-        about = about_all if isinstance(request, Asked) else about_some
-        return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request), about), False
+        return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request)), False
+
+    def ways(self, events, search_term):
+        """What the search found, taken apart so that each way goes through one index."""
+        query = parse(search_term)
+        return [events] if query.problems else ways_to(events, query)
 
     def get_urls(self):
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditevent_export")
+        timeline = path("timeline/", self.admin_site.admin_view(self.timeline_view), name="audit_auditevent_timeline")
         allow = path(
             "<path:object_id>/allow/", self.admin_site.admin_view(self.allow_view), name="audit_auditevent_allow"
         )
-        return [export, allow, *super().get_urls()]
-
-    def get_changelist(self, request, **kwargs):
-        return SearchAlone if isinstance(request, Asked) else super().get_changelist(request, **kwargs)
+        return [export, timeline, allow, *super().get_urls()]
 
     def export_view(self, request):
         """What the list would show, all of it, as a file; and a note of who took what."""
@@ -109,6 +122,16 @@ class AuditEventAdmin(ReadOnlyAdmin):
         note(request, "Exported", search)
         return as_file(body, f"audit-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}", FORMATS[kind].content_type)
 
+    def timeline_view(self, request):
+        """When what the list would show has happened, as a chart."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            changes = self.get_changelist_instance(request)
+        except IncorrectLookupParameters as error:
+            return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
+        return timeline_page(request, changes, self.admin_site.each_context(request))
+
     def changelist_view(self, request, extra_context=None):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
@@ -116,6 +139,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "search_said": said(query, timezone.get_current_timezone(), timezone.now()),
             "search_problems": query.problems,
             "search_words": completions(),
+            **views_for(request),
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from apps.accounts.csv_lines import csv_line
-from apps.audit.ids import MARGIN, first_id
 from apps.audit.models import AuditEvent
+from apps.audit.paging import NEWEST_FIRST, Place, older_than
 
 CHUNK = 2_000
 COLUMNS = (
@@ -25,9 +24,6 @@ COLUMNS = (
     "batch",
 )
 RESUME = "resume"
-
-Place = tuple[datetime, UUID]
-"""The time and the id of the last event so far."""
 
 
 class BadPlace(ValueError):
@@ -76,7 +72,7 @@ FORMATS = {
 def in_chunks(events: QuerySet, after: str = "", chunk: int = CHUNK) -> Iterator[AuditEvent]:
     """The events from the newest on, or those that come after a place. Raises BadPlace, before the first one."""
     place = _read_place(after) if after else None
-    return _in_chunks(events.order_by("-received_at", "-id"), place, chunk)
+    return _in_chunks(events.order_by(*NEWEST_FIRST), place, chunk)
 
 
 def _in_chunks(events: QuerySet, place: Place | None, chunk: int) -> Iterator[AuditEvent]:
@@ -85,28 +81,22 @@ def _in_chunks(events: QuerySet, place: Place | None, chunk: int) -> Iterator[Au
         yield from rows
         if len(rows) < chunk:
             return
-        place = rows[-1].received_at, rows[-1].id
+        place = Place.of(rows[-1])
 
 
 def events_after(events: QuerySet, place: Place | None) -> QuerySet:
     """Those that come after a place, in the order from the newest on; all of them without one."""
-    if place is None:
-        return events
-    received_at, id_ = place
-    return events.filter(received_at__lte=received_at, id__lt=first_id(received_at, MARGIN)).exclude(
-        Q(received_at=received_at) & Q(id__gte=id_)
-    )
+    return older_than(place, events) if place else events
 
 
 def place_of(event: AuditEvent) -> str:
     """Where to go on after this event."""
-    return f"{event.received_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}_{event.id}"
+    return str(Place.of(event))
 
 
 def _read_place(text: str) -> Place:
-    moment, _, id_ = text.partition("_")
     try:
-        return datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC), UUID(id_)
+        return Place.read(text)
     except ValueError:
         raise BadPlace("To go on, give what stands under “resume” in the last row.") from None
 

@@ -27,6 +27,7 @@ from apps.audit.export import COLUMNS, FORMATS, Format, events_after
 from apps.audit.export_models import Export, ExportPiece, State
 from apps.audit.models import AuditEvent, received
 from apps.audit.mover import database_is_in_trouble
+from apps.audit.paging import Place
 
 MOST = 5
 """Exports that one person may have: being written, or kept."""
@@ -207,7 +208,7 @@ def _gather(export: Export, form: Format, events: QuerySet, deadline: float, siz
 
 def _next_events(export: Export, events: QuerySet, piece: _Piece) -> list[AuditEvent]:
     """At most a chunk, from no more time than a span of it: what is found seldom must not be looked for too long."""
-    place = (export.place_at, export.place_id) if export.place_at else None
+    place = Place(export.place_at, export.place_id) if export.place_at else None
     since = (export.place_at or export.newest_at) - export.span
     to_the_end = since < export.oldest_at
     here = events_after(events, place)

@@ -15,6 +15,9 @@ from apps.audit.models import Effect, received
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
 
+LAST_YEAR = 9999
+"""It is not over in every time zone before there is no other year."""
+
 
 class Field(ColumnFilter):
     """A text to match exactly or, with choices, a list to choose from."""
@@ -55,6 +58,13 @@ class PeriodFilter(admin.ListFilter):
     def choices(self, changelist):
         return [{"value": value, "label": label} for value, label in self.lookup_choices]
 
+    def fields(self):
+        """What the form shows: the clock where staff are, whatever the address says."""
+        for name, label in (("from", "From"), ("until", "Until, not included")):
+            typed = self.used_parameters.get(name)
+            shown = timezone.localtime(_moment(typed)).replace(tzinfo=None) if typed else None
+            yield {"name": name, "label": label, "value": shown.isoformat(timespec="seconds") if shown else ""}
+
     def queryset(self, request, queryset):
         used = self.used_parameters
         if last := self.LAST.get(used.get("last")):
@@ -71,7 +81,7 @@ def _moment(typed: str) -> datetime:
         moment = parse_datetime(typed)
     except ValueError:
         moment = None
-    if moment is None:
+    if moment is None or not 1970 <= moment.year < LAST_YEAR:
         raise IncorrectLookupParameters(f"“{typed}” is not a date and time.")
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 

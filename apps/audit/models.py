@@ -183,8 +183,11 @@ class AuditEvent(HookFields):
                 condition=~Q(number=""),
             ),
             models.Index(fields=["client_address", "-received_at"], name="audit_by_address"),
-            models.Index(fields=["node_id", "session_id", "-received_at"], name="audit_by_session"),
-            models.Index(fields=["effect", "reason", "-received_at"], name="audit_by_reason"),
+            models.Index(fields=["session_id", "-received_at"], name="audit_by_session"),
+            models.Index(fields=["node_id", "-received_at"], name="audit_by_node"),
+            models.Index(fields=["method", "-received_at"], name="audit_by_method"),
+            models.Index(fields=["reason", "-received_at"], name="audit_by_reason"),
+            models.Index(fields=["-received_at", "-id"], name="audit_refused", condition=Q(effect="deny")),
             models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~Q(call_id="")),
             models.Index(fields=["-received_at"], name="audit_while_away", condition=Q(while_away=True)),
             models.Index(fields=["digest", "-received_at"], name="audit_by_digest"),
@@ -310,6 +313,35 @@ class Hold(models.Model):
                 violation_error_message="“To” must be later than “from”.",
             )
         ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SavedViewQuerySet(models.QuerySet):
+    def visible_to(self, user) -> "SavedViewQuerySet":
+        """Own ones, and those that others share."""
+        return self.filter(Q(owner=user) | Q(shared=True))
+
+
+class SavedView(models.Model):
+    """A search of the audit log under a name. When its owner is deleted it stays, for those it was shared with."""
+
+    name = models.CharField(max_length=100, help_text="What it shows, for example: Refused calls of last night.")
+    search = models.TextField(
+        max_length=2_000, help_text="As in the address of the list: q is the search box, the others are filters."
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    shared = models.BooleanField(
+        "for all", default=False, help_text="Whoever may see the audit log is offered this view, too."
+    )
+
+    objects = SavedViewQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "saved view"
 
     def __str__(self) -> str:
         return self.name

@@ -10,10 +10,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.reasons import Reason
+from apps.audit import paging, timeline_page
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
+from apps.audit.paging import OLDER, Place, Turn
 from tests import factories
-from tests.admin.conftest import make_event, make_session
+from tests.admin.conftest import browser_of, make_event, make_role, make_session
 
 LOG = "/admin/audit/auditevent/"
 
@@ -93,10 +95,77 @@ def test_time_is_filtered_from_and_until(audrey):
     assert found(audrey, last="7d") == {new, old}
 
 
-def test_a_time_that_is_none_and_a_page_too_far_do_no_harm(audrey):
+@pytest.mark.parametrize("typed", ["yesterday", "0001-01-01T00:00", "9999-12-31T23:59", "2026-11-26T25:00"])
+def test_a_time_that_is_none_does_no_harm(audrey, typed):
     make_event()
-    assert audrey.get(LOG, {"from": "yesterday"}).status_code == 302
-    assert audrey.get(LOG, {"p": "99999999"}).status_code == 302
+    assert audrey.get(LOG, {"from": typed}).status_code == 302
+    assert audrey.get(f"{LOG}timeline/", {"until": typed}).status_code == 400
+
+
+def test_the_form_shows_the_time_of_the_address_by_the_clock_of_staff(audrey, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    text = audrey.get(LOG, {"from": "2026-11-01T12:00:00+00:00"}).content.decode()
+    assert 'type="datetime-local" step="1" value="2026-11-01T13:00:00"' in text
+
+
+def test_pages_are_turned_by_links(audrey):
+    now = timezone.now()
+    events = [make_event(username="ann", received_at=now - timedelta(seconds=number)) for number in range(120)]
+    make_event(username="bob")
+
+    def page_at(address):
+        response = audrey.get(address)
+        turns = {turn["label"]: turn["url"] and f"{LOG}{turn['url']}" for turn in response.context["cl"].turns()}
+        return list(response.context["cl"].result_list), turns, " ".join(response.content.decode().split())
+
+    first, turns, text = page_at(f"{LOG}?q=user%3Aann")
+    assert (first, turns["Newest"], turns["Newer"]) == (events[:50], "", "")
+    assert 'rel="next" aria-keyshortcuts="n"' in text
+    second, turns, text = page_at(turns["Older"])
+    assert second == events[50:100]
+    assert 'rel="prev" aria-keyshortcuts="p"' in text
+    assert page_at(turns["Newer"])[0] == events[:50]
+    third, ends, _ = page_at(turns["Older"])
+    assert (third, ends["Older"], ends["Oldest"]) == (events[100:], "", "")
+    last, turns, text = page_at(turns["Oldest"])
+    assert (last, turns["Older"], turns["Oldest"]) == (events[-50:], "", "")
+    assert page_at(turns["Newest"])[0] == events[:50]
+    assert 'name="p"' not in text  # forms begin with the newest again
+
+
+@pytest.mark.parametrize("page", ["99999999", "2", "older.x", "newer.\0", "oldest.1"])
+def test_a_page_that_is_none_is_the_newest_with_a_sentence(audrey, page):
+    event = make_event(username="ann")
+    make_event()
+    response = audrey.get(LOG, {"p": page, "q": "user:ann"})
+    assert list(response.context["cl"].result_list) == [event]
+    assert "Which page this is cannot be read from its address" in response.content.decode()
+
+
+def test_a_page_of_which_nothing_is_kept_says_so(audrey):
+    event = make_event()
+    response = audrey.get(LOG, {"p": str(Turn(OLDER, Place.of(event)))})
+    text = response.content.decode()
+    assert "Nothing further" in text
+    assert "To the newest" in text
+    assert response.context["cl"].turns()[0] == {"label": "Newest", "url": "?"}
+
+
+def test_nothing_found_says_what_to_do(audrey):
+    text = audrey.get(LOG, {"q": "user:nobody"}).content.decode()
+    assert "user:teacher* finds all that begin so" in text
+
+
+def test_what_takes_too_long_to_find_says_what_to_do(audrey, monkeypatch):
+    def too_long(*_):
+        raise paging.TakesTooLong
+
+    make_event()
+    monkeypatch.setattr(paging, "page_of", too_long)
+    monkeypatch.setattr(timeline_page, "counts_of", too_long)
+    response = audrey.get(LOG, {"q": "status:x"})
+    assert "the search was ended after 5 seconds. Add a time" in response.content.decode()
+    assert "would take too long. Add a time" in audrey.get(f"{LOG}timeline/").content.decode()
 
 
 def test_other_conditions_are_not_taken(audrey):
@@ -106,7 +175,8 @@ def test_other_conditions_are_not_taken(audrey):
 
 def test_nothing_is_counted_or_made_distinct(audrey):
     make_event()
-    for query in ({}, {"q": "charlie"}, {"username": "charlie", "effect": "deny"}):
+    place = str(Turn(OLDER, Place(timezone.now(), make_event().id)))
+    for query in ({}, {"q": "charlie"}, {"username": "charlie", "effect": "deny"}, {"p": place}, {"p": "oldest"}):
         with CaptureQueriesContext(
             connection,
         ) as queries:
@@ -116,8 +186,86 @@ def test_nothing_is_counted_or_made_distinct(audrey):
         assert "COUNT(" not in about_events[0]
         assert "DISTINCT" not in about_events[0]
         assert "LIKE" not in about_events[0].upper().replace("LIKELY", "")
-        assert about_events[0].endswith("LIMIT 50")
+        assert about_events[0].endswith("LIMIT 51")
+        assert "OFFSET" not in about_events[0]
         assert '"body"' not in about_events[0]
+
+
+def test_the_list_costs_the_same_queries_wherever_it_is_opened(audrey, django_assert_num_queries):
+    for number in range(3):
+        make_event(username="ann", received_at=timezone.now() - timedelta(hours=number))
+    place = str(Turn(OLDER, Place.of(make_event())))
+    audrey.get(LOG)
+    with CaptureQueriesContext(connection) as one:
+        audrey.get(LOG)
+    for query in ({"p": place}, {"p": "oldest"}, {"q": "ann"}, {"q": "user:ann"}):
+        with django_assert_num_queries(len(one)):
+            audrey.get(LOG, query)
+
+
+# The timeline
+
+
+def test_the_timeline_is_asked_for_by_the_list_and_counts_nothing_for_it(audrey):
+    make_event()
+    text = audrey.get(LOG, {"q": "user:charlie"}).content.decode()
+    assert f'hx-get="{LOG}timeline/?q=user%3Acharlie" hx-trigger="load"' in text
+    assert "<svg viewBox" not in text
+
+
+def test_each_bar_leads_to_its_time(audrey):
+    now = timezone.now()
+    old = make_event(received_at=now - timedelta(days=3), effect="allow", reason="not-refusable")
+    new = make_event(received_at=now - timedelta(hours=1))
+    make_event(username="bob")
+    response = audrey.get(f"{LOG}timeline/", {"q": "user:charlie", "last": "30d"}, headers={"HX-Request": "true"})
+    bars = [bar for bar in response.context["bars"] if bar["pieces"]]
+    assert [dict(bar["numbers"]) for bar in bars] == [
+        {"refused": 0, "allowed": 0, "changed": 0, "noted": 1},
+        {"refused": 1, "allowed": 0, "changed": 0, "noted": 0},
+    ]
+    for bar, event in zip(bars, (old, new), strict=True):
+        assert list(audrey.get(bar["url"]).context["cl"].result_list) == [event]
+        assert "last=" not in bar["url"]
+    text = " ".join(response.content.decode().split())
+    assert "All 2 of this result:" in text
+    assert "0 refused, 0 allowed, 0 changed, 1 noted" in text
+    assert f'<a class="text-link" href="{LOG}?q=user%3Acharlie">Show any time</a>' in text
+    assert "<html" not in text
+
+
+def test_the_timeline_says_how_far_it_looked(audrey, monkeypatch):
+    monkeypatch.setattr("apps.audit.timeline.LOOKED_AT", 2)
+    for number in range(3):
+        make_event(received_at=timezone.now() - timedelta(minutes=number))
+    text = " ".join(audrey.get(f"{LOG}timeline/").content.decode().split())
+    assert "The newest 2 of this result, since" in text
+
+
+def test_the_timeline_is_a_page_of_its_own_without_javascript(audrey):
+    make_event()
+    text = audrey.get(f"{LOG}timeline/").content.decode()
+    assert "<html" in text
+    assert "To the list" in text
+    assert 'tabindex="-1"' not in text.partition("<svg viewBox")[2]
+
+
+def test_the_timeline_is_for_those_who_may_see_the_log(db):
+    make_role("helpers", "view_user")
+    helper = browser_of(factories.make_user("helper", is_staff=True, groups=["helpers"]))
+    assert helper.get(f"{LOG}timeline/").status_code == 403
+
+
+def test_a_search_that_cannot_be_understood_has_no_timeline(audrey):
+    make_event()
+    assert "timeline/" not in audrey.get(LOG, {"q": "usr:x"}).content.decode()
+    assert audrey.get(f"{LOG}timeline/", {"q": "charlie usr:x"}).context["bars"] == []
+
+
+def test_only_one_search_box_claims_the_slash(audrey):
+    text = audrey.get(LOG).content.decode()
+    assert text.count(">/</kbd>") == 1
+    assert text.index(">/</kbd>") < text.index('id="searchbar"')
 
 
 def test_an_event_is_told_as_a_sentence(audrey):

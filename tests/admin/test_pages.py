@@ -16,7 +16,7 @@ from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts import pages
 from apps.accounts.pages import parameters_of
-from apps.audit.models import Hold
+from apps.audit.models import Hold, SavedView
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
 
@@ -35,6 +35,7 @@ LISTS = (
     "access_callpermission",
     "audit_auditevent",
     "audit_hold",
+    "audit_savedview",
 )
 TO_ADD_TO = tuple(name for name in LISTS if name not in ("connections_session", "live_lease", "audit_auditevent"))
 
@@ -65,6 +66,9 @@ def rows(number, start=0):
             "access_streampermission": rule,
             "access_callpermission": rule,
             "audit_hold": Hold.objects.create(name=f"Case {i}", made_by="root"),
+            "audit_savedview": SavedView.objects.create(
+                name=f"View {i}", search="q=user%3Aann", shared=True, owner=user
+            ),
             "audit_auditevent": make_event(
                 username=user.username, user=user, node_id=f"node-{i}", session_id=f"session-{i}", rules=[str(rule)]
             ),
@@ -241,7 +245,7 @@ def test_a_long_list_says_that_there_are_more_and_can_be_turned(root, monkeypatc
     assert [len(names["results"]) for names in pages_of_names] == [20, 2]
 
 
-@pytest.mark.parametrize("name", [name for name in LISTS if name != "audit_auditevent"])
+@pytest.mark.parametrize("name", [name for name in LISTS if name not in ("audit_auditevent", "audit_savedview")])
 def test_an_auditor_sees_nothing_but_the_log(audrey, name):
     row = rows(1)[name]
     assert audrey.get(page(f"{name}_changelist")).status_code == 403

@@ -1,0 +1,126 @@
+"""The timeline above the audit log: how the newest of what was found spread over time, in bars that lead to their time.
+
+However much there is, no more than LOOKED_AT events are looked at, and the chart says so.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta, tzinfo
+from itertools import pairwise
+from typing import NamedTuple
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
+from django.db.models import Case, QuerySet, Value, When
+
+from apps.access.reasons import NOTED, STAFF_ACTION
+from apps.audit.models import Effect
+from apps.audit.paging import NEWEST_FIRST, first_of, patience
+
+LOOKED_AT = 5_000
+PATIENCE = timedelta(seconds=1)
+BARS = 60
+OUTCOMES = ("refused", "allowed", "changed", "noted")
+"""What is counted, from the bottom of a bar up."""
+
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
+WIDTHS = (
+    *(SECOND * number for number in (1, 2, 5, 10, 15, 30)),
+    *(timedelta(minutes=number) for number in (1, 2, 5, 10, 15, 30)),
+    *(timedelta(hours=number) for number in (1, 2, 3, 6, 12)),
+)
+"""How long the time of a bar may be, below a day."""
+
+_OUTCOME = Case(
+    When(effect=Effect.REFUSED, then=Value("refused")),
+    When(reason__in=NOTED, then=Value("noted")),
+    When(reason=STAFF_ACTION, then=Value("changed")),
+    default=Value("allowed"),
+)
+
+
+class Count(NamedTuple):
+    """So many events of one outcome, in the time that begins with this moment."""
+
+    moment: datetime
+    outcome: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted; `complete` unless there is more, all of it older."""
+
+    counts: tuple[Count, ...]
+    complete: bool
+
+    @property
+    def total(self) -> int:
+        return sum(count.number for count in self.counts)
+
+    @property
+    def since(self) -> datetime | None:
+        return min((count.moment for count in self.counts), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The events of a time, from `since` on and before `until`."""
+
+    since: datetime
+    until: datetime
+    numbers: Counter = field(default_factory=Counter)
+
+
+def counts_of(ways: Sequence[QuerySet]) -> Counts:
+    """How many events there were in each second, of the newest LOOKED_AT that are found by any of the ways.
+
+    All that the chart knows comes from here: where counts are kept by hour or day, they can be given instead. Raises
+    TakesTooLong.
+    """
+    events = [way.annotate(outcome=_OUTCOME).values_list("id", "received_at", "outcome") for way in ways]
+    try:
+        sql, params = first_of(events, NEWEST_FIRST, LOOKED_AT).query.sql_with_params()
+    except EmptyResultSet:  # Django knows that there is nothing
+        return Counts((), complete=True)
+    with patience(PATIENCE), connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT date_bin('1 second', received_at, 'epoch'), outcome, count(*)
+                FROM ({sql}) AS newest (id, received_at, outcome) GROUP BY 1, 2""",  # noqa: S608
+            params,
+        )
+        counts = tuple(Count(*row) for row in cursor.fetchall())
+    return Counts(counts, sum(count.number for count in counts) < LOOKED_AT)
+
+
+def bars(counts: Iterable[Count], zone: tzinfo) -> list[Bar]:
+    """The counts in bars of equal times, about BARS of them; those of a day or more begin at midnight."""
+    counts = list(counts)
+    if not counts:
+        return []
+    first, last = min(count.moment for count in counts), max(count.moment for count in counts)
+    edges = _edges(first.astimezone(zone), last + SECOND, zone)
+    found = [Bar(since, until) for since, until in pairwise(edges)]
+    for moment, outcome, number in counts:
+        found[bisect_right(edges, moment) - 1].numbers[outcome] += number
+    return found
+
+
+def _edges(first: datetime, end: datetime, zone: tzinfo) -> list[datetime]:
+    """Where bars begin and end: the first one at or before `first`, the last one at or after `end`."""
+    width = next((width for width in WIDTHS if (end - first) / width <= BARS - 1), None)
+    midnight = _midnight(first, 0, zone)
+    if width is None:
+        days = -(-(end - first) // (DAY * (BARS - 1)))
+        edges = [midnight]
+        while edges[-1] < end:
+            edges.append(_midnight(first, days * len(edges), zone))
+        return edges
+    start = midnight + (first - midnight) // width * width
+    return [start + number * width for number in range(-(-(end - start) // width) + 1)]
+
+
+def _midnight(moment: datetime, days: int, zone: tzinfo) -> datetime:
+    return datetime.combine(moment.date() + timedelta(days=days), time.min, zone)

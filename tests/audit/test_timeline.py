@@ -1,0 +1,118 @@
+"""The timeline: bars of equal times that hold every event once, from no more than a bounded number of them."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.access.reasons import NOTED, STAFF_ACTION, Reason
+from apps.audit import timeline
+from apps.audit.models import AuditEvent
+from apps.audit.narrative import outcome
+from apps.audit.query import parse
+from apps.audit.search import find_events, ways_to
+from apps.audit.timeline import BARS, OUTCOMES, Count, bars, counts_of
+from tests.admin.conftest import make_event
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+NEVER = [("deny", reason) for reason in (*NOTED, STAFF_ACTION)]
+"""Nobody refuses what cannot be refused."""
+
+BERLIN = ZoneInfo("Europe/Berlin")
+counts = st.builds(
+    Count,
+    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC)),
+    st.sampled_from(OUTCOMES),
+    st.integers(1, 9),
+)
+
+
+@given(st.lists(counts, min_size=1, max_size=20), st.sampled_from([UTC, BERLIN, ZoneInfo("Asia/Kathmandu")]))
+def test_every_count_is_in_the_bar_of_its_time(found, zone):
+    drawn = bars(found, zone)
+    assert len(drawn) <= BARS + 1
+    assert all(bar.until == following.since for bar, following in pairwise(drawn))
+    for bar in drawn:
+        for answer in OUTCOMES:
+            inside = [count for count in found if count.outcome == answer and bar.since <= count.moment < bar.until]
+            assert bar.numbers[answer] == sum(count.number for count in inside)
+    assert sum(bar.numbers.total() for bar in drawn) == sum(count.number for count in found)
+
+
+@pytest.mark.parametrize(
+    ("span", "width"),
+    [
+        (timedelta(0), timedelta(seconds=1)),
+        (timedelta(minutes=1), timedelta(seconds=2)),
+        (timedelta(hours=1), timedelta(minutes=2)),
+        (timedelta(hours=24), timedelta(minutes=30)),
+        (timedelta(days=7), timedelta(hours=3)),
+        (timedelta(days=400), timedelta(days=7)),
+    ],
+)
+def test_bars_are_as_long_as_people_count(span, width):
+    first, *_ = bars([Count(NOW - span, "noted", 1), Count(NOW, "noted", 1)], UTC)
+    assert first.until - first.since == width
+
+
+def test_bars_of_days_begin_at_midnight_also_when_clocks_change():
+    found = bars([Count(NOW - timedelta(days=day), "noted", 1) for day in (0, 50)], BERLIN)
+    assert {bar.since.astimezone(BERLIN).hour for bar in found} == {0}
+    assert {bar.until.astimezone(UTC) - bar.since.astimezone(UTC) for bar in found} == {
+        timedelta(hours=24),
+        timedelta(hours=25),
+    }
+
+
+def test_nothing_has_no_bars():
+    assert bars([], UTC) == []
+
+
+def found(text=""):
+    query = parse(text)
+    return counts_of(ways_to(find_events(AuditEvent.objects.all(), query, UTC, NOW), query))
+
+
+@pytest.mark.django_db
+def test_events_are_counted_by_second_and_outcome():
+    for effect, reason, later in (
+        ("deny", "no-rule", 0), ("deny", "bad-token", 0.9), ("allow", "allowed-by-rule", 1),
+        ("allow", "not-refusable", 1), ("allow", "unknown-method", 1.5),
+    ):  # fmt: skip
+        make_event(username="ann", effect=effect, reason=reason, received_at=NOW + timedelta(seconds=later))
+    make_event(username="bob", target="ann", received_at=NOW)
+    later = NOW + timedelta(seconds=1)
+    expected = {Count(NOW, "refused", 2), Count(later, "allowed", 1), Count(later, "noted", 2)}
+    assert (set(found("user:ann").counts), found("user:ann").complete) == (expected, True)
+    assert found("ann").total == 6
+    assert found("user:nobody").counts == ()
+
+
+@pytest.mark.django_db
+def test_the_chart_and_the_list_call_an_answer_the_same():
+    answers = [*((effect, reason) for effect in ("allow", "deny") for reason in (*Reason, STAFF_ACTION))]
+    events = [make_event(effect=effect, reason=reason) for effect, reason in answers if (effect, reason) not in NEVER]
+    counted = Counter()
+    for count in found().counts:
+        counted[count.outcome] += count.number
+    assert counted == Counter(map(outcome, events))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", ["", "user:charlie", "charlie"])
+def test_no_more_than_the_newest_are_looked_at(monkeypatch, text):
+    monkeypatch.setattr(timeline, "LOOKED_AT", 3)
+    for number in range(5):
+        make_event(received_at=NOW + timedelta(seconds=number))
+    with CaptureQueriesContext(connection) as queries:
+        counted = found(text)
+    assert {count.moment for count in counted.counts} == {NOW + timedelta(seconds=number) for number in (2, 3, 4)}
+    assert not counted.complete
+    (sql,) = (query["sql"] for query in queries if "audit_auditevent" in query["sql"])
+    assert sql.count("LIMIT 3") == sql.upper().count("LIMIT") > 0
