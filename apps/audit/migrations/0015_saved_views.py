@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0013_indexes_for_pages"),
+        ("audit", "0014_indexes_for_pages"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
