@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 
-.PHONY: up test lint types format bench mutate lock
+.PHONY: up test lint types format bench mutate chaos lock
 
 up:
 	$(PYTHON) manage.py up $(ARGS)
@@ -25,6 +25,9 @@ bench:
 
 mutate:
 	$(PYTHON) manage.py bench mutants $(ARGS)
+
+chaos:
+	$(PYTHON) manage.py chaos $(ARGS)
 
 # Needs uv on the PATH. The locks name versions and hashes only, never an address.
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \

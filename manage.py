@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The one command: `up`, `test`, `lint` and `bench` come from runner/, every other one is Django's."""
+"""The one command: `up`, `test`, `lint`, `bench` and `chaos` come from runner/, every other one is Django's."""
 
 import sys
 

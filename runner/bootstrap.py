@@ -25,7 +25,7 @@ PYTHON = VENV / "bin" / "python"
 STATE = VENV / "wcsgate.json"
 LOCK = ROOT / ".venv.lock"
 PIP = "-m pip install --quiet --no-input --disable-pip-version-check --require-hashes".split()
-RUNS_SERVERS = {"up", "test", "bench"}
+RUNS_SERVERS = {"up", "test", "bench", "chaos"}
 NEEDS_TOOLS = {"test", "lint", "bench"}
 
 

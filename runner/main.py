@@ -50,9 +50,18 @@ def bench(arguments: list[str]) -> int:
     return 0
 
 
+def chaos(arguments: list[str]) -> int:
+    """The fault run."""
+    bootstrap.ensure("chaos")
+    from chaos.run import main
+
+    return main(arguments)
+
+
 OWN: dict[str, Callable[[list[str]], int]] = {
     "up": up.up,
     "test": testing.test,
     "lint": lint.lint,
     "bench": bench,
+    "chaos": chaos,
 }

@@ -14,8 +14,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from runner import Problem
 from runner.places import (
@@ -70,6 +72,8 @@ class Postgres(Server):
 
     pid_file = "postmaster.pid"
     stop_signal = signal.SIGINT  # "fast": ends sessions, loses nothing
+    settings: Mapping[str, object] = MappingProxyType({})
+    """Of its own, beside or instead of those of `options`."""
 
     @property
     def url(self) -> str:
@@ -82,7 +86,9 @@ class Postgres(Server):
         self.end_leftover()
         if not (self.home / "PG_VERSION").exists():
             self.create(binaries)
-        self.command = [str(binaries / "postgres"), "-D", str(self.home), *options(self.port, self.durable)]
+        own = options(self.port, self.durable) | dict(self.settings)
+        words = [word for name, value in own.items() for word in ("-c", f"{name}={value}")]
+        self.command = [str(binaries / "postgres"), "-D", str(self.home), *words]
 
     def ready(self) -> bool:
         """The last line of postmaster.pid says so, and its first that it is about this process."""
@@ -123,9 +129,9 @@ CREATE DATABASE wcsgate OWNER wcsgate
 """
 
 
-def options(port: int, durable: bool) -> list[str]:
+def options(port: int, durable: bool) -> dict[str, object]:
     safe = "on" if durable else "off"
-    settings = {
+    return {
         "listen_addresses": LOOPBACK,
         "port": port,
         "unix_socket_directories": "",
@@ -139,7 +145,6 @@ def options(port: int, durable: bool) -> list[str]:
         "fsync": safe,
         "full_page_writes": safe,
     }
-    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
 class Broker(Server):

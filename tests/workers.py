@@ -11,7 +11,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from runner.processes import LIBC, PR_SET_PDEATHSIG
 
-SERVICES = ("tests/system/", "tests/runner/", "tests/audit/test_kills.py")
+SERVICES = ("tests/system/", "tests/runner/")
 CHOOSING = ("keyword", "markexpr", "lf", "failedfirst", "newfirst", "stepwise")
 
 

@@ -17,7 +17,10 @@ from apps.audit.models import AuditEvent, HookRecord, received
 LONGEST = timedelta(days=1)
 """For how long an event counts repeats. What keeps coming becomes a new event then, and no old partition is asked."""
 
-_COUNTED = ("digest", "reason", "received_at", "last_received_at", "repeats", "while_away")
+KNOWN = 16
+"""How many of its latest repeats an event knows by their ids."""
+
+_COUNTED = ("digest", "reason", "received_at", "last_received_at", "repeats", "repeat_ids", "while_away")
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Folded:
     def write(self) -> None:
         """Write them."""
         AuditEvent.objects.bulk_create(self.new)
-        AuditEvent.objects.bulk_update(self.counted, ["repeats", "last_received_at", "while_away"])
+        AuditEvent.objects.bulk_update(self.counted, ["repeats", "repeat_ids", "last_received_at", "while_away"])
 
 
 def digest(record: HookRecord) -> bytes:
@@ -59,13 +62,12 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
     """The events that these records become, in the order in which they came, as part of a batch.
 
     A record may come back after it was moved: where the connection broke before the hook path heard that it was
-    committed, the recorder writes it again under the same id and time. An event with its id says so. A repeat has left
-    no id, only the time of the latest one; no two hooks that are the same come in the same microsecond.
+    committed, the recorder writes it again under the same id. An event with its id says so, or one that knows it as a
+    repeat.
     """
     window = timedelta(seconds=settings.REPEAT_WINDOW)
     digests = {record.id: digest(record) for record in records}
     latest = _latest_events(set(digests.values()), records[0].received_at - window, records[-1].received_at + window)
-    counted_until = {key: event.last_received_at for key, event in latest.items()}
     moved_before = _moved_before(digests) | {event.id: event for event in latest.values() if event.id in digests}
     around = Surroundings(records)
     new: dict[UUID, AuditEvent] = {}
@@ -73,13 +75,14 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
     for record in records:
         key = digests[record.id]
         event = latest.get(key)
-        if record.id in moved_before or (event and record.received_at == counted_until.get(key)):
+        if record.id in moved_before or (event and record.id in event.repeat_ids):
             if record.while_away:  # it was written after all, and then answered from the spool
                 known = moved_before.get(record.id) or event
                 known.while_away = True
                 counted[known.id] = known
         elif event and _repeats(record, event, window):
             event.repeats += 1
+            event.repeat_ids = [*event.repeat_ids, record.id][-KNOWN:]
             event.last_received_at = max(event.last_received_at, record.received_at)
             event.while_away |= record.while_away
             counted[event.id] = event

@@ -164,6 +164,9 @@ class AuditEvent(HookFields):
     number = models.TextField(default="", db_default="", help_text="The number dialled, in the one form it has.")
     repeats = models.PositiveIntegerField(default=0, help_text="How many more times the same hook came.")
     last_received_at = models.DateTimeField()
+    repeat_ids = ArrayField(
+        models.UUIDField(), default=list, db_default=[], help_text="Of the latest repeats, to know them by."
+    )
     duration = models.DurationField(null=True, help_text="How long it had lasted, where this is its end.")
     digest = models.BinaryField(help_text="Of what makes two hooks the same.")
     batch = models.BigIntegerField(

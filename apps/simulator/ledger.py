@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from apps.simulator.policies import Outcome, Verdict
 
@@ -45,6 +46,9 @@ class Ledger:
             "milliseconds": round(answer.seconds * 1000, 3),
             "sha256": hashlib.sha256(raw).hexdigest(),
         }
+        self.put(line)
+
+    def put(self, line: dict[str, Any]) -> None:
         with self._lock:
             self._file.write(json.dumps(line) + "\n")
 

@@ -23,9 +23,9 @@ from apps.audit.exports import MOST, TooMany, ask, delete, fail, file_of, forget
 from apps.audit.models import AuditEvent
 from apps.audit.tasks import write_exports
 from runner import ROOT
+from runner.services import wait_until
 from tests.admin.conftest import make_event
 from tests.factories import make_user
-from tests.system.services import wait_until
 
 NOW = timezone.now().replace(microsecond=7)
 LONG = 600.0

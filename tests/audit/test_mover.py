@@ -203,6 +203,16 @@ def test_a_record_that_comes_back_after_it_was_moved_is_not_counted_again(databa
     assert event.last_received_at == START + timedelta(seconds=1 + together)
 
 
+def test_repeats_that_come_back_after_later_ones_are_not_counted_again(database):
+    """Four at once, moved, and all written again: their connections broke before any was heard of."""
+    records = [make_record(seconds=number) for number in range(4)]
+    move_batch()
+    for record in records:
+        record.save(force_insert=True)
+    assert move_batch() == 4
+    assert AuditEvent.objects.get().repeats == 3
+
+
 def test_a_record_that_comes_back_decided_anew_is_harmless_too(database):
     """Access changed before it was written again."""
     record = make_record()

@@ -24,8 +24,8 @@ from apps.database.connection import (
     uuid,
 )
 from apps.database.hook_path import impatient
+from runner.services import wait_until
 from tests.hooks.processes import conninfo
-from tests.system.services import wait_until
 
 ECHO = Statement("echo", "SELECT $1::text", (0,))
 PID = Statement("pid", "SELECT pg_backend_pid()::bigint", ())

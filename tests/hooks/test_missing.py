@@ -24,9 +24,9 @@ from apps.audit.spool import Spool, files
 from apps.audit.tasks import look_for_gaps
 from apps.database.connection import Unavailable
 from apps.hooks import health
+from runner.services import wait_until
 from tests import factories
 from tests.hooks.processes import conninfo
-from tests.system.services import wait_until
 
 NODE = factories.NODE_ID
 

@@ -22,9 +22,9 @@ from apps.database.hook_path import impatient
 from apps.hooks import answer as flow
 from apps.live.models import Lease
 from apps.protocol.methods import METHODS
+from runner.services import wait_until
 from tests.database.wire import Wire
 from tests.hooks.processes import conninfo, recorded, the_record
-from tests.system.services import wait_until
 
 NEVER_REFUSED = [method.name for method in METHODS if not method.refusable]
 

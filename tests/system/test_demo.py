@@ -16,9 +16,9 @@ import pytest
 
 from runner import ROOT, data
 from runner.places import free_port, scratch_folder
+from runner.services import environment, wait_until
 from tests.runner.service import processes_of
 from tests.system.ledger import answered, differences, logged, waiting
-from tests.system.services import environment, wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 

@@ -1,17 +1,117 @@
 """Web processes are killed while hooks come in, on two machines: no hook seems missing; and one that is, is found."""
 
+import itertools
 import json
+import shutil
 import subprocess
 import sys
+import threading
 import time
+from base64 import b64encode
+from contextlib import ExitStack
+from http.client import HTTPConnection, HTTPException
 
 import psycopg
+import pytest
 
 from apps.audit.count_file import left_in
 from runner import ROOT
+from runner.places import free_port, scratch_folder
+from runner.servers import Postgres
+from runner.services import Web, environment, wait_until
 from runner.up import WEB
-from tests.system.services import environment, wait_until
-from tests.system.test_outages import KEY, Load, _post, folder, port_of, postgres, stack, start_web  # noqa: F401
+
+PASSWORD = "hook-secret"
+KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+ACCESS = f"""
+apps:
+  - {{key: defaultApp, hook_user: wcs, hook_password: {PASSWORD}}}
+"""
+
+
+class Load:
+    """Sends events to several web processes, and what must be refused; notes which events were answered."""
+
+    def __init__(self, ports):
+        self.answered: list[int] = []
+        self._numbers = itertools.count()
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._send_to, args=(port,)) for port in ports * 2]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send_to(self, port):
+        while not self._ending.wait(0.01):
+            number = next(self._numbers)
+            if _post(port, "StreamStatusEvent", n=number) == 200:
+                self.answered.append(number)
+            _post(port, "connect", n=number, custom={"token": "wrong"})
+
+
+def _post(port, method, **members):
+    connection = HTTPConnection("127.0.0.1", port, timeout=15)
+    login = b64encode(f"wcs:{PASSWORD}".encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {login}"}
+    body = json.dumps({"nodeId": "n@1", "appKey": "defaultApp", "sessionId": "/192.0.2.1:1/192.0.2.2:2", **members})
+    try:
+        connection.request("POST", f"/hooks/{method}", body, headers)
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def folder():
+    folder = scratch_folder("wcsgate-outages-")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def postgres(folder, stack):
+    server = stack.enter_context(Postgres(folder / "postgres", password="outages"))
+    stack.callback(server.remove)
+    return server
+
+
+@pytest.fixture
+def start_web(folder, postgres, stack):
+    """Starts web processes on a database that has an app and nothing else."""
+    own = environment(DATABASE_URL=postgres.url, WCSGATE_ENCRYPTION_KEYS=KEY)
+    (folder / "access.yaml").write_text(ACCESS)
+    for command in (["migrate", "--noinput"], ["import_access", str(folder / "access.yaml")]):
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command], cwd=ROOT, env=own, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(name, spool="spool"):
+        port, on_it = str(free_port()), own | {"WCSGATE_SPOOL": str(folder / spool)}
+        line = [sys.executable, "-m", *WEB, "--host", "127.0.0.1", "--port", port, "wcsgate.wsgi:application"]
+        return stack.enter_context(Web(name, line, log=folder / f"{name}.log", env=on_it, cwd=ROOT))
+
+    return start
+
+
+def port_of(web):
+    return int(web.command[web.command.index("--port") + 1])
+
 
 WORKERS = int(WEB[WEB.index("--workers") + 1])
 LOOK = """
@@ -25,7 +125,7 @@ print(json.dumps([missing, per_node(), found]))
 """
 
 
-def look(postgres, spool):  # noqa: F811 - the fixture
+def look(postgres, spool):
     """What the workers of a machine find; as they do it, in a process of its own."""
     own = environment(DATABASE_URL=postgres.url, WCSGATE_SPOOL=str(spool), WCSGATE_ENCRYPTION_KEYS=KEY)
     line = [sys.executable, "manage.py", "shell", "--no-imports", "-c", LOOK]
@@ -34,7 +134,7 @@ def look(postgres, spool):  # noqa: F811 - the fixture
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_web_processes_killed_under_load_leave_nothing_missing(folder, postgres, start_web):  # noqa: F811
+def test_web_processes_killed_under_load_leave_nothing_missing(folder, postgres, start_web):
     first, second = start_web("first"), start_web("second", spool="other-machine")
     with Load([port_of(first), port_of(second)]) as load:
         for web in (first, second, first):
