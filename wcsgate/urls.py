@@ -17,6 +17,7 @@ from apps.audit.stories.call_page import story_of_call
 from apps.audit.stories.person_page import story_of_user
 from apps.audit.stories.session_page import story_of_session
 from apps.audit.stories.stream_page import story_of_stream
+from apps.audit.statistics_page import statistics, statistics_file
 from apps.hooks import health
 
 urlpatterns = [
@@ -35,6 +36,8 @@ urlpatterns = [
     path("admin/stories/call/", admin.site.admin_view(story_of_call), name="story_call"),
     path("admin/stories/user/", admin.site.admin_view(story_of_user), name="story_user"),
     path("admin/audit/missing/", admin.site.admin_view(missing_hooks), name="missing_hooks"),
+    path("admin/audit/statistics/", admin.site.admin_view(statistics), name="statistics"),
+    path("admin/audit/statistics/file/", admin.site.admin_view(statistics_file), name="statistics_file"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

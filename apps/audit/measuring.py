@@ -139,8 +139,8 @@ def leases_kept_since(now: datetime) -> datetime:
 
 
 def day_begins(day: date) -> datetime:
-    """Midnight there; where clocks skip it, the moment they do."""
-    return datetime.combine(day, time.min, timezone.get_default_timezone())
+    """Midnight there, in UTC; where clocks skip it, the moment they do, and where it comes twice, the first."""
+    return datetime.combine(day, time.min, timezone.get_default_timezone()).astimezone(UTC)
 
 
 def _hours(now: datetime) -> Iterator[Window]:

@@ -33,6 +33,7 @@ PAGES = (
     "/admin/streams/streamlink/add/",
     "/admin/accounts/revocation/",
     "/admin/audit/auditevent/",
+    "/admin/audit/statistics/",
     "/admin/connections/app/add/",
     "/admin/access/file/",
     "/admin/connections/tokenissuer/add/",
