@@ -3,7 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime
+from typing import Any
 
+from django.db.models import Count, F, Sum
+from django.db.models.functions import ExtractHour, ExtractIsoWeekDay
 from django.utils import timezone
 
 from apps.audit.charts import Series, heat_map, lines, number, stacked_bars
@@ -20,6 +23,9 @@ THING = {"play": "a playback", "publish": "a publication", "call": "a call"}
 WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 HOURS = tuple(f"{hour:02}:00" for hour in range(24))
 HOW = "It is known from the status events of WCS: an app has to send all its hooks."
+
+Cell = tuple[int, int]
+"""A weekday, Monday being 0, and an hour."""
 
 Known = dict[tuple[date, str], Running]
 
@@ -73,13 +79,12 @@ def durations(period: Period) -> Statistic:
 
 def busiest(period: Period, chosen: str = "") -> Statistic:
     """How many run at once on average, by weekday and hour."""
-    seconds: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
-    measured: Counter[tuple[int, int]] = Counter()
-    hours = RunningHour.objects.filter(hour__gte=period.since, hour__lt=period.until)
-    for hour, action, ran in hours.values_list("hour", "action", "seconds"):
-        local = timezone.localtime(hour)
-        seconds[action][local.weekday(), local.hour] += ran
-        measured[local.weekday(), local.hour] += action == "connect"
+    seconds: dict[str, Counter[Cell]] = defaultdict(Counter)
+    measured: Counter[Cell] = Counter()
+    for row in _by_weekday_and_hour(period):
+        cell = row["weekday"] - 1, row["of_day"]
+        seconds[row["action"]][cell] = row["ran"]
+        measured[cell] = row["times"]
     ran = [action for action in WORDS if seconds[action].total()]
     if not ran:
         return Statistic("Busiest hours", f"Nothing ran in {period}, as far as is known. {HOW}")
@@ -102,6 +107,14 @@ def busiest(period: Period, chosen: str = "") -> Statistic:
         heat_map(f"{WORDS[action]} at once, by weekday and hour", [name[:3] for name in WEEKDAYS], HOURS, average),
         f"How many run at once on average, in {period}, in the time zone {timezone.get_default_timezone()}.",
     )
+
+
+def _by_weekday_and_hour(period: Period) -> Iterable[dict[str, Any]]:
+    """Of hours that were over when they were measured."""
+    zone = timezone.get_default_timezone()
+    hours = RunningHour.objects.filter(hour__gte=period.since, hour__lt=period.until, measured_at__gte=F("hour") + HOUR)
+    hours = hours.annotate(weekday=ExtractIsoWeekDay("hour", zone), of_day=ExtractHour("hour", zone))
+    return hours.values("action", "weekday", "of_day").annotate(ran=Sum("seconds"), times=Count("hour"))
 
 
 def _known(period: Period) -> Known:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from html import escape
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -30,11 +31,6 @@ class Row:
         log = reverse("admin:audit_auditevent_changelist")
         return f"{log}?{urlencode({'q': self.search})}" if self.search else ""
 
-    @property
-    def bar(self) -> str:
-        """A bar to stand beside the cells; "" where a chart tells it."""
-        return "" if self.of_most is None else SafeString(share(self.of_most, 1))
-
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
@@ -51,6 +47,24 @@ class Statistic:
     def drawing(self) -> str:
         """The chart as it goes into the page: made by `charts`, which escapes what it is given."""
         return SafeString(self.chart)
+
+    @property
+    def table(self) -> str:
+        """The table as it goes into the page. Not by a template, which takes ten times as long for a year."""
+        wide = " wcsgate-wide" if self.chart else ""
+        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.head)
+        return SafeString(
+            f'<table class="wcsgate-table{wide}" aria-label="{escape(self.title)}"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{''.join(map(_line, self.rows))}</tbody></table>"
+        )
+
+
+def _line(row: Row) -> str:
+    name, *cells = (escape(cell) for cell in row.cells)
+    if row.search:
+        name = f'<a class="text-link" href="{escape(row.url)}">{name}</a>'
+    bar = "" if row.of_most is None else share(row.of_most, 1)
+    return f'<tr><th scope="row">{name}{bar}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def when(place: date) -> str:
