@@ -113,6 +113,7 @@ CELERY_BEAT_SCHEDULE = {
     "write exports": {"task": "audit.write_exports", "schedule": 3.0, "options": {"expires": 3}},
     "forget exports": {"task": "audit.forget_exports", "schedule": 3600.0, "options": {"expires": 600}},
     "measure running": {"task": "audit.measure_running", "schedule": 60.0, "options": {"expires": 50}},
+    "forget hours": {"task": "audit.forget_hours", "schedule": 3600.0, "options": {"expires": 600}},
     "count before": {"task": "audit.count_before", "schedule": 60.0, "options": {"expires": 50}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},

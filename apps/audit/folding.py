@@ -87,7 +87,8 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
             event.last_received_at = max(event.last_received_at, record.received_at)
             event.while_away |= record.while_away
             counted[event.id] = event
-            more[event.id] += event.id not in new
+            if event.id not in new:
+                more[event.id] += 1
         else:
             new[record.id] = latest[key] = around.event(record, batch, key)
     return Folded([*new.values()], [event for event in counted.values() if event.id not in new], more)

@@ -11,10 +11,10 @@ from time import monotonic
 from django.db import connection
 from django.utils import timezone
 
+from apps.audit.batches import wait_to_be_alone
 from apps.audit.ids import MARGIN, first_id
 from apps.audit.measuring import day_begins
 from apps.audit.models import AuditEvent, received
-from apps.audit.mover import _ONE_MOVER
 from apps.audit.partitions import TABLE, net, patiently, short_lock
 from apps.audit.retention import CLASSES, past
 from apps.audit.tallies import ADD_DAYS, ADD_HOURS, ADD_USERS, COUNTED, constants
@@ -47,11 +47,15 @@ def count_before(deadline: float, said: Callable[[date], None] = lambda day: Non
     """Go on counting, until all is counted or until `deadline`, a time of time.monotonic. Gives whether all is
     counted; tells `said` of each day.
     """
-    while monotonic() < deadline:
+    while not _is_done() and monotonic() < deadline:
         day = patiently(_count_next)
         if day is None:
             break
         said(day)
+    return _is_done()
+
+
+def _is_done() -> bool:
     return Recount.objects.filter(done=True).exists()
 
 
@@ -70,7 +74,7 @@ def is_counted(since: datetime) -> bool:
 def _count_next() -> date | None:
     """Count one more day; None where there is none, or where the log cannot be counted just now."""
     with short_lock(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ONE_MOVER])
+        wait_to_be_alone()
         cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS SHARE MODE")  # so that nothing is set aside meanwhile
         progress = Recount.objects.first() or Recount(pk=1)
         if progress.done or net().being_moved:

@@ -201,7 +201,7 @@ def steps(now: datetime) -> Iterator[Step]:
         yield DeletedRows("ended leases, of events that are gone", lambda: _leases(decisions, now))
     if before := past("KEEP_STAFF_ACTIONS", now):
         yield DeletedRows(f"actions of staff before {before:%Y-%m-%d}", lambda: _staff_actions(before))
-    for words, rows in statistics_past(past("KEEP_STATISTICS", now), decisions, now):
+    for words, rows in statistics_past(past("KEEP_STATISTICS", now), decisions):
         yield DeletedRows(words, rows)
 
 

@@ -7,6 +7,7 @@ the log, at the time at which its hook first came, and so do its repeats.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from django.conf import settings
@@ -14,9 +15,10 @@ from django.db import connection
 from django.db.models import Case, F, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
+from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.audit.models import AuditEvent
 from apps.audit.query import Query
-from apps.audit.search import NOTED, find_events
+from apps.audit.search import find_events
 from apps.audit.tally_models import DayCount, HourCount
 from apps.audit.tally_retention import HOURS_KEPT
 
@@ -35,7 +37,7 @@ ADD_USERS = """INSERT INTO audit_usercount AS known (span, starts_on, username, 
     SELECT of.span, of.starts_on, username, coalesce(sum(hooks) FILTER (WHERE effect = 'allow'), 0),
         coalesce(sum(hooks) FILTER (WHERE effect = 'deny'), 0)
     FROM counted, LATERAL (VALUES ('day', day), ('month', date_trunc('month', day)::date)) AS of (span, starts_on)
-    WHERE NOT reason = ANY (%(noted)s) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    WHERE NOT reason = ANY (%(others)s) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (span, starts_on, username)
         DO UPDATE SET allowed = known.allowed + excluded.allowed, refused = known.refused + excluded.refused"""
 
@@ -53,7 +55,7 @@ _NOTED = COUNTED.format(
 _NOTE = f"WITH {_NOTED}, hours AS ({ADD_HOURS}), days AS ({ADD_DAYS}) {ADD_USERS}"
 
 
-def note(new: Iterable[AuditEvent], repeats: Mapping[UUID, int]) -> None:
+def note(new: Iterable[AuditEvent], repeats: Mapping[UUID, int] = MappingProxyType({})) -> None:
     """Count events that are new in the log, and how many more times known ones have come; by whoever has just written
     that, in the same transaction.
     """
@@ -69,7 +71,7 @@ def note(new: Iterable[AuditEvent], repeats: Mapping[UUID, int]) -> None:
 
 def constants() -> dict[str, object]:
     """What the statements need beside what is counted."""
-    return {"zone": settings.TIME_ZONE, "noted": [str(reason) for reason in NOTED]}
+    return {"zone": settings.TIME_ZONE, "others": [*map(str, NOTED), STAFF_ACTION]}
 
 
 # Reading
@@ -88,7 +90,7 @@ def timeline(query: Query, since: datetime, before: datetime, now: datetime, con
     """How many events of a search fall on each hour, or (where hours are no longer kept) each day of a time.
 
     For searches that `can_tell`; `condition` may ask for more, of what is counted. Rows have `at` (a moment, or a
-    date), `answer` (allowed, refused, noted), `events` and `hooks`. Hours and days at the ends are whole ones.
+    date), `answer` (allowed, refused, noted, changed), `events` and `hooks`. Hours and days at the ends are whole ones.
     """
     rows = hours(since, before) if since >= now - HOURS_KEPT else days(since, before)
     terms = tuple(term for term in query.terms if term.key not in ("after", "before"))
@@ -114,6 +116,7 @@ def by_answer(counts: QuerySet) -> QuerySet:
     answer = Case(
         When(effect="deny", then=Value("refused")),
         When(reason__in=NOTED, then=Value("noted")),
+        When(reason=STAFF_ACTION, then=Value("changed")),
         default=Value("allowed"),
     )
     found = counts.annotate(answer=answer).values("at", "answer")

@@ -13,24 +13,29 @@ HOURS_KEPT = timedelta(days=62)
 
 
 def statistics_past(
-    before: datetime | None, decisions: datetime | None, now: datetime
+    before: datetime | None, decisions: datetime | None
 ) -> Iterator[tuple[str, Callable[[], QuerySet]]]:
     """What to delete, in words and as what gives the rows: statistics from before a moment, names together with the
-    decisions they come from. None is for ever, but for hooks by hour.
+    decisions they come from. None is for ever.
     """
-    yield "hooks by hour, now that days are enough", lambda: HourCount.objects.filter(hour__lt=now - HOURS_KEPT)
     if before is not None:
         day = _day(before)
+        yield f"hooks by hour before {day}", lambda: HourCount.objects.filter(hour__lt=before)
         yield f"hooks by day before {day}", lambda: DayCount.objects.filter(day__lt=day)
         yield f"what ran by hour before {day}", lambda: RunningHour.objects.filter(hour__lt=before)
         yield f"what ran by day before {day}", lambda: RunningDay.objects.filter(day__lt=day)
-    if moments := [moment for moment in (before, decisions) if moment is not None]:
-        first = _day(max(moments))
-        yield f"statistics with names before {first}", lambda: _names(UserCount).filter(starts_on__lt=first)
+    if before is not None or decisions is not None:
+        first = names_kept_since(before, decisions)
+        yield f"hooks by user before {first}", lambda: _names(UserCount).filter(starts_on__lt=first)
         yield (
-            f"times with names before {first}",
+            f"what ran by name before {first}",
             lambda: _names(NameTime).filter(about__in=About.values, starts_on__lt=first),
         )
+
+
+def forget_hours(now: datetime) -> int:
+    """Let go hooks by hour that are old enough to be told by day; gives how many rows those were."""
+    return HourCount.objects.filter(hour__lt=now - HOURS_KEPT).delete()[0]
 
 
 def names_kept_since(before: datetime | None, decisions: datetime | None) -> date:

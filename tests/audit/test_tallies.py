@@ -12,18 +12,21 @@ from django.core.management import call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
-from apps.access.reasons import Reason
+from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.audit import mover, partitions, recounting
+from apps.audit.batches import ONE_AT_A_TIME
+from apps.audit.changes import move_changes
 from apps.audit.models import AuditEvent, HookRecord
 from apps.audit.mover import move_batch
 from apps.audit.narrative import outcome
 from apps.audit.partitions import Net
 from apps.audit.query import parse
 from apps.audit.recorder import new_id
-from apps.audit.search import NOTED, find_events
+from apps.audit.search import find_events
 from apps.audit.tallies import can_tell, timeline
 from apps.audit.tally_models import DayCount, HourCount, NameTime, Recount, RunningDay, RunningHour, UserCount
-from apps.audit.tasks import purge
+from apps.audit.tasks import forget_hours, purge
+from tests import factories
 from tests.admin.conftest import make_event
 from tests.audit.test_mover import database, make_record  # noqa: F401 - a fixture
 
@@ -67,7 +70,7 @@ def in_the_log(zone):
         for counts, place in ((hours, hour), (days, local.date())):
             counts[place, *key, "events"] += 1
             counts[place, *key, "hooks"] += hooks
-        if event.reason not in NOTED:
+        if event.reason not in (*NOTED, STAFF_ACTION):
             for span, day in (("day", local.date()), ("month", local.date().replace(day=1))):
                 users[span, day, event.username, event.effect] += hooks
     return hours, days, users
@@ -122,10 +125,18 @@ def killed_in_the_middle(monkeypatch):
     """A mover that dies after it has counted, and before it commits."""
 
     with monkeypatch.context() as patch:
-        patch.setattr(mover, "follow", killed)
+        patch.setattr(mover, "append", killed)
         patch.setattr(mover, "_database_is_in_trouble", lambda error: True)
         with pytest.raises(Killed):
             move_batch(20)
+
+
+def test_what_staff_change_is_counted_as_that_and_is_nobodys_attempt():
+    factories.make_stream()
+    assert move_changes()
+    assert_exact()
+    assert [(row["answer"], row["events"]) for row in moments_of("decision:changed", hours=2)] == [("changed", 1)]
+    assert not UserCount.objects.exists()
 
 
 def test_a_record_that_comes_back_after_it_was_moved_is_not_counted_again():
@@ -257,7 +268,7 @@ def test_it_waits_for_whoever_is_moving(monkeypatch):
     monkeypatch.setattr(partitions, "TRIES", 2)
     make_event()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [mover._ONE_MOVER])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [ONE_AT_A_TIME])
     failed = []
 
     def other():
@@ -271,7 +282,7 @@ def test_it_waits_for_whoever_is_moving(monkeypatch):
     thread.start()
     thread.join()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [mover._ONE_MOVER])
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [ONE_AT_A_TIME])
     assert failed
     assert not DayCount.objects.exists()
 
@@ -333,6 +344,7 @@ def test_names_go_with_the_decisions_and_all_else_stays(settings):
     )
     purge()
     assert AuditEvent.objects.count() == 1
+    assert forget_hours() == 1
     assert (DayCount.objects.count(), HourCount.objects.count()) == (2, 1)
     assert not NameTime.objects.exists()
     assert set(UserCount.objects.values_list("starts_on", flat=True)) <= {date.today(), date.today().replace(day=1)}
