@@ -21,6 +21,7 @@ from runner.processes import Process
 from runner.servers import Broker
 from runner.up import BEAT, WEB, WORKER
 from tests import factories
+from tests.audit.test_tallies import assert_exact
 from tests.hooks.processes import conninfo
 from tests.system.ledger import answered, differences, logged, waiting
 from tests.system.services import Web, wait_until
@@ -114,6 +115,7 @@ def test_killed_workers_and_brokers_lose_and_double_nothing(hook_path, folder):
     assert max(hooks.values()) == 3, "some were sent again"
     assert json.loads(load.log.read_text())["hooks"]["failed"] == 0
     assert differences(hooks, logged(conninfo())) == {}
+    assert_exact()  # nor do statistics
 
 
 @transaction.atomic
