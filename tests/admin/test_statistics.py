@@ -99,7 +99,7 @@ def test_where_there_is_nothing_it_says_so(audrey):
     assert sentences["hooks"] == "No hook came in the last 7 days."
     assert sentences["refusals"] == "Nothing was refused in the last 7 days."
     assert sentences["users"] == "No hook was decided from 2026-11-18 to 2026-11-24."
-    assert "Export" not in audrey.get(PAGE).content.decode()
+    assert "as CSV" not in audrey.get(PAGE).content.decode()
 
 
 def test_what_is_read_does_not_grow_with_what_there_is(audrey, busy):
