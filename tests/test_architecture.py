@@ -35,7 +35,6 @@ PURE_LIBRARIES = {"cryptography", "jwt", "msgspec", *sys.stdlib_module_names}
 INNOCENT = {
     "apps/__init__.py",
     *(f"apps/{name}/__init__.py" for name in ("access", "accounts", "audit", "audit/stories", "connections", "live")),
-    *(f"apps/{name}/__init__.py" for name in ("access", "accounts", "audit", "connections", "live")),
 }
 """Packages of pure modules: importing a module runs its package first, so these hold nothing but a docstring."""
 

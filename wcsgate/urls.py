@@ -13,11 +13,11 @@ from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.ask_page import ask
 from apps.audit.gaps_page import missing_hooks
+from apps.audit.statistics_page import statistics, statistics_file
 from apps.audit.stories.call_page import story_of_call
 from apps.audit.stories.person_page import story_of_user
 from apps.audit.stories.session_page import story_of_session
 from apps.audit.stories.stream_page import story_of_stream
-from apps.audit.statistics_page import statistics, statistics_file
 from apps.hooks import health
 
 urlpatterns = [
