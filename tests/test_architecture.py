@@ -25,6 +25,7 @@ PURE = (
     "apps/accounts/hashing.py",
     "apps/audit/stories/chart.py",
     "apps/audit/stories/timeline.py",
+    "apps/audit/charts.py",
     "apps/connections/jwks.py",
     "apps/connections/rows.py",
     "apps/live/counted.py",

@@ -112,6 +112,9 @@ CELERY_BEAT_SCHEDULE = {
     "purge": {"task": "audit.purge", "schedule": 60.0, "options": {"expires": 50}},
     "write exports": {"task": "audit.write_exports", "schedule": 3.0, "options": {"expires": 3}},
     "forget exports": {"task": "audit.forget_exports", "schedule": 3600.0, "options": {"expires": 600}},
+    "measure running": {"task": "audit.measure_running", "schedule": 60.0, "options": {"expires": 50}},
+    "forget hours": {"task": "audit.forget_hours", "schedule": 3600.0, "options": {"expires": 600}},
+    "count before": {"task": "audit.count_before", "schedule": 60.0, "options": {"expires": 50}},
     "renew keys": {"task": "connections.renew_keys", "schedule": 300.0, "options": {"expires": 240}},
     "carry out cuts": {"task": "live.carry_out_cuts", "schedule": 1.0, "options": {"expires": 5}},
     "forget leases": {"task": "live.forget_leases", "schedule": 3600.0, "options": {"expires": 600}},
@@ -147,6 +150,7 @@ SEAL_KEYS = items("WCSGATE_SEAL_KEYS")
 KEEP_DECISIONS = number("WCSGATE_KEEP_DECISIONS", "0", low=0, high=36_500)
 KEEP_EVENTS = number("WCSGATE_KEEP_EVENTS", "0", low=0, high=36_500)
 KEEP_STAFF_ACTIONS = number("WCSGATE_KEEP_STAFF_ACTIONS", "0", low=0, high=36_500)
+KEEP_STATISTICS = number("WCSGATE_KEEP_STATISTICS", "0", low=0, high=36_500)
 
 # Exports in the background: for how many days they are kept, and how many bytes each may take of the database
 

@@ -13,6 +13,7 @@ from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.ask_page import ask
 from apps.audit.gaps_page import missing_hooks
+from apps.audit.statistics_page import statistics, statistics_file
 from apps.audit.stories.call_page import story_of_call
 from apps.audit.stories.person_page import story_of_user
 from apps.audit.stories.session_page import story_of_session
@@ -35,6 +36,8 @@ urlpatterns = [
     path("admin/stories/call/", admin.site.admin_view(story_of_call), name="story_call"),
     path("admin/stories/user/", admin.site.admin_view(story_of_user), name="story_user"),
     path("admin/audit/missing/", admin.site.admin_view(missing_hooks), name="missing_hooks"),
+    path("admin/audit/statistics/", admin.site.admin_view(statistics), name="statistics"),
+    path("admin/audit/statistics/file/", admin.site.admin_view(statistics_file), name="statistics_file"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -20,6 +20,7 @@ SECTIONS = {
         ("Running", "play_circle", "live.lease"),
         ("Audit log", "history", "audit.auditevent"),
         ("Exports", "download", "admin:audit_export_changelist"),
+        ("Statistics", "monitoring", "statistics"),
         ("Sessions", "sensors", "connections.session"),
         ("Story of a stream", "timeline", "story_stream"),
         ("Legal holds", "gavel", "audit.hold"),
@@ -56,6 +57,7 @@ OWN_PAGES = {
     "presets": (),
     "access_file": (),
     "admin:audit_export_changelist": ("audit.auditevent",),
+    "statistics": ("audit.auditevent",),
 }
 """Pages that are no list, or one without permissions of its own, each open to superusers and to whoever may see one
 of these models."""

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from apps.access.models import NAMED_BY_RULES, Rule
 from apps.access.reasons import STAFF_ACTION
+from apps.audit import tallies
 from apps.audit.batches import alone, append, next_number
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
 from apps.protocol.action_words import joined
@@ -77,6 +78,7 @@ def move_changes(limit: int = BATCH) -> int:
             known = Known(changes)
             events = [_event(change, number, known) for change in changes]
             AuditEvent.objects.bulk_create(events)
+            tallies.note(events)
             append(number, timezone.now(), events)
             ChangeRecord.objects.filter(id__in=[change.id for change in changes]).delete()
     return len(changes)

@@ -4,6 +4,7 @@ Within a window of time such repeats become one event with a count.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +30,8 @@ class Folded:
 
     new: list[AuditEvent] = field(default_factory=list)
     counted: list[AuditEvent] = field(default_factory=list)
+    more: Counter[UUID] = field(default_factory=Counter)
+    """How many more times those that were there have come."""
 
     def write(self) -> None:
         """Write them."""
@@ -72,6 +75,7 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
     around = Surroundings(records)
     new: dict[UUID, AuditEvent] = {}
     counted: dict[UUID, AuditEvent] = {}
+    more: Counter[UUID] = Counter()
     for record in records:
         key = digests[record.id]
         event = latest.get(key)
@@ -86,9 +90,11 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
             event.last_received_at = max(event.last_received_at, record.received_at)
             event.while_away |= record.while_away
             counted[event.id] = event
+            if event.id not in new:
+                more[event.id] += 1
         else:
             new[record.id] = latest[key] = around.event(record, batch, key)
-    return Folded([*new.values()], [event for event in counted.values() if event.id not in new])
+    return Folded([*new.values()], [event for event in counted.values() if event.id not in new], more)
 
 
 def _moved_before(ids: Iterable[UUID]) -> dict[UUID, AuditEvent]:

@@ -12,6 +12,15 @@ from django.utils import timezone
 
 from apps.audit.export_models import Export, ExportPiece  # noqa: F401 - tables of this app
 from apps.audit.ids import MARGIN, first_id
+from apps.audit.tally_models import (  # noqa: F401 - where Django looks for models
+    DayCount,
+    HourCount,
+    NameTime,
+    Recount,
+    RunningDay,
+    RunningHour,
+    UserCount,
+)
 
 
 class Effect(models.TextChoices):

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from apps.access import tried_out
+from apps.audit import tallies
 from apps.audit.batches import alone, append, next_number
 from apps.audit.folding import fold
 from apps.audit.gaps import note_stored
@@ -97,6 +98,7 @@ def _move_together(ids: Sequence[UUID]) -> int:
     number = next_number()
     folded = fold(records, number)
     folded.write()
+    tallies.note(folded.new, folded.more)
     tried_out.note(folded.new)
     if folded.new or folded.counted:
         append(number, timezone.now(), folded.new, folded.counted)

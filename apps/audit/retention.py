@@ -24,6 +24,7 @@ from apps.audit.chain import line
 from apps.audit.holds import covered, covered_staff_actions, lock_holds
 from apps.audit.models import AuditEvent, Batch, Hold
 from apps.audit.partitions import NET, Partition, drop, partitions, patiently, short_lock
+from apps.audit.tally_retention import statistics_past
 from apps.live.counted import month_began
 from apps.live.models import Lease
 
@@ -200,6 +201,8 @@ def steps(now: datetime) -> Iterator[Step]:
         yield DeletedRows("ended leases, of events that are gone", lambda: _leases(decisions, now))
     if before := past("KEEP_STAFF_ACTIONS", now):
         yield DeletedRows(f"actions of staff before {before:%Y-%m-%d}", lambda: _staff_actions(before))
+    for words, rows in statistics_past(past("KEEP_STATISTICS", now), decisions):
+        yield DeletedRows(words, rows)
 
 
 def purge(now: datetime, deadline: float, said: Callable[[Step, int], None] = lambda step, gone: None) -> int:

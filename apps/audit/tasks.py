@@ -9,7 +9,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from apps.audit import exports, gaps, partitions, publishing, retention
+from apps.audit import exports, gaps, measuring, partitions, publishing, recounting, retention, tally_retention
 from apps.audit.changes import move_changes
 from apps.audit.count_file import left_in
 from apps.audit.evidence import seal
@@ -87,3 +87,21 @@ def write_exports(**_: object) -> int:
 def forget_exports(**_: object) -> int:
     """Delete exports that were kept long enough, and say how many that were."""
     return exports.forget(timezone.now())
+
+
+@shared_task(name="audit.measure_running")
+def measure_running(**_: object) -> int:
+    """Measure what runs and ran, for statistics. Safe to run twice, and at once."""
+    return measuring.measure(timezone.now(), time.monotonic() + AT_A_TIME)
+
+
+@shared_task(name="audit.forget_hours")
+def forget_hours(**_: object) -> int:
+    """Let go hooks by hour of which days are enough. Safe to run twice, and at once."""
+    return tally_retention.forget_hours(timezone.now())
+
+
+@shared_task(name="audit.count_before")
+def count_before(**_: object) -> bool:
+    """Count some more of what was moved before hooks were counted. Safe to run twice, and at once."""
+    return recounting.count_before(time.monotonic() + AT_A_TIME)

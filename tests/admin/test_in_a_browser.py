@@ -1,6 +1,7 @@
 """The main ways through the admin, in a real browser."""
 
 import re
+import time
 from contextlib import suppress
 
 import pytest
@@ -9,6 +10,7 @@ from playwright.sync_api import expect
 
 from apps.access.models import Rule
 from apps.accounts.models import Token
+from apps.audit.recounting import count_before
 from apps.streams.models import StreamLink
 from tests import factories
 from tests.admin.conftest import log_in, make_event
@@ -33,6 +35,7 @@ PAGES = (
     "/admin/streams/streamlink/add/",
     "/admin/accounts/revocation/",
     "/admin/audit/auditevent/",
+    "/admin/audit/statistics/",
     "/admin/connections/app/add/",
     "/admin/access/file/",
     "/admin/connections/tokenissuer/add/",
@@ -200,6 +203,20 @@ def test_nothing_is_wider_than_a_phone(desk, address):
     with suppress(TookTooLong):  # of what is loaded late
         desk.wait_for_load_state("networkidle", timeout=2000)
     assert desk.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_statistics_are_charts_with_a_table_and_the_audit_log_behind_them(desk):
+    make_event()
+    assert count_before(time.monotonic() + 1_000)
+    desk.goto("/admin/audit/statistics/?period=24h")
+    hooks = desk.get_by_role("region", name="Hooks", exact=True)
+    expect(hooks.get_by_role("img", name="Hooks in the last 24 hours")).to_be_visible()
+    expect(hooks.get_by_role("table")).to_be_hidden()
+    hooks.get_by_text("As a table").click()
+    expect(hooks.get_by_role("table")).to_be_visible()
+    desk.get_by_role("link", name="No rule allows it.").click()
+    expect(desk.get_by_text("Hooks refused, because of no-rule, after")).to_be_visible()
+    expect(desk.get_by_text("charlie")).to_be_visible()
 
 
 def test_the_search_box_completes_what_is_typed(desk):

@@ -1,0 +1,82 @@
+"""Statistics of hooks: how many were allowed, refused and noted, and why they were refused."""
+
+from collections import Counter, defaultdict
+from datetime import date
+
+from django.db.models import QuerySet, Sum
+
+from apps.access.reasons import REASON_TEXTS
+from apps.audit import tallies
+from apps.audit.charts import Series, number, stacked_bars
+from apps.audit.statistics_period import Period
+from apps.audit.statistics_table import Row, Statistic, exact, search_of, search_of_place, short
+
+ANSWERS = {"allowed": 1, "refused": 2, "noted": 3}
+"""Each with its colour."""
+
+
+def hooks(period: Period) -> Statistic:
+    """Hooks allowed, refused and noted over time."""
+    counts: dict[date, Counter[str]] = defaultdict(Counter)
+    for row in tallies.by_answer(_counts(period)):
+        counts[row["at"]][row["answer"]] += row["hooks"]
+    total = sum(counts.values(), Counter())
+    if not total:
+        return Statistic("Hooks", f"No hook came in {period}.")
+    places = period.places()
+    series = [
+        Series(answer.capitalize(), tuple(counts[place][answer] for place in places), tone)
+        for answer, tone in ANSWERS.items()
+    ]
+    return Statistic(
+        "Hooks",
+        _said(total),
+        ("Hour" if period.by_hour else "Day", "Allowed", "Refused", "Noted"),
+        [
+            Row((exact(place), *(str(counts[place][answer]) for answer in ANSWERS)), search_of_place(place))
+            for place in places
+        ],
+        stacked_bars(f"Hooks in {period}", [short(place, period) for place in places], series),
+        "Noted is what could not be refused. A repeat counts at the time of the event that it repeats.",
+    )
+
+
+def refusals(period: Period) -> Statistic:
+    """Refusals by reason, the most frequent first."""
+    refused = _counts(period).filter(effect="deny").values("reason")
+    rows = list(refused.annotate(times=Sum("hooks")).order_by("-times", "reason"))
+    if not rows:
+        return Statistic("Refusals by reason", f"Nothing was refused in {period}.")
+    total, first = sum(row["times"] for row in rows), rows[0]
+    return Statistic(
+        "Refusals by reason",
+        f"Most often, {number(first['times'])} of {number(total)} times: {_text(first['reason'])}",
+        ("Reason", "Code", "Refused"),
+        [
+            Row(
+                (_text(row["reason"]), row["reason"], str(row["times"])),
+                search_of(period, f"decision:refused reason:{row['reason']}"),
+                row["times"] / first["times"],
+            )
+            for row in rows
+        ],
+    )
+
+
+def _counts(period: Period) -> QuerySet:
+    of = tallies.hours if period.by_hour else tallies.days
+    return of(period.since, period.until)
+
+
+def _said(total: Counter[str]) -> str:
+    decided = total["allowed"] + total["refused"]
+    percent = f", {100 * total['refused'] / decided:.1f}% of what was decided" if decided else ""
+    parts = {answer: number(total[answer]) for answer in ANSWERS}
+    return (
+        f"{number(total.total())} hooks: {parts['allowed']} allowed, {parts['refused']} refused{percent}; "
+        f"{parts['noted']} noted."
+    )
+
+
+def _text(reason: str) -> str:
+    return REASON_TEXTS.get(reason, reason)

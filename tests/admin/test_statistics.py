@@ -1,0 +1,224 @@
+"""The page of statistics: what it says, to whom, by how many queries, and each of it as a file."""
+
+import csv
+import io
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from apps.access.reasons import Reason
+from apps.audit import recounting
+from apps.audit.measuring import measure
+from apps.audit.statistics_page import STATISTICS
+from apps.audit.tally_models import Recount
+from tests.admin.conftest import browser_of, make_event, make_role
+from tests.factories import make_lease, make_user
+
+pytestmark = pytest.mark.django_db
+PAGE, FILE = "/admin/audit/statistics/", "/admin/audit/statistics/file/"
+NOW = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)  # a Tuesday
+HOUR = timedelta(hours=1)
+FORMULA = '=HYPERLINK("https://evil.example")'
+
+
+@pytest.fixture(autouse=True)
+def clock():
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+def ran(number, action, hours, username="ann", target="lobby", since=None):
+    began = since or NOW - 4 * HOUR
+    return make_lease(
+        key=f"k-{number}",
+        action=action,
+        target=target,
+        opened_at=began,
+        ended_at=began + hours * HOUR,
+        username=username,
+    )
+
+
+@pytest.fixture
+def busy():
+    """Two viewers at once at half past ten, a publisher, a call, and hooks that were answered."""
+    ran(1, "play", 2)
+    ran(2, "play", 1, username="bob", target=FORMULA)
+    ran(3, "publish", 3)
+    ran(4, "call", 0.5, username="", target="+4930123")
+    for number in range(3):
+        make_event(received_at=NOW - HOUR * number)
+    make_event(received_at=NOW, reason=Reason.EXPIRED_TOKEN, repeats=1, username=FORMULA)
+    make_event(received_at=NOW, effect="allow", reason=Reason.ALLOWED_BY_RULE)
+    make_event(received_at=NOW, effect="allow", reason=Reason.NOT_REFUSABLE)
+    measure(NOW, time.monotonic() + 1_000)
+    assert recounting.count_before(time.monotonic() + 1_000)
+
+
+def said(client, **query):
+    """The sentence of each statistic."""
+    response = client.get(PAGE, query)
+    assert response.status_code == 200
+    return {item["name"]: item["statistic"].sentence for item in response.context["shown"]}
+
+
+def rows(client, of, **query):
+    response = client.get(FILE, {"of": of, "period": "24h", **query})
+    assert response.status_code == 200
+    return list(csv.reader(io.StringIO(response.content.decode())))
+
+
+@pytest.mark.parametrize("period", ["24h", "7d", "30d", "365d"])
+def test_each_says_in_a_sentence_what_there_is_to_see(audrey, busy, period):
+    sentences = said(audrey, period=period)
+    when = "Tuesday 2026-11-24" + (" 10:00" if period in ("24h", "7d") else "")
+    assert sentences["running"] == f"Peak: 2 viewers on {when}, 1 publisher on {when}, 1 call on {when}."
+    assert sentences["hooks"] == "7 hooks: 1 allowed, 5 refused, 83.3% of what was decided; 1 noted."
+    assert sentences["refusals"] == "Most often, 3 of 5 times: No rule allows it."
+    assert sentences["durations"] == (
+        "All together, viewers 3 hours, publishers 3 hours, calls 0.5 hours. "
+        "The longest that ended was a publication of 3:00:00 hours, on Tuesday 2026-11-24."
+    )
+    assert sentences["users"] == "Most often: charlie, 4 times, 3 of them refused."
+    assert sentences["hours"] == "The longest: ann, 5.0 hours."
+    assert sentences["streams"] == "Watched most: “lobby”, 2.0 hours, by up to 1 at once."
+    assert sentences["busiest"] == "Busiest: Tuesdays 11:00, with 1.5 viewers at once on average."
+
+
+def test_where_there_is_nothing_it_says_so(audrey):
+    sentences = said(audrey)
+    assert sentences["running"] == (
+        "Nothing ran in the last 7 days, as far as is known. "
+        "It is known from the status events of WCS: an app has to send all its hooks."
+    )
+    assert sentences["hooks"] == "No hook came in the last 7 days."
+    assert sentences["refusals"] == "Nothing was refused in the last 7 days."
+    assert sentences["users"] == "No hook was decided from 2026-11-18 to 2026-11-24."
+    assert "as CSV" not in audrey.get(PAGE).content.decode()
+
+
+def test_what_is_read_does_not_grow_with_what_there_is(audrey, busy):
+    def queries(period):
+        with CaptureQueriesContext(connection) as captured:
+            audrey.get(PAGE, {"period": period})
+        return len(captured)
+
+    before = {period: queries(period) for period in ("24h", "7d", "30d", "365d")}
+    for number in range(10, 30):
+        ran(number, "play", 1, username=f"user-{number}", target=f"stream-{number}")
+        make_event(received_at=NOW - 2 * HOUR, username=f"user-{number}")
+    measure(NOW + HOUR, time.monotonic() + 1_000)
+    recounting.begin_again()
+    recounting.count_before(time.monotonic() + 1_000)
+    assert {period: queries(period) for period in before} == before
+    assert max(before.values()) < 20
+
+
+def test_rows_lead_to_what_they_count(audrey, busy):
+    response = audrey.get(PAGE, {"period": "24h"})
+    links = {
+        item["name"]: {row.cells[0]: row.url for row in item["statistic"].rows if row.url}
+        for item in response.context["shown"]
+    }
+    assert len(audrey.get(links["refusals"]["No rule allows it."]).context["cl"].result_list) == 3
+    assert len(audrey.get(links["users"]["charlie"]).context["cl"].result_list) == 5
+    assert len(audrey.get(links["hooks"]["2026-11-24 14:00+00:00"]).context["cl"].result_list) == 4
+    assert FORMULA not in links["users"]  # a name that cannot be searched for leads nowhere
+
+
+def test_names_cannot_be_markup(audrey, busy):
+    make_event(received_at=NOW, username="<script>alert(1)</script>")
+    recounting.begin_again()
+    recounting.count_before(time.monotonic() + 1_000)
+    content = audrey.get(PAGE).content.decode()
+    assert "<script>alert" not in content
+    assert "&lt;script&gt;alert(1)" in content
+
+
+def test_a_period_of_ones_own(audrey, busy):
+    own = {"period": "own", "from": "2026-11-24", "until": "2026-11-24"}
+    assert said(audrey, **own)["hooks"].startswith("7 hooks")
+    assert said(audrey, **{**own, "from": "2026-11-22", "until": "2026-11-23"})["hooks"] == (
+        "No hook came in 2026-11-22 to 2026-11-23."
+    )
+
+
+def test_what_is_no_period_is_said_and_the_usual_one_shown(audrey, busy):
+    response = audrey.get(PAGE, {"period": "own", "from": "tomorrow"})
+    assert response.status_code == 400
+    content = response.content.decode()
+    assert "“from” is “tomorrow”. Give a date like 2026-11-01. Shown is the last 7 days." in content
+
+
+def test_that_something_is_still_being_counted_is_said(audrey):
+    Recount.objects.create(pk=1, counted_back_to="2026-05-03")
+    assert "so far back to 2026-05-03" in audrey.get(PAGE).content.decode()
+
+
+def test_it_can_be_asked_when_what_is_busiest(audrey, busy):
+    assert said(audrey, busy="call")["busiest"] == "Busiest: Tuesdays 10:00, with 0.5 calls at once on average."
+    assert said(audrey, busy="nonsense") == said(audrey)
+
+
+# Files
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_each_is_exported_as_it_is_shown(audrey, busy, name):
+    head, *found = rows(audrey, name)
+    shown = {item["name"]: item["statistic"] for item in audrey.get(PAGE, {"period": "24h"}).context["shown"]}[name]
+    assert head == list(shown.head)
+    assert len(found) == len(shown.rows)
+    assert all(len(row) == len(head) for row in found)
+
+
+def test_a_file_has_all_names_that_the_page_has_no_room_for(audrey):
+    for number in range(30):
+        make_event(received_at=NOW, username=f"user-{number}")
+    recounting.count_before(time.monotonic() + 1_000)
+    assert len(rows(audrey, "users")) == 31
+
+
+def test_no_cell_is_a_formula(audrey, busy):
+    cells = [cell for name in STATISTICS for row in rows(audrey, name) for cell in row]
+    assert f"'{FORMULA}" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "-"))]
+
+
+def test_who_took_what_is_noted(audrey, busy):
+    rows(audrey, "users")
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.change_message) == (
+        audrey.user,
+        "Exported statistics: Users by attempts, the last 24 hours",
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "said"), [({"of": "x"}, "Give one of running, hooks"), ({"of": "hooks", "period": "x"}, "is no period")]
+)
+def test_a_file_that_there_is_not_is_an_error(audrey, query, said):
+    response = audrey.get(FILE, query)
+    assert (response.status_code, said in response.content.decode()) == (400, True)
+
+
+# Who may
+
+
+@pytest.mark.parametrize("address", [PAGE, f"{FILE}?of=users"])
+def test_whoever_may_not_see_the_log_sees_nothing_of_it(address):
+    make_role("others", "view_user")
+    client = browser_of(make_user("otto", is_staff=True, groups=["others"]))
+    assert client.get(address).status_code == 403
+    assert "Statistics" not in client.get("/admin/").content.decode()
+    client.logout()
+    assert client.get(address).status_code == 302
+
+
+def test_whoever_may_see_the_log_finds_it_in_the_navigation(audrey):
+    assert PAGE in audrey.get("/admin/").content.decode()
