@@ -1,5 +1,6 @@
 """Filters of the audit log: fields of one form. None asks the log itself what there is to choose."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.contrib import admin
@@ -66,14 +67,16 @@ class PeriodFilter(admin.ListFilter):
             yield {"name": name, "label": label, "value": shown.isoformat(timespec="seconds") if shown else ""}
 
     def queryset(self, request, queryset):
-        used = self.used_parameters
-        if last := self.LAST.get(used.get("last")):
-            queryset = queryset.filter(received(since=asked_at(request) - timedelta(hours=last[1])))
-        if "from" in used:
-            queryset = queryset.filter(received(since=_moment(used["from"])))
-        if "until" in used:
-            queryset = queryset.filter(received(before=_moment(used["until"])))
-        return queryset
+        since, before = self.times(self.used_parameters, asked_at(request))
+        return queryset.filter(received(since, before)) if since or before else queryset
+
+    @classmethod
+    def times(cls, asked: Mapping[str, str], now: datetime) -> tuple[datetime | None, datetime | None]:
+        """From when, and until when, is asked for; None for any time. Raises IncorrectLookupParameters."""
+        last, begins, ends = (asked.get(name) for name in cls.parameters)
+        since = [now - timedelta(hours=cls.LAST[last][1])] if last in cls.LAST else []
+        since += [_moment(begins)] if begins else []
+        return max(since, default=None), _moment(ends) if ends else None
 
 
 def _moment(typed: str) -> datetime:

@@ -51,10 +51,11 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was counted; `complete` unless there is more, all of it older."""
+    """What was counted; `complete` unless there is more, all of it older. Not `exact` are whole hours and days."""
 
     counts: tuple[Count, ...]
     complete: bool
+    exact: bool = True
 
     @property
     def total(self) -> int:

@@ -9,7 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.audit.paging import AuditChangeList, TakesTooLong
-from apps.audit.timeline import OUTCOMES, Bar, bars, counts_of
+from apps.audit.query import parse
+from apps.audit.timeline import OUTCOMES, Bar, Counts, bars, counts_of
+from apps.audit.timeline_kept import kept_counts
 
 HEIGHT = 100
 LEAST = 2
@@ -25,9 +27,7 @@ def timeline_page(request: HttpRequest, changes: AuditChangeList, context: dict[
     chosen = [asked.pop(name) for name in PERIOD if name in asked]
     context |= {"title": "Timeline", "in_list": "HX-Request" in request.headers, "list_url": _address(request.GET)}
     context |= {"any_time_url": _address(asked) if chosen else ""}
-    try:
-        counts = counts_of(changes.ways)
-    except TakesTooLong:
+    if (counts := _counts(request, changes)) is None:
         context["too_long"] = True
     else:
         found = bars(counts.counts, timezone.get_current_timezone())
@@ -41,6 +41,17 @@ def timeline_page(request: HttpRequest, changes: AuditChangeList, context: dict[
         context |= {"totals": [(name, sum(bar.numbers[name] for bar in found)) for name in OUTCOMES]}
     template = "timeline" if context["in_list"] else "timeline_page"
     return TemplateResponse(request, f"admin/audit/{template}.html", context)
+
+
+def _counts(request: HttpRequest, changes: AuditChangeList) -> Counts | None:
+    """What there is to draw: of all that is found, if that is not too much, or if it is counted anyway."""
+    try:
+        counts = counts_of(changes.ways)
+    except TakesTooLong:
+        counts = None
+    if counts is not None and counts.complete:
+        return counts
+    return kept_counts(request.GET, parse(request.GET.get("q", "")), timezone.now()) or counts
 
 
 def _most(found: list[Bar]) -> int:

@@ -3,22 +3,30 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
+from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.audit import timeline
 from apps.audit.models import AuditEvent
+from apps.audit.mover import move_batch
 from apps.audit.narrative import outcome
 from apps.audit.query import parse
+from apps.audit.recorder import new_id
 from apps.audit.search import find_events, ways_to
+from apps.audit.tally_models import Recount
 from apps.audit.timeline import BARS, OUTCOMES, Count, bars, counts_of
+from apps.audit.timeline_kept import kept_counts
 from tests.admin.conftest import make_event
+from tests.audit.test_mover import make_record
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NEVER = [("deny", reason) for reason in (*NOTED, STAFF_ACTION)]
@@ -116,3 +124,56 @@ def test_no_more_than_the_newest_are_looked_at(monkeypatch, text):
     assert not counted.complete
     (sql,) = (query["sql"] for query in queries if "audit_auditevent" in query["sql"])
     assert sql.count("LIMIT 3") == sql.upper().count("LIMIT") > 0
+
+
+# Where counts are kept that tell of the search
+
+
+@pytest.fixture
+def kept(transactional_db, monkeypatch):
+    """A year with a hook every week, and three refused ones now; gives the totals of the chart of a list."""
+    monkeypatch.setattr(timeline, "LOOKED_AT", 3)
+    now = timezone.now()
+    for number in range(52):
+        at = now - timedelta(weeks=number)
+        make_record(received_at=at, id=new_id(at), node_id="n@1" if number % 2 else "n@2", media_session_id=f"{number}")
+    for number in range(3):
+        make_record(received_at=now, id=new_id(now), effect="deny", reason="no-rule", media_session_id=f"r{number}")
+    move_batch()
+    Recount.objects.create(pk=1, done=True)
+
+    def totals(**asked):
+        counts = kept_counts(QueryDict(urlencode(asked)), parse(asked.get("q", "")), now)
+        if counts is None:
+            return None
+        assert not counts.exact
+        found = Counter()
+        for count in counts.counts:
+            found[count.outcome] += count.number
+        return dict(found)
+
+    return totals
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {"allowed": 52, "refused": 3}),
+        ({"q": "decision:refused"}, {"refused": 3}),
+        ({"effect": "deny"}, {"refused": 3}),
+        ({"node": "n@1"}, {"allowed": 26}),
+        ({"q": "node:n@2 after:100d"}, {"allowed": 8}),
+        ({"last": "30d"}, {"allowed": 5, "refused": 3}),
+        ({"last": "24h"}, None),
+        ({"q": "user:alice"}, None),
+        ({"username": "alice"}, None),
+        ({"q": "-after:100d"}, None),
+    ],
+)
+def test_counts_that_are_kept_tell_of_all_of_a_long_time(kept, asked, expected):
+    assert kept(**asked) == expected
+
+
+def test_what_is_not_counted_yet_is_not_told_from_counts(kept):
+    Recount.objects.update(done=False, counted_back_to=timezone.now().date())
+    assert kept() is None

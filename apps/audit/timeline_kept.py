@@ -1,0 +1,59 @@
+"""The timeline of a search that counts tell of as a whole, which are kept by hour and by day (`tallies`).
+
+They are coarse, so they are of use only for a long time; what is looked for must be counted since then.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, tzinfo
+
+from django.db.models import Q
+from django.http import QueryDict
+from django.utils import timezone
+
+from apps.audit.filters import PeriodFilter
+from apps.audit.query import Query, moment
+from apps.audit.recounting import is_counted
+from apps.audit.tallies import can_tell, timeline
+from apps.audit.tally_models import DayCount
+from apps.audit.timeline import Count, Counts
+
+LONG = timedelta(hours=60)
+"""Below it, hours would be wider than the bars."""
+
+COLUMNS = {"effect": "effect", "reason": "reason", "app": "app_key", "node": "node_id"}
+"""What the filters beside the list ask for, as far as it is counted."""
+
+
+def kept_counts(asked: QueryDict, query: Query, now: datetime) -> Counts | None:
+    """How many events of a list there were in each hour or day; None where nothing kept tells of that."""
+    filters = {name: value for name, value in asked.items() if value and name not in ("q", *PeriodFilter.parameters)}
+    without_time = any(term.negated for term in query.terms if term.key in ("after", "before"))
+    if not filters.keys() <= COLUMNS.keys() or not can_tell(query) or without_time:
+        return None
+    since, before = _time(asked, query, timezone.get_current_timezone(), now)
+    if since is None or before - since < LONG or not is_counted(since):
+        return None
+    condition = Q(**{COLUMNS[name]: value for name, value in filters.items()})
+    zone = timezone.get_default_timezone()
+    rows = timeline(query, since, before, now, condition)
+    return Counts(
+        tuple(Count(_moment(row["at"], zone), row["answer"], row["events"]) for row in rows), complete=True, exact=False
+    )
+
+
+def _time(asked: Mapping[str, str], query: Query, zone: tzinfo, now: datetime) -> tuple[datetime | None, datetime]:
+    """From when until when it is looked for, by the words and by the filters; of either kind, the narrowest."""
+    terms = {
+        key: [moment(term.value, zone, now) for term in query.terms if term.key == key] for key in ("after", "before")
+    }
+    since, before = PeriodFilter.times(asked, now)
+    begins = [found for found in (since, min(terms["after"], default=None)) if found is not None]
+    ends = [found for found in (before, max(terms["before"], default=None)) if found is not None]
+    first = DayCount.objects.order_by("day").values_list("day", flat=True).first()
+    if not begins and first is not None:
+        begins = [_moment(first, timezone.get_default_timezone())]
+    return max(begins, default=None), min(ends, default=now)
+
+
+def _moment(at, zone: tzinfo) -> datetime:
+    return at if isinstance(at, datetime) else datetime(at.year, at.month, at.day, tzinfo=zone)
