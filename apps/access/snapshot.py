@@ -78,6 +78,12 @@ def facts_for(
     return Facts(now=now, app=app, identity=identity, snapshot=snapshot, session=session)
 
 
+class TooManyPasswords(Unavailable):
+    """Others' passwords are being checked: nothing is wrong with Postgres, and there is no answer in time."""
+
+    in_trouble = False
+
+
 PATIENCE_FOR_PASSWORD = 0.4
 """Seconds a hook waits for its password to be checked: one is at a time, so that it leaves room for other hooks."""
 
@@ -96,7 +102,7 @@ def check_password(address: str, user: UserRow | None, password: str) -> bool:
     if not (_guesses_of_user.allows(of_user, now) and _guesses_from_address.allows(address, now)):
         return False
     if not _checking_password.acquire(timeout=PATIENCE_FOR_PASSWORD):
-        raise Unavailable("Too many passwords are being checked.")
+        raise TooManyPasswords("Too many passwords are being checked.")
     try:
         right = hashers.check_password(password, user.password if user else "")
     finally:

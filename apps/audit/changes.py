@@ -27,6 +27,9 @@ BATCH = 500
 MAX_WORDS = 600
 """Characters of what changed, in words; the body has it whole."""
 
+ASIDE = ("date_joined", "created_at", "made_at", "made_by", "first_seen_at", "last_seen_at", "ordered_at", "try_at")
+"""Columns of a new row that say nothing that the event does not say by itself."""
+
 OURSELVES = "WCS Gate"
 """Who changed what nobody asked for: a node that was seen for the first time, or what a limit put an end to."""
 
@@ -147,15 +150,15 @@ def _names_of(model: type[models.Model], ids: Iterable[int]) -> dict[int, str]:
 
 
 def _event(change: ChangeRecord, batch: int, known: Known) -> AuditEvent:
-    is_rule = change.id in known.sentences
+    is_rule, name = change.id in known.sentences, who(change.actor)[:MAX_WORDS]
     return AuditEvent(
         id=change.id,
         received_at=change.changed_at,
         last_received_at=change.changed_at,
         action=_action(change),
         target=_subject(change, known)[:MAX_WORDS],
-        client_address=change.actor.get("address") or None,
-        username=who(change.actor)[:MAX_WORDS],
+        client_address=change.actor.get("address") or None if name != OURSELVES else None,
+        username=name,
         user_id=change.actor.get("user_id"),
         effect=Effect.ALLOWED,
         reason=STAFF_ACTION,
@@ -204,7 +207,11 @@ def _said(change: ChangeRecord, known: Known) -> str:
     parts = []
     for column in labels:
         old, new = before.get(column), after.get(column)
-        if column == "id" or (old == new) or (change.before is None and new in (None, "", [], False)):
+        if (
+            column == "id"
+            or old == new
+            or (change.before is None and (column in ASIDE or new in (None, "", [], False)))
+        ):
             continue
         said = known.said(change.table_name, column, new if change.after is not None else old)
         instead = f" instead of {known.said(change.table_name, column, old)}" if before and after else ""

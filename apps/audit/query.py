@@ -187,6 +187,8 @@ def _value_said(term: Term, zone: tzinfo, now: datetime) -> str:
     if term.key in ("after", "before"):
         found = moment(term.value, zone, now)
         return f"{found.astimezone(zone):%Y-%m-%d %H:%M}" if found else term.value
+    if term.value == "changed" and term.key == "decision":
+        return "that are changes by staff"
     if term.key in ("decision", "reason", "ip", "rule", "action", "while"):
         return term.value
     return f"whatever begins with “{term.text}”" if term.is_prefix else f"“{term.value}”"

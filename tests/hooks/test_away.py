@@ -7,6 +7,7 @@ import time
 import psycopg
 import pytest
 
+from apps.access import snapshot
 from apps.access.snapshot import SnapshotKeeper
 from apps.database import connection
 from apps.database.connection import AWAY_FOR
@@ -174,3 +175,12 @@ def test_changes_that_are_long_in_coming_hold_up_nobody(alice):
         assert answer.status == 200
         assert took < AT_ONCE
     assert alice.reason("publishStream", name="lobby") == "denied-by-rule"
+
+
+def test_too_many_passwords_at_once_are_a_503_and_no_outage(alice, process, school):
+    school["bob"].set_password("bobs-password")
+    school["bob"].save()
+    with snapshot._checking_password:
+        answer = alice.hook("connect", custom={"login": "bob", "password": "bobs-password"})
+    assert could_not_decide(answer)
+    assert process.emptying.since is None
