@@ -207,7 +207,7 @@ class System:
         """How many records are not in the audit log yet, and how many files the spool has."""
         with self.connect() as connection:
             (records,) = connection.execute("SELECT count(*) FROM audit_hookrecord").fetchone()
-        return records, len(list(self.spool.glob("*"))) if self.spool.is_dir() else 0
+        return records, len(list(self.spool.glob("*.spool"))) if self.spool.is_dir() else 0
 
 
 def send(pids, number):

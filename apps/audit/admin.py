@@ -10,16 +10,18 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import display
 
+from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open
-from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, page_of
+from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, list_of, page_of
 from apps.audit import (
     bad_record_admin,  # noqa: F401 - registers records that could not be moved
     filters,
     hold_admin,  # noqa: F401 - registers legal holds
 )
 from apps.audit.asked import Asked, BadSearch, SearchAlone, asked_at, events_of
+from apps.audit.changes import told_with
 from apps.audit.export import FORMATS, BadPlace, in_chunks
 from apps.audit.export_admin import as_file, asked_in, note
 from apps.audit.models import AuditEvent
@@ -70,6 +72,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         ("Answer", {"fields": ("decision", "reason_text", "told_shown", "repeated", "database", "revision")}),
         ("Body as received, without secrets", {"fields": ("body_shown",)}),
     )  # fmt: skip
+    change_fieldsets = (
+        ("Who changed what", {"fields": (
+            "at", "username", "client_address", "target", "changed_shown", "why_said", "request_said", "revision",
+        )}),
+        ("All of it, before and after, without secrets", {"fields": ("body_shown",)}),
+    )  # fmt: skip
     empty_hint = (
         "Every hook that WCS sends is recorded here, with its answer. "
         "Nothing has come yet: open an app to see how to point WCS here."
@@ -81,6 +89,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     class Media:
         js = ("wcsgate/search.js", "wcsgate/timeline.js")
+
+    def get_fieldsets(self, request, obj=None):
+        return self.change_fieldsets if obj and obj.reason == STAFF_ACTION else self.fieldsets
 
     def get_queryset(self, request):
         """The body stays away from lists."""
@@ -185,6 +196,19 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def told_shown(self, event: AuditEvent) -> str:
         return event.told or "Nothing."
 
+    @display(description="Why")
+    def why_said(self, event: AuditEvent) -> str:
+        return str(told_with(event).get("why") or "Nobody said.")
+
+    @display(description="By which request or program")
+    def request_said(self, event: AuditEvent) -> str:
+        told = told_with(event)
+        return str(told.get("request") or told.get("command") or told.get("application") or "")
+
+    @display(description="What changed")
+    def changed_shown(self, event: AuditEvent) -> str:
+        return event.told or "Nothing that can be said in words: see below."
+
     @display(description="Body")
     def body_shown(self, event: AuditEvent) -> str:
         return format_html('<pre class="wcsgate-code">{}</pre>', body_text(bytes(event.body)))
@@ -204,6 +228,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def sections(self, request, obj):
+        if obj.reason == STAFF_ACTION:
+            yield from self._of_change(request, obj)
+            return
         yield Section(
             "Rules that decided" if obj.rule_ids else "Rules",
             tuple(Line(text) for text in obj.rules),
@@ -220,6 +247,27 @@ class AuditEventAdmin(ReadOnlyAdmin):
                 *(self._all_of_session(request, obj) if obj.session_id else ()),
             ),
         )
+
+    def _of_change(self, request, obj):
+        """What the rule said that was changed, and where to go on."""
+        rules = Rule.objects.filter(pk__in=obj.rule_ids)
+        pages = {rule.pk: page_of(request, list_of(rule), rule.pk) for rule in rules}
+        if obj.rule_ids:
+            yield Section(
+                "The rule, as it was after this change or before it was removed",
+                tuple(Line(text, pages.get(id_, "")) for id_, text in zip(obj.rule_ids, obj.rules, strict=False)),
+            )
+        yield Section(
+            "See also",
+            links=(
+                *(line for id_ in obj.rule_ids for line in self._all_of(request, f"rule {id_}", f"rule:{id_}")),
+                *self._all_of(request, obj.target, f'decision:changed target:"{obj.target}"'),
+                *self._all_of(request, obj.username, f'decision:changed user:"{obj.username}"'),
+            ),
+        )
+
+    def _all_of(self, request, what, search):
+        return link_to_list(request, "audit.auditevent", f"All about {what}", q=search) if '"' not in what else ()
 
     def _all_of_session(self, request, obj):
         return link_to_list(

@@ -16,6 +16,7 @@ from apps.audit.chain import (
     entry,
     line,
 )
+from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, Batch
 
 CONTENT = (
@@ -25,20 +26,18 @@ CONTENT = (
 )
 """What is written of an event once and for all; of its duration, see `content`."""
 
-ONE_AT_A_TIME = 0x5743_5347  # the advisory lock under which batches get their numbers
-
 
 def alone() -> bool:
     """Whether this transaction is now the only one that may write a batch; it is until it ends."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.BATCHES])
         return bool(cursor.fetchone()[0])
 
 
 def wait_to_be_alone() -> None:
     """The same, and wait for it. Raises OperationalError where that takes longer than the transaction may wait."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.BATCHES])
 
 
 def next_number() -> int:

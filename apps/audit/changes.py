@@ -5,8 +5,9 @@ like hooks, in batches of the same chain, and can be searched, exported and held
 """
 
 import json
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,17 @@ from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from apps.access.models import NAMED_BY_RULES, Rule
+from apps.access.networks import parse_address
 from apps.access.reasons import STAFF_ACTION
 from apps.audit import tallies
 from apps.audit.batches import alone, append, next_number
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
+from apps.audit.mover import database_is_in_trouble
 from apps.protocol.action_words import joined
 
 BATCH = 500
+
+logger = logging.getLogger(__name__)
 MAX_WORDS = 600
 """Characters of what changed, in words; the body has it whole."""
 
@@ -72,14 +77,24 @@ ACTIONS = {"add": "added", "change": "changed", "delete": "removed", "empty": "e
 def move_changes(limit: int = BATCH) -> int:
     """Move up to `limit` of the oldest changes into the audit log, in one transaction; gives how many that were.
 
-    Gives 0 at once where another mover is at work.
+    Gives 0 at once where another mover is at work. Whatever cannot be put into words is moved without: nothing that one
+    of them has in it may keep the others from being recorded.
     """
+    try:
+        return _move(limit, lambda changes, number: _events(changes, number, Known(changes)))
+    except Exception as error:
+        if database_is_in_trouble(error):
+            raise
+        logger.exception("Changes cannot be put into words, and are recorded without")
+        return _move(limit, lambda changes, number: [_event(change, number) for change in changes])
+
+
+def _move(limit: int, told: Callable[[Sequence[ChangeRecord], int], list[AuditEvent]]) -> int:
     with transaction.atomic():
         changes = list(ChangeRecord.objects.order_by("id")[:limit]) if alone() else []
         if changes:
             number = next_number()
-            known = Known(changes)
-            events = [_event(change, number, known) for change in changes]
+            events = told(changes, number)
             AuditEvent.objects.bulk_create(events)
             tallies.note(events)
             append(number, timezone.now(), events)
@@ -149,27 +164,43 @@ def _names_of(model: type[models.Model], ids: Iterable[int]) -> dict[int, str]:
     return dict(model._default_manager.filter(pk__in=ids).values_list("pk", _naming(model)))
 
 
-def _event(change: ChangeRecord, batch: int, known: Known) -> AuditEvent:
-    is_rule, name = change.id in known.sentences, who(change.actor)[:MAX_WORDS]
+def _event(change: ChangeRecord, batch: int) -> AuditEvent:
+    """The event of a change, with what can be said of any."""
     return AuditEvent(
         id=change.id,
         received_at=change.changed_at,
         last_received_at=change.changed_at,
         action=_action(change),
-        target=_subject(change, known)[:MAX_WORDS],
-        client_address=change.actor.get("address") or None if name != OURSELVES else None,
-        username=name,
-        user_id=change.actor.get("user_id"),
+        target=f"{change.table_name} {change.row_id or ''}".strip(),
+        client_address=_address(change.actor),
+        username=who(change.actor)[:MAX_WORDS],
+        user_id=user_id if isinstance(user_id := change.actor.get("user_id"), int) else None,
         effect=Effect.ALLOWED,
         reason=STAFF_ACTION,
-        rule_ids=[change.row_id] if is_rule else [],
-        rules=[known.sentences[change.id]] if is_rule else [],
-        told=_said(change, known),
         revision=change.revision,
         body=_body(change),
         digest=change.id.bytes,
         batch=batch,
     )
+
+
+def _events(changes: Iterable[ChangeRecord], batch: int, known: Known) -> list[AuditEvent]:
+    """The events of changes, in words."""
+    events = []
+    for change in changes:
+        event = _event(change, batch)
+        event.target, event.told = _subject(change, known)[:MAX_WORDS], _said(change, known)
+        if change.id in known.sentences:
+            event.rule_ids, event.rules = [change.row_id], [known.sentences[change.id]]
+        events.append(event)
+    return events
+
+
+def _address(actor: dict[str, Any]) -> str | None:
+    """From where it came, as Postgres writes addresses; None for what nobody asked for, or where it is not known."""
+    told = actor.get("address") if "username" in actor else actor.get("database_address")
+    parsed = parse_address(str(told or ""))
+    return str(parsed) if parsed is not None and who(actor) != OURSELVES else None
 
 
 def _action(change: ChangeRecord) -> str:
@@ -179,14 +210,18 @@ def _action(change: ChangeRecord) -> str:
 
 
 def who(actor: dict[str, Any]) -> str:
-    """Who did it, in words: staff by their user name; others by what they came in with."""
+    """Who did it, in words: staff by their user name; others by what they came in with.
+
+    Whoever may run SQL can tell Postgres any name; so a program that is none of ours is named with it.
+    """
+    ours = connection.settings_dict["OPTIONS"].get("application_name"), connection.settings_dict["USER"]
+    is_ours = (actor.get("application"), actor.get("database_user")) == ours
+    program = "" if is_ours else f" by {actor.get('application') or 'an unnamed program'}"
     if username := actor.get("username"):
-        return str(username)
+        return f"{username}{program}"
     if command := actor.get("command"):
-        return f"{actor.get('system_user') or 'somebody'} by {command}"
-    if actor.get("application") == connection.settings_dict["OPTIONS"].get("application_name"):
-        return OURSELVES
-    return f"database user {actor.get('database_user')} by {actor.get('application') or 'an unnamed program'}"
+        return f"{actor.get('system_user') or 'somebody'} by {command}{program}"
+    return f"database user {actor.get('database_user')}{program}" if program else OURSELVES
 
 
 def _subject(change: ChangeRecord, known: Known) -> str:
@@ -216,7 +251,8 @@ def _said(change: ChangeRecord, known: Known) -> str:
         said = known.said(change.table_name, column, new if change.after is not None else old)
         instead = f" instead of {known.said(change.table_name, column, old)}" if before and after else ""
         parts.append(f"{labels.get(column, column)} {said}{instead}")
-    parts += [f"{labels.get(column, column)} set anew" for column in change.secrets]
+    for column, _, what in (secret.partition(" ") for secret in change.secrets):
+        parts.append(f"{labels.get(column, column)} {what}")
     words = "; ".join(parts)
     return words if len(words) <= MAX_WORDS else f"{words[: MAX_WORDS - 1]}…"
 
@@ -234,6 +270,15 @@ def _rule(row: dict[str, Any]) -> Rule | None:
         return Rule(**{field.attname: field.to_python(row[field.column]) for field in Rule._meta.concrete_fields})
     except (KeyError, ValidationError):
         return None
+
+
+def told_with(event: AuditEvent) -> dict[str, Any]:
+    """What was recorded of who changed something: why, by which request, and so on."""
+    try:
+        said = json.loads(bytes(event.body))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _body(change: ChangeRecord) -> bytes:

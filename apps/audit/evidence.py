@@ -2,45 +2,45 @@
 
 import logging
 from base64 import b64decode, b64encode, urlsafe_b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import attrgetter
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
-from django.db.models import Max, Min, QuerySet
+from django.db import connection, transaction
+from django.db.models import Max, Min
 
 from apps.audit.batches import content, count_of
 from apps.audit.chain import batch_line, line
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.verifying import BatchPiece, Event, Piece, SealPiece, key_id
 
-BATCHES_AT_ONCE = 20
-
 logger = logging.getLogger(__name__)
 
 
+@contextmanager
+def at_one_moment() -> Iterator[None]:
+    """Whatever is read meanwhile is as it is now, whoever goes on writing."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
 def pieces() -> Iterator[Piece]:
-    """All batches there are now, each with its events, and all seals, each after what it seals."""
-    last = Batch.objects.aggregate(Max("number"))["number__max"] or 0
-    for start in range(1, last + 1, BATCHES_AT_ONCE):
-        numbers = (start, min(start + BATCHES_AT_ONCE - 1, last))
-        events = AuditEvent.objects.filter(batch__range=numbers).order_by("batch", "id")
-        of_batch = {number: list(found) for number, found in groupby(events, key=attrgetter("batch"))}
-        for batch in Batch.objects.filter(number__range=numbers).order_by("number"):
-            yield _piece(batch, of_batch.get(batch.number, []))
-        yield from _seals(Seal.objects.filter(batch__range=numbers))
-    yield from _seals(Seal.objects.exclude(batch__range=(1, last)))
+    """All batches, each with its events, and all seals, each after what it seals. To be read `at_one_moment`."""
+    seals: dict[int, list[SealPiece]] = {}
+    for made in Seal.objects.order_by("pk"):
+        seals.setdefault(made.batch, []).append(SealPiece(made.line.encode(), bytes(made.signature)))
+    for batch in Batch.objects.order_by("number").iterator(100):
+        yield _piece(batch, AuditEvent.objects.filter(batch=batch.number).order_by("id"))
+        yield from seals.pop(batch.number, ())
+    for _, of_nothing in sorted(seals.items()):
+        yield from of_nothing
 
 
-def _seals(seals: QuerySet) -> Iterator[SealPiece]:
-    for made in seals.order_by("batch", "pk"):
-        yield SealPiece(made.line.encode(), bytes(made.signature))
-
-
-def _piece(batch: Batch, events: Sequence[AuditEvent]) -> BatchPiece:
+def _piece(batch: Batch, events: Iterable[AuditEvent]) -> BatchPiece:
     said = batch_line(batch.number, batch.moved_at, batch.note, bytes(batch.previous), bytes(batch.entries))
     return BatchPiece(said, bytes(batch.hash), [Event(event.id, content(event), count_of(event)) for event in events])
 

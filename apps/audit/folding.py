@@ -80,8 +80,8 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
         key = digests[record.id]
         event = latest.get(key)
         if record.id in moved_before or (event and record.id in event.repeat_ids):
-            if record.while_away:  # it was written after all, and then answered from the spool
-                known = moved_before.get(record.id) or event
+            known = moved_before.get(record.id) or event
+            if record.while_away and not known.while_away:  # it was written after all, then answered from the spool
                 known.while_away = True
                 counted[known.id] = known
         elif event and _repeats(record, event, window):

@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Max, Min, QuerySet, Sum
 
 from apps.audit.ids import COUNTER_SQL, IS_NUMBERED_SQL, NUMBER_SQL, multirange, numbers_by_counter
+from apps.audit.locks import AdvisoryLock
 from apps.audit.models import Counted
 
 MOST = 100_000
@@ -25,7 +26,6 @@ ENDED_FOR, SILENT_FOR, STRAY_FOR = timedelta(hours=1), timedelta(days=1), timede
 """After which a counter of which nothing is missing goes into the sums of its node: where its process ended, and where
 it was not heard of (it has no folder, or its machine is off); and after which one that nobody told of is forgotten."""
 
-_ONE_AT_A_TIME = 0x5743_5348  # the advisory lock that only one comparison at a time holds
 _SIZE = "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest({numbers}) AS r)"
 
 _STORED = f"""INSERT INTO audit_counted AS c (counter, began_at, settled, stored)
@@ -93,7 +93,7 @@ def note_stored(ids: Iterable[UUID]) -> None:
 def compare(now: datetime) -> None:
     """See what is missing, and note it; nothing where somebody else does just now, or too much waits to tell."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_ONE_AT_A_TIME])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.GAPS])
         if not cursor.fetchone()[0]:
             return
         cursor.execute(_COMPARED, {"most": MOST})

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.utils import timezone
 
+from apps.audit.locks import AdvisoryLock
 from apps.audit.retention import past
 from apps.audit.tallies import NAME_TEXT
 from apps.audit.tally_models import RunningDay, RunningHour
@@ -30,7 +31,6 @@ LATE = timedelta(days=2)
 
 PAUSE = timedelta(minutes=5)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-_ONE_MEASURER = 0x5743_5349  # the advisory lock that only one at a time holds
 
 _RAN = """WITH times AS (
     SELECT * FROM unnest(%(keys)s::{key}[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS t (key, since, until)
@@ -188,7 +188,7 @@ def _measure(windows: Sequence[Window], now: datetime, *statements: str) -> int:
         "measured": list(MEASURED),
     }
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_ONE_MEASURER])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.MEASURING])
         if not cursor.fetchone()[0]:
             return 0
         for statement in statements:

@@ -70,7 +70,8 @@ class HookRecord(HookFields):
 class ChangeRecord(models.Model):
     """One row that somebody changed, of a table that decisions depend on: the outbox of `changes`, filled by triggers.
 
-    Columns with secrets are left out of `before` and `after`; `secrets` names those that have another one now.
+    Columns with secrets are left out of `before` and `after`; `secrets` says of those that differ whether they were set
+    anew or removed, and so of addresses that differ only in what is left out of them.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -104,7 +105,7 @@ class BadRecord(models.Model):
         permissions = [("retry_badrecord", "Can try again to move record")]
 
     def __str__(self) -> str:
-        return f"{self.record['method']} of {self.record['received_at']}"
+        return f"Record {self.pk}"
 
 
 class Batch(models.Model):

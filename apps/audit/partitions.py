@@ -20,6 +20,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from apps.audit.ids import first_id, moment_of
+from apps.audit.locks import AdvisoryLock
 
 TABLE = "audit_auditevent"
 NET = f"{TABLE}_default"
@@ -35,7 +36,6 @@ TRIES, PAUSE = 10, 0.2
 
 COUNTED = 100_000
 BATCH = 1_000
-_ONE_KEEPER = 0x5743_5348  # the advisory lock under which partitions change
 
 _PARTITIONS = """SELECT c.relname,
         substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([0-9a-f-]{36})''')::uuid AS low,
@@ -284,7 +284,7 @@ def short_lock() -> Iterator[None]:
 
 def _only_one() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_ONE_KEEPER])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.PARTITIONS])
         return bool(cursor.fetchone()[0])
 
 

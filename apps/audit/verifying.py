@@ -55,7 +55,6 @@ class Found:
     batches: int = 0
     events: int = 0
     let_go: int = 0
-    first_batch: int = 0
     last_batch: int = 0
     last_hash: bytes = BEFORE_THE_FIRST
     seals: int = 0
@@ -79,14 +78,13 @@ class Verifier:
     def __init__(self, public_keys: Iterable[bytes] = ()) -> None:
         self.found = Found()
         self._keys = {key_id(key): Ed25519PublicKey.from_public_bytes(key) for key in public_keys}
-        self._hashes: dict[int, bytes] = {}
         self._counts_to_come: dict[UUID, tuple[int, bytes]] = {}
         self._gone: dict[tuple[bytes, datetime], tuple[int, UUID, int]] = {}
         self._went: set[tuple[bytes, datetime]] = set()
         self._left_there: set[UUID] = set()
 
     def look_at(self, pieces: Iterable[Piece]) -> Found:
-        """All pieces, in the order of their batches; seals anywhere after what they seal."""
+        """All pieces, in the order of their batches, from the first one on; each seal right after what it seals."""
         for piece in pieces:
             if isinstance(piece, BatchPiece):
                 self._batch(piece)
@@ -108,18 +106,17 @@ class Verifier:
         except (ValueError, KeyError, TypeError):
             found.problem(f"What comes after batch {found.last_batch} is no batch that can be read.")
             return
-        if found.batches == 0:
-            found.first_batch = number
-            if number == 1 and previous != BEFORE_THE_FIRST:
-                found.problem("Batch 1 carries on something that is not there.")
-        elif number != found.last_batch + 1:
-            found.problem(f"After batch {found.last_batch} comes batch {number}: what was between is missing.")
+        if number != found.last_batch + 1:
+            before = f"After batch {found.last_batch} comes" if found.batches else "The record begins with"
+            found.problem(f"{before} batch {number}: what was before that is missing.")
         elif previous != found.last_hash:
-            found.problem(f"Batch {number} does not carry on batch {found.last_batch}: one of the two was changed.")
+            before = (
+                f"batch {found.last_batch}: one of the two was changed" if found.batches else "nothing, as the first"
+            )
+            found.problem(f"Batch {number} does not carry on {before}.")
         found.batches, found.last_batch, found.last_hash = found.batches + 1, number, sha256(piece.line).digest()
         if found.last_hash != piece.hash:
             found.problem(f"Batch {number} is not what its hash says.")
-        self._hashes[number] = found.last_hash
         self._events(number, kept, {event.id: event for event in piece.events})
         if note:
             self._note(number, note)
@@ -192,7 +189,9 @@ class Verifier:
             return
         if number > found.last_batch:
             found.problem(f"Batch {number} was sealed, but the record ends with batch {found.last_batch}.")
-        elif number in self._hashes and self._hashes[number].hex() != hash_:
+        elif number < found.last_batch:
+            found.problem(f"A seal of batch {number} stands behind batch {found.last_batch}.")
+        elif found.last_hash.hex() != hash_:
             found.problem(f"Batch {number} is not the one that was sealed on {made_at}.")
         found.seals += 1
         if number >= found.sealed_until:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from apps.access.networks import parse_address
 from apps.database.acting import acting
 from apps.hooks.authentication import caller_address
 from apps.hooks.door import PREFIX
@@ -43,10 +44,15 @@ def staff_acts(get_response: Respond) -> Respond:
         with acting(
             username=request.user.get_username(),
             user_id=request.user.pk,
-            address=caller_address(request.META),
-            why=request.POST.get(WHY, "").replace("\0", "")[:500],
-            request=f"{request.method} {request.path}"[:500],
+            address=str(parse_address(caller_address(request.META)) or ""),
+            why=_text(request.POST.get(WHY, "")),
+            request=_text(f"{request.method} {request.path}"),
         ):
             return get_response(request)
 
     return respond
+
+
+def _text(said: str) -> str:
+    """As much of it as is kept, and as Postgres takes it."""
+    return said.replace("\0", "").encode("utf-8", "replace").decode()[:500]

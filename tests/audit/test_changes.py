@@ -1,6 +1,7 @@
 """What staff change is in the record: whoever changes it and however, with who, from where and why; never a secret."""
 
 import json
+from hashlib import sha256
 
 import pytest
 from django.contrib.auth.models import Group
@@ -106,11 +107,49 @@ def test_who_changes_something_past_us_is_named_by_what_they_came_in_with(databa
     factories.make_user("bob")
     with acting(command="import_access", system_user="root"):
         factories.make_user("charlie")
+    run("SET application_name = 'psql'")
+    try:
+        with acting(username="somebody else"):
+            factories.make_user("dora")
+    finally:
+        run("RESET application_name")
     assert [event.username for event in changes()] == [
         f"database user {connection.settings_dict['USER']} by psql",
         OURSELVES,
         "root by import_access",
+        "somebody else by psql",
     ]
+
+
+@pytest.mark.parametrize(
+    "told", ["[]", "7", '"root"', '{"username": ["a"], "address": "203.0.113.9:4711", "user_id": "x"}']
+)
+def test_whatever_is_told_of_who_acts_no_change_is_lost(database, told):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('wcsgate.actor', %s, false)", [told])
+        try:
+            factories.make_user("alice")
+        finally:
+            cursor.execute("SELECT set_config('wcsgate.actor', '', false)")
+    (event,) = changes()
+    assert (event.target, event.client_address, event.user_id) == ("user “alice”", None, None)
+
+
+def test_what_cannot_be_put_into_words_is_recorded_without(database, monkeypatch, caplog):
+    factories.make_user("alice")
+    monkeypatch.setattr("apps.audit.changes._said", lambda *_: 1 / 0)
+    (event,) = changes()
+    assert event.target.startswith("accounts_user ")
+    assert said(event)["after"]["username"] == "alice"
+    assert "recorded without" in caplog.text
+
+
+def test_an_address_is_hashed_as_it_is_kept(database):
+    with acting(username="tina", address="2001:DB8::1"):
+        factories.make_user("alice")
+    changes()
+    kept = next(entry for batch in Batch.objects.all() for entry in entries(bytes(batch.entries)))
+    assert sha256(content(AuditEvent.objects.get())).digest() == kept.digest
 
 
 def test_a_command_and_a_request_say_who_they_are(database, tmp_path, root_browser):

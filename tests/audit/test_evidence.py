@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -12,10 +13,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
-from apps.audit.evidence import lines, pieces, public, seal
+from apps.audit.evidence import at_one_moment, lines, pieces, public, seal
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.mover import move_batch
 from apps.audit.retention import purge
@@ -48,8 +49,13 @@ def record(transactional_db, settings):
     assert AuditEvent.objects.filter(repeats=1).exists()
 
 
+def looked_at(key=KEY):
+    with at_one_moment():
+        return Verifier([public(key)]).look_at(pieces())
+
+
 def problems():
-    return Verifier([public(KEY)]).look_at(pieces()).problems
+    return looked_at().problems
 
 
 def run(sql, *values):
@@ -145,11 +151,35 @@ def test_an_end_that_was_cut_off_is_found_by_its_seal(record):
     assert problems() == [f"Batch {last.number} was sealed, but the record ends with batch {last.number - 1}."]
 
 
+@pytest.mark.parametrize("with_its_events", [True, False])
+def test_a_beginning_that_was_cut_off_is_found(record, with_its_events):
+    """Seals of what comes later do not tell of it."""
+    Batch.objects.filter(number=1).delete()
+    if with_its_events:
+        AuditEvent.objects.filter(batch=1).delete()
+    with pytest.raises(CommandError, match="The record begins with batch 2"):
+        verify()
+
+
+def test_a_record_to_which_hooks_come_meanwhile_is_whole(record):
+    """What is looked at is one moment: an event may be counted again while batches are read."""
+    with at_one_moment():
+        looked = pieces()
+        first = next(looked)
+        other = threading.Thread(
+            target=lambda: (make_record(13, media_session_id="m-0"), move_batch(), connections.close_all())
+        )
+        other.start()
+        other.join()
+        assert Verifier([public(KEY)]).look_at([first, *looked]).problems == []
+    assert problems() == []
+
+
 def test_seals_with_another_key_prove_nothing(record, settings):
     Seal.objects.all().delete()
     settings.SEAL_KEYS = [as_setting(OTHER_KEY)]
     seal(timezone.now())
-    found = Verifier([public(KEY)]).look_at(pieces())
+    found = looked_at()
     assert (found.seals, len(found.untrusted_keys)) == (0, 1)
     settings.SEAL_KEYS = [as_setting(KEY)]
     assert "No seal was checked" in verify()
@@ -157,7 +187,7 @@ def test_seals_with_another_key_prove_nothing(record, settings):
     made = Seal.objects.get()
     made.line = made.line.replace('"batch":', '"batch": ')
     made.save()
-    assert [problem for problem in Verifier([public(OTHER_KEY)]).look_at(pieces()).problems if "its key" in problem]
+    assert [problem for problem in looked_at(OTHER_KEY).problems if "its key" in problem]
 
 
 def test_the_record_is_sealed_once_a_day_where_there_is_something_new(record, settings):

@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.models import AccessRevision
-from apps.audit.batches import ONE_AT_A_TIME
-from apps.audit.models import AuditEvent, BadRecord, HookRecord
+from apps.audit.locks import AdvisoryLock
+from apps.audit.models import AuditEvent, BadRecord, Batch, HookRecord
 from apps.audit.mover import move_batch, try_again
 from apps.audit.recorder import new_id
 from apps.audit.tasks import move_records
@@ -142,7 +142,7 @@ def test_two_movers_at_once_move_everything_once(database):
 def test_a_mover_at_work_keeps_others_from_it(database):
     make_record()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [ONE_AT_A_TIME])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.BATCHES])
         results = []
 
         def move():
@@ -152,7 +152,7 @@ def test_a_mover_at_work_keeps_others_from_it(database):
         thread = threading.Thread(target=move)
         thread.start()
         thread.join()
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [ONE_AT_A_TIME])
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [AdvisoryLock.BATCHES])
     assert results == [0]
     assert len(recorded()) == 1
     assert move_batch() == 1
@@ -553,3 +553,17 @@ def test_an_end_that_finds_its_start_says_how_long_it_was(wcs, school):
     began, ended, unknown = AuditEvent.objects.filter(method="StreamStatusEvent").order_by("received_at")
     assert ended.duration == ended.received_at - began.received_at
     assert (began.duration, unknown.duration) == (None, None)
+
+
+def test_that_it_was_away_is_noted_once(database):
+    """Else the same count would stand in two batches, and the record seem to have been changed."""
+    first = make_record(0, media_session_id="")
+    second = make_record(1, media_session_id="")
+    move_batch()
+    for record in (first, second):
+        record.while_away = True
+        record.save(force_insert=True)
+        move_batch()
+    event = AuditEvent.objects.get()
+    assert (event.repeats, event.while_away) == (1, True)
+    assert Batch.objects.count() == 2

@@ -51,8 +51,10 @@ CREATE FUNCTION audit_kept_of(kept jsonb, secrets text[], addresses text[]) RETU
 $$;
 
 CREATE FUNCTION audit_actor() RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT coalesce(nullif(current_setting('wcsgate.actor', true), '')::jsonb, jsonb_build_object(
-        'database_user', session_user, 'application', current_setting('application_name'), 'address', inet_client_addr()))
+    -- Whatever was told, what they came in with is beside it.
+    SELECT CASE WHEN jsonb_typeof(told) = 'object' THEN told ELSE '{}' END || jsonb_build_object('database_user', session_user,
+        'application', current_setting('application_name'), 'database_address', host(inet_client_addr()))
+    FROM (SELECT nullif(current_setting('wcsgate.actor', true), '')::jsonb AS told) AS actor
 $$;
 
 CREATE FUNCTION audit_change(
@@ -60,8 +62,12 @@ CREATE FUNCTION audit_change(
 ) RETURNS SETOF audit_changerecord LANGUAGE sql VOLATILE AS $$
     SELECT audit_new_id(moment), moment, name, coalesce(after ->> 'id', before ->> 'id')::bigint,
         audit_kept_of(before, secrets, addresses), audit_kept_of(after, secrets, addresses),
-        ARRAY(SELECT secret FROM unnest(secrets) AS secret
-            WHERE after ->> secret <> coalesce(before ->> secret, '') AND after ->> secret NOT IN ('', '[]')),
+        ARRAY(SELECT other || CASE WHEN coalesce(after ->> other, '') IN ('', '[]') THEN ' removed' ELSE ' set anew' END
+            FROM unnest(secrets || addresses) AS other
+            WHERE after IS NOT NULL
+                AND coalesce(nullif(after ->> other, '[]'), '') <> coalesce(nullif(before ->> other, '[]'), '')
+                AND (other = ANY (secrets)
+                    OR audit_without_logins(after ->> other) = audit_without_logins(before ->> other))),
         (SELECT revision FROM access_revision), audit_actor()
     FROM clock_timestamp() AS moment
     WHERE before IS NULL OR after IS NULL OR before - unimportant <> after - unimportant

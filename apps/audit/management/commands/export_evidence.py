@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from apps.audit.evidence import lines, make_seal, pieces, private_keys, public
+from apps.audit.evidence import at_one_moment, lines, make_seal, pieces, private_keys, public
 from apps.audit.models import Batch, Seal
 from apps.database.commands import database_needed
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         with database_needed():
             self._seal_the_last()
             try:
-                with Path(file).open("xb") as out:
+                with Path(file).open("xb") as out, at_one_moment():
                     out.writelines(lines(pieces()))
             except OSError as error:
                 raise CommandError(f"Cannot write {file}: {error.strerror}.") from None
