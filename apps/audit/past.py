@@ -44,8 +44,9 @@ ADDRESSES = {"streams_stream": "source", "connections_sipaccount": "outbound_pro
 
 Answer = TypeVar("Answer")
 
-LONGEST = timedelta(hours=1)
-"""How long before it counts a change may have been made: no transaction takes longer."""
+LONGEST = timedelta(minutes=1)
+"""How long before it is committed a change may have been made. Where one took longer, hooks of just then are of a
+revision that is not looked at, and cannot be decided again."""
 
 RECORDER = "0010_record_of_changes"
 """The migration since which changes are recorded."""
@@ -58,14 +59,17 @@ _SINCE = """
 
 _CHANGES = """
     CREATE TEMP TABLE past_change ON COMMIT DROP AS
+    WITH event AS MATERIALIZED (  -- so that each body is read once
+        SELECT id, received_at, revision, convert_from(body, 'UTF8')::jsonb AS said FROM audit_auditevent
+        WHERE effect = 'allow' AND reason = {reason} AND received_at >= {since} AND id >= {first}
+    )
     SELECT c.*, CASE WHEN noted.name IS NULL THEN ARRAY[row_id]
         ELSE ARRAY[(before ->> noted.name)::bigint, (after ->> noted.name)::bigint] END AS about
     FROM (
         SELECT id, received_at AS changed_at, revision,
             said ->> 'table' AS table_name, (said ->> 'row')::bigint AS row_id,
             nullif(said -> 'before', 'null') AS before, nullif(said -> 'after', 'null') AS after
-        FROM (SELECT id, received_at, revision, convert_from(body, 'UTF8')::jsonb AS said FROM audit_auditevent
-            WHERE effect = 'allow' AND reason = {reason} AND received_at >= {since} AND id >= {first}) AS event
+        FROM event
         UNION ALL
         SELECT id, changed_at, revision, table_name, row_id, before, after FROM audit_changerecord
             WHERE changed_at >= {since}

@@ -19,6 +19,7 @@ from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Decision, Facts, Identity, origin_of, question_of
 from apps.access.identity import identify
+from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.access.then import NotRecorded
 from apps.audit.models import AuditEvent, Effect
@@ -109,13 +110,15 @@ def events_again(events: QuerySet[AuditEvent], was: Past) -> Iterator[Again]:
                 yield again(event, was.at(event.revision), sessions.get((event.node_id, event.session_id)))
 
 
-def event_again(event: AuditEvent) -> Again:
-    """One event, as of its revision."""
+def event_again(event: AuditEvent) -> tuple[Again, list[Rule]]:
+    """One event as of its revision, with the rules that decide it, as they were. Raises psycopg.OperationalError."""
     try:
         with past(event.received_at) as was:
-            return again(event, was.at(event.revision), session_of(event))
+            one = again(event, was.at(event.revision), session_of(event))
+            rule_ids = one.other.rule_ids if one.other else event.rule_ids
+            return one, list(was.rules(rule_ids).values())
     except NotRecorded:
-        return Again(event, Why.BEFORE)
+        return Again(event, Why.BEFORE), []
 
 
 def again(event: AuditEvent, snapshot: Snapshot, session: Session | None) -> Again:

@@ -4,14 +4,16 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.models import AccessRevision, Rule, Schedule
 from apps.accounts.models import User
 from apps.audit.changes import move_changes
-from apps.audit.models import ChangeRecord
+from apps.audit.models import AuditEvent, ChangeRecord
 from apps.streams.models import Stream
 from tests import factories
+from tests.admin.conftest import make_event
 from tests.admin.test_who_can import PLAY, WHAT, WHO, listed, rows_of, said, what, who
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,3 +133,87 @@ def test_schedules_are_those_of_then_at_the_moment_of_then(root, then):
 def test_the_past_is_for_who_may_ask(olga, audrey, then):
     assert olga.get(WHO, {**PLAY, **then}).status_code == 200
     assert audrey.get(WHO, {**PLAY, **then}).status_code == 403
+
+
+# As of its revision: on a page of each event
+
+
+@pytest.fixture
+def event():
+    """A refused attempt of Charlie, under rules that are others now."""
+    ChangeRecord.objects.all().delete()
+    factories.make_app()
+    charlie = factories.make_user("charlie")
+    rule = factories.make_rule("play", effect="deny", user=charlie, target=("exact", "lobby"))
+    revision = AccessRevision.objects.get().revision
+    made = make_event(
+        method="playHLS",
+        received_at=timezone.now(),
+        user=charlie,
+        reason="denied-by-rule",
+        rule_ids=[rule.pk],
+        revision=revision,
+        body=b'{"nodeId":"-","sessionId":"-","appKey":"defaultApp","name":"lobby"}',
+    )
+    rule.delete()
+    return made
+
+
+def as_of(browser, event):
+    return browser.get(reverse("admin:audit_auditevent_as_of", args=[event.pk]))
+
+
+def test_an_event_is_the_same_again_with_its_rules_as_they_were(root, event):
+    page = root.get(reverse("admin:audit_auditevent_change", args=[event.pk])).content.decode()
+    assert "Decide it again as of its revision" in page
+    response = as_of(root, event)
+    assert response.context["verdict"] == f"As of revision {event.revision} it would be the same answer."
+    assert [line.text for line in response.context["sections"][0].lines] == [
+        "Deny user “charlie” to play “lobby”",
+    ]
+
+
+def test_a_difference_is_damage(root, event):
+    AuditEvent.objects.filter(pk=event.pk).update(effect="allow", reason="allowed-by-rule")
+    text = as_of(root, event).content.decode()
+    assert "DIFFERENT: it was allowed (allowed-by-rule)" in text
+    assert "it would be refused (denied-by-rule)" in text
+    assert "is damaged" in text
+
+
+def test_what_cannot_be_decided_again_says_why(root, event):
+    AuditEvent.objects.filter(pk=event.pk).update(while_away=True)
+    assert "because it was answered while the database was away" in as_of(root, event).content.decode()
+    AuditEvent.objects.filter(pk=event.pk).update(while_away=False, received_at=timezone.now() - timedelta(days=9999))
+    assert "because it is from before changes were recorded" in as_of(root, event).content.decode()
+
+
+def test_as_of_is_for_who_may_see_the_event_and_rules(root, audrey, olga, event):
+    assert as_of(audrey, event).status_code == 403
+    assert (
+        "as of its revision"
+        not in audrey.get(reverse("admin:audit_auditevent_change", args=[event.pk])).content.decode()
+    )
+    assert root.get("/admin/audit/auditevent/nothing/as-of/").status_code == 302
+    move_changes()
+    change = AuditEvent.objects.filter(reason="staff-action").first()
+    assert as_of(root, change).status_code == 403
+
+
+# In the search box
+
+
+def test_a_question_with_a_date_is_asked_of_then(root, then):
+    factories.make_stream("lobby")
+    response = root.get("/admin/ask/", {"q": f"who could watch lobby on {timezone.localtime():%Y-%m-%d 00:00}?"})
+    section = response.context["sections"][0]
+    assert section.title.startswith(f"At {timezone.localtime():%Y-%m-%d} 00:00")
+    line = next(line for line in section.lines if line.text == "Who could play “lobby”?")
+    assert f"at={timezone.localtime():%Y-%m-%d}T00%3A00&rules=then" in line.url
+
+
+@pytest.mark.parametrize("date", ["2100-01-01", "2026-13-01 10:00", "2026-03-03x"])
+def test_what_is_no_moment_gone_by_is_none(root, then, date):
+    factories.make_stream("lobby")
+    titles = [section.title for section in root.get("/admin/ask/", {"q": f"lobby {date}"}).context["sections"]]
+    assert not [title for title in titles if title.startswith("At ")]

@@ -335,12 +335,31 @@ def test_a_change_that_cannot_be_read_is_no_reason_to_guess(began):
         broken(began)
 
 
-def test_looking_at_the_past_changes_nothing_and_costs_about_as_much_as_loading(began):
-    factories.make_user("alice")
-    for number in range(50):
-        factories.make_rule("play", target=("exact", f"s-{number}"))
-    now = plain(known())
+def test_looking_at_the_past_changes_nothing(began):
+    factories.make_rule("play")
+    now, traces = plain(known()), [ChangeRecord.objects.count(), revision()]
     with past(began) as was:
-        assert plain(was.at(revision() - 50))["rules"] == {}
-    assert plain(known()) == now
-    assert Rule.objects.count() == 50
+        assert plain(was.at(revision() - 1))["rules"] == {}
+    assert (plain(known()), [ChangeRecord.objects.count(), revision()]) == (now, traces)
+    assert Rule.objects.count() == 1
+
+
+def test_statements_are_as_many_however_much_was_changed(began, monkeypatch):
+    def statements():
+        """Of a look at what was at first, and of a step from there."""
+        run = []
+        with monkeypatch.context() as patch:
+            patch.setattr(psycopg.Connection, "execute", lambda *args, **more: run.append(0) or execute(*args, **more))
+            with past(began) as was:
+                was.at(first)
+                looked = len(run)
+                was.at(first + 1)
+        return looked, len(run) - looked
+
+    execute, first = psycopg.Connection.execute, revision()
+    Rule.objects.bulk_create(Rule(effect="allow", who="everyone", actions=["play"]) for _ in range(500))
+    few = statements()
+    for number in range(4):
+        Rule.objects.update(target_kind="exact", target=f"s-{number}")
+    assert ChangeRecord.objects.count() == 2_500
+    assert statements() == few

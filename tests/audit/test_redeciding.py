@@ -90,13 +90,13 @@ def test_a_changed_answer_is_damage(wcs, school):
     wcs.hook("publishStream", name="lobby")
     event = moved().get(method="publishStream")
     assert event.reason == Reason.NO_RULE
-    assert event_again(event).is_same
+    assert event_again(event)[0].is_same
     moved().filter(pk=event.pk).update(effect="allow", reason=Reason.ALLOWED_BY_RULE, rule_ids=[7])
     said = (
         f"was allowed (allowed-by-rule) by rules 7, and as of revision {event.revision} it would be refused (no-rule)"
     )
     assert damaged() == [said]
-    assert str(event_again(AuditEvent.objects.get(pk=event.pk))) == said
+    assert str(event_again(AuditEvent.objects.get(pk=event.pk))[0]) == said
     with pytest.raises(CommandError, match=f"Event {event.pk} was allowed"):
         verify()
 
