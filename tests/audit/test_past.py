@@ -357,7 +357,9 @@ def test_statements_are_as_many_however_much_was_changed(began, monkeypatch):
         return looked, len(run) - looked
 
     execute, first = psycopg.Connection.execute, revision()
-    Rule.objects.bulk_create(Rule(effect="allow", who="everyone", actions=["play"]) for _ in range(500))
+    Rule.objects.bulk_create(
+        Rule(effect="allow", who="everyone", actions=["play"], target_kind="any") for _ in range(500)
+    )
     few = statements()
     for number in range(4):
         Rule.objects.update(target_kind="exact", target=f"s-{number}")
