@@ -13,6 +13,7 @@ from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.ask_page import ask
 from apps.audit.gaps_page import missing_hooks
+from apps.audit.past import ask_then
 from apps.audit.statistics_page import statistics, statistics_file
 from apps.audit.stories.call_page import story_of_call
 from apps.audit.stories.person_page import story_of_user
@@ -20,15 +21,23 @@ from apps.audit.stories.session_page import story_of_session
 from apps.audit.stories.stream_page import story_of_stream
 from apps.hooks import health
 
+WITH_THE_PAST = {"ask_then": ask_then}
+"""What pages of access are given that the audit log knows."""
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/ask/", admin.site.admin_view(ask), name="ask"),
     path("admin/access/try/", admin.site.admin_view(try_hook), name="try_hook"),
     path("admin/access/file/", admin.site.admin_view(access_file), name="access_file"),
-    path("admin/access/who-can/", admin.site.admin_view(who_can), name="who_can"),
-    path("admin/access/who-can/file/", admin.site.admin_view(who_can_file), name="who_can_file"),
-    path("admin/access/what-can/", admin.site.admin_view(what_can), name="what_can"),
-    path("admin/access/what-can/file/", admin.site.admin_view(what_can_file), name="what_can_file"),
+    path("admin/access/who-can/", admin.site.admin_view(who_can), WITH_THE_PAST, name="who_can"),
+    path("admin/access/who-can/file/", admin.site.admin_view(who_can_file), WITH_THE_PAST, name="who_can_file"),
+    path("admin/access/what-can/", admin.site.admin_view(what_can), WITH_THE_PAST, name="what_can"),
+    path(
+        "admin/access/what-can/file/",
+        admin.site.admin_view(what_can_file),
+        WITH_THE_PAST,
+        name="what_can_file",
+    ),
     path("admin/access/presets/", admin.site.admin_view(add_from_preset), name="presets"),
     path("admin/access/rules/", admin.site.admin_view(rules_to_look_at), name="rules_to_look_at"),
     path("admin/stories/session/", admin.site.admin_view(story_of_session), name="story_session"),

@@ -24,6 +24,7 @@ from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.rows import AppRow, UserRow
 from apps.access.sentences import deed, moment_text
 from apps.access.snapshot import session_of
+from apps.access.then import ReadRules, rules_of_today
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
 from apps.database.hook_path import hook_database
@@ -129,24 +130,29 @@ def explain(
     now: datetime,
     as_user: str = "",
     as_guest: bool = False,
+    rules_then: ReadRules | None = None,
 ) -> Explanation:
     """Decide as for a real hook and say why.
 
     With `as_user` or `as_guest`, as if that user or a guest had been recognised. Raises NoSuchUser.
+    With `rules_then` the snapshot is one that has gone by; nobody knows what was counted then.
     """
     app = snapshot.apps.by_name.get(call.app_key)
     identity = _identity(call, snapshot, session, app, now=now, as_user=as_user, as_guest=as_guest)
-    return explained(call, Facts(now=now, app=app, identity=identity, snapshot=snapshot, session=session))
+    facts = Facts(now=now, app=app, identity=identity, snapshot=snapshot, session=session)
+    return explained(call, facts, rules_then)
 
 
-def explained(call: HookCall, facts: Facts) -> Explanation:
+def explained(call: HookCall, facts: Facts, rules_then: ReadRules | None = None) -> Explanation:
     """Decide on what is known, and say why."""
-    decision, used, used_of_stream = weigh(decide(call, facts), call, facts)
+    decision, used, used_of_stream = decide(call, facts), dict[int, str](), ""
+    if rules_then is None:
+        decision, used, used_of_stream = weigh(decision, call, facts)
     identity, question = facts.identity, question_of(call, facts)
     settled_by_none = decision.reason is Reason.NO_RULE and (identity.user is not None or identity.is_guest)
     near = nearest(facts.snapshot.rules, identity.user, question) if settled_by_none else Nearest([], cut=False)
     near_ids = [each.rule.id for each in near.rules]
-    rules = _rules([*decision.rule_ids, *decision.logged_rule_ids, *near_ids])
+    rules = (rules_then or rules_of_today)([*decision.rule_ids, *decision.logged_rule_ids, *near_ids])
     return Explanation(
         method=call.wire_name,
         action=call.action,
@@ -226,10 +232,6 @@ def _found(call: HookCall, facts: Facts) -> str:
             word = "signed token (JWT)" if credential == "jwt" else credential
             return f"by the {word} {'in the hook' if in_hook else 'that opened its session'}"
     return ""
-
-
-def _rules(rule_ids: Iterable[int]) -> dict[int, Rule]:
-    return Rule.objects.with_names().in_bulk(list(rule_ids))
 
 
 def _said(rule_id: int, rules: Mapping[int, Rule], misses: Iterable[Miss] = (), used: str = "") -> Said:

@@ -11,7 +11,7 @@ import select
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache, partial
@@ -247,13 +247,14 @@ def load(connection: psycopg.Connection[Any]) -> Snapshot:
     """
     gc.disable()
     try:
-        return _load(connection)
+        return read(connection)
     finally:
         gc.freeze()
         gc.enable()
 
 
-def _load(connection: psycopg.Connection[Any]) -> Snapshot:
+def read(connection: psycopg.Connection[Any]) -> Snapshot:
+    """A whole snapshot that is soon thrown away again, so nothing is told to Python's collector."""
     with connection.transaction():
         _begin(connection)
         snapshot = Snapshot(plan=number_plan())
@@ -279,20 +280,23 @@ def refresh(snapshot: Snapshot, connection: psycopg.Connection[Any]) -> Snapshot
         ).fetchall()
         whole_story = 0 < revision - snapshot.revision == len({number for number, _, _ in changes})
         if whole_story and all(row_id is not None for _, _, row_id in changes):
-            for name, part in PARTS.items():
-                ids = _ids(connection, name, [(table, row_id) for _, table, row_id in changes])
-                if ids:
-                    rows = connection.execute(part.query.format(where=part.only_changed), {"ids": ids})
-                    built = list(map(part.build, rows))
-                    getattr(snapshot, name).replace(ids, built)
+            read_again(snapshot, connection, [(table, row_id) for _, table, row_id in changes])
             snapshot.revision = revision
             return snapshot
     return load(connection)
 
 
-def _ids(connection: psycopg.Connection[Any], name: str, changes: Iterable[tuple[str, int]]) -> list[int]:
+def read_again(snapshot: Snapshot, connection: psycopg.Connection[Any], changes: Sequence[tuple[str, int]]) -> None:
+    """Read what these changed rows, by table and id, make up; each is noted by the id that the triggers note."""
+    for name, part in PARTS.items():
+        if ids := _ids(connection, name, changes):
+            rows = connection.execute(part.query.format(where=part.only_changed), {"ids": ids})
+            built = list(map(part.build, rows))
+            getattr(snapshot, name).replace(ids, built)
+
+
+def _ids(connection: psycopg.Connection[Any], name: str, changes: Sequence[tuple[str, int]]) -> list[int]:
     """Ids of the rows of one part to read again. A stream's new name concerns the rules about it, and so on."""
-    changes = list(changes)
     ids = {row_id for table, row_id in changes if table in PARTS[name].tables}
     for table, rules_about in _RULES_ABOUT.items() if name == "rules" else ():
         if changed := [row_id for changed_table, row_id in changes if changed_table == table]:

@@ -1,20 +1,16 @@
 """The form of What can they do?: of whom it is asked, and when."""
 
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib.auth.models import Group
-from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from apps.access.compile import Snapshot
+from apps.access.compile import Row, Rows, Snapshot
 from apps.access.rows import UserRow
-from apps.access.try_form import Moment
+from apps.access.then import WhenForm
 from apps.access.what_can import member_of
 from apps.accounts.navigation import may_see
-from apps.accounts.validators import validate_moment
 
 SEEN_WITH = {"user": "accounts.user", "group": "auth.group", "guest": ""}
 """What a viewer must be allowed to see to ask about somebody."""
@@ -24,7 +20,7 @@ class NobodyLikeThat(LookupError):
     """Asked about a user who is not there. The message is a sentence."""
 
 
-class WhatCanForm(forms.Form):
+class WhatCanForm(WhenForm):
     """One question, as it stands in an address."""
 
     who = forms.ChoiceField(
@@ -41,12 +37,6 @@ class WhatCanForm(forms.Form):
         ),
         help_text="Letter case counts.",
     )
-    at = Moment(
-        label="When",
-        required=False,
-        validators=[validate_moment],
-        help_text="Empty: now. Users and rules are those of today, whatever the moment.",
-    )
 
     def __init__(self, viewer: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,16 +52,7 @@ class WhatCanForm(forms.Form):
             values["name"] = ""
         elif who and not name and "name" not in self.errors:
             self.add_error("name", f"Say which {who}.")
-        elif who == "group":
-            values["group"] = Group.objects.filter(name=name).first()
-            if values["group"] is None:
-                self.add_error("name", f"There is no group “{name}”.")
         return values
-
-    @property
-    def moment(self) -> datetime:
-        """The moment that is asked about."""
-        return self.cleaned_data["at"] or timezone.now()
 
     @property
     def whom(self) -> str:
@@ -82,7 +63,7 @@ class WhatCanForm(forms.Form):
     @property
     def question(self) -> str:
         """What is asked, in words."""
-        return f"What can {self.whom} do?"
+        return f"What {self.can} {self.whom} do?"
 
     def person(self, snapshot: Snapshot) -> UserRow | None:
         """Who is asked about. Raises NobodyLikeThat."""
@@ -90,12 +71,18 @@ class WhatCanForm(forms.Form):
         if who == "guest":
             return None
         if who == "group":
-            return member_of(self.cleaned_data["group"].pk)
-        if (user := snapshot.users.by_name.get(name)) is None:
-            raise NobodyLikeThat(f"There is no user “{name}”.")
-        return user
+            return member_of(self._of_name(snapshot.groups, name).id)
+        return self._of_name(snapshot.users, name)
+
+    def _of_name(self, rows: Rows[Row], name: str) -> Row:
+        if (row := rows.by_name.get(name)) is None:
+            raise NobodyLikeThat(
+                f"There {'was' if self.is_then else 'is'} no {self.cleaned_data['who']} “{name}”"
+                f"{' at that moment' if self.is_then else ''}."
+            )
+        return row
 
     def query(self, **more: str) -> str:
         """The question as an address has it."""
         values = {**self.cleaned_data, "at": self["at"].data, **more}
-        return urlencode({key: value for key, value in values.items() if value and key != "group"})
+        return urlencode({key: value for key, value in values.items() if value})

@@ -1,22 +1,21 @@
 """What can they do? Everything that a user, a member of a group or a guest can do, and by which rules."""
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.access.compile import Snapshot
-from apps.access.latest import at_last_revision, last_revision
+from apps.access.latest import last_revision
 from apps.access.models import Rule
 from apps.access.rows import RuleRow
 from apps.access.sentences import deed, moment_text
+from apps.access.then import AskThen, NotRecorded, Under
 from apps.access.what_can import LOOKED_AT, Of, Person, StreamPage, state
 from apps.access.what_can_form import NobodyLikeThat, WhatCanForm
 from apps.access.who_can_file import NOT_COMPLETE, file_response, heading, in_parts, said
@@ -33,7 +32,7 @@ NAMED_SHOWN = 100
 APPS_SHOWN = 50
 
 
-def what_can(request: HttpRequest) -> HttpResponse:
+def what_can(request: HttpRequest, ask_then: AskThen) -> HttpResponse:
     """The page. What is asked stands in its address, which can be shared."""
     if not may_open(request.user, "what_can"):
         raise PermissionDenied
@@ -41,7 +40,9 @@ def what_can(request: HttpRequest) -> HttpResponse:
     answer, fault = {}, ""
     if form.is_bound and form.is_valid():
         try:
-            answer = at_last_revision(lambda snapshot: _answer(request, form, snapshot))
+            answer = form.ask(lambda under: _answer(request, form, under), ask_then)
+        except NotRecorded as error:
+            form.add_error("at", str(error))
         except NobodyLikeThat as error:
             form.add_error("name", str(error))
         except (Unavailable, StatementFailed) as error:
@@ -60,7 +61,7 @@ def what_can(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/access/what_can.html", context, status=503 if fault else 200)
 
 
-def what_can_file(request: HttpRequest) -> HttpResponse:
+def what_can_file(request: HttpRequest, ask_then: AskThen) -> HttpResponse:
     """The whole answer as a file."""
     if not may_open(request.user, "what_can"):
         raise PermissionDenied
@@ -68,17 +69,29 @@ def what_can_file(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return HttpResponse("Ask on the page first.", status=400, content_type="text/plain; charset=utf-8")
     try:
-        person = at_last_revision(lambda snapshot: Person(form.person(snapshot), form.moment, snapshot))
-    except (NobodyLikeThat, Unavailable, StatementFailed) as error:
+        rows = form.ask(lambda under: _rows(request, form, under), ask_then)
+    except (NobodyLikeThat, NotRecorded) as error:
+        return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
+    except (Unavailable, StatementFailed) as error:
         return HttpResponse(f"This cannot be answered just now: {error}", status=503, content_type="text/plain")
-    return file_response("what-can", _as_file(person, form.question, request))
+    return file_response("what-can", rows)
 
 
-def _answer(request: HttpRequest, form: WhatCanForm, snapshot: Snapshot) -> dict[str, Any]:
+def _ask(form: WhatCanForm, under: Under) -> Person:
+    return Person(form.person(under.snapshot), form.moment, under.snapshot)
+
+
+def _rows(request: HttpRequest, form: WhatCanForm, under: Under) -> Iterable[tuple[str, ...]]:
+    """The rows of the file; of then at once, since then is soon gone again."""
+    rows = _as_file(_ask(form, under), under, form.question, request)
+    return list(rows) if under.is_then else rows
+
+
+def _answer(request: HttpRequest, form: WhatCanForm, under: Under) -> dict[str, Any]:
     """What the page shows of an answer."""
-    person, words = Person(form.person(snapshot), form.moment, snapshot), Words(request)
+    person, words = _ask(form, under), Words(request, under.rules)
     rules = person.rules()
-    streams = _page_of_streams(request, person)
+    streams = _page_of_streams(request, person, under)
     lists = {
         "Connect": person.apps()[:APPS_SHOWN],
         "Streams they can publish or play": list(streams.found),
@@ -94,7 +107,8 @@ def _answer(request: HttpRequest, form: WhatCanForm, snapshot: Snapshot) -> dict
         "whom_url": page_of(request, "accounts.user", user.id) if user and user.id else "",
         "is_off": bool(user and not user.active),
         "at": moment_text(person.now, timezone.get_current_timezone()),
-        "revision": snapshot.revision,
+        "revision": person.revision,
+        "is_then": under.is_then,
         "sections": [Section("Rules about them, denies first", _rule_lines(rules, person, words), "No rule is.")],
         "lists": [(title, [_said(one, words) for one in ones]) for title, ones in lists.items()],
         "more_url": f"?{form.query(after=streams.after)}" if streams.after else "",
@@ -126,38 +140,42 @@ def _what(one: Of) -> str:
     return f"call {one.name} numbers, such as {one.example}" if one.example else deed(one.action, one.name)
 
 
-def _streams_of(request: HttpRequest) -> QuerySet:
-    """The names of the streams in the list, as far as the viewer may see it."""
-    streams = Stream.objects if may_see(request.user, "streams.stream") else Stream.objects.none()
-    return streams.order_by("name").values_list("name", flat=True)
+def _streams_of(request: HttpRequest, under: Under, after: str = "") -> Iterator[str]:
+    """The names of the streams in the list from one on, as far as the viewer may see it."""
+    if not may_see(request.user, "streams.stream"):
+        return iter(())
+    if under.is_then:
+        return (name for name in sorted(under.snapshot.streams.by_name) if name > after)
+    names = Stream.objects.filter(name__gt=after).order_by("name").values_list("name", flat=True)
+    return names.iterator(chunk_size=LOOKED_AT + 1)
 
 
-def _page_of_streams(request: HttpRequest, person: Person) -> StreamPage:
+def _page_of_streams(request: HttpRequest, person: Person, under: Under) -> StreamPage:
     after = request.GET.get("after", "").replace("\0", "")
-    names = list(_streams_of(request).filter(name__gt=after)[: LOOKED_AT + 1])
+    names = list(islice(_streams_of(request, under, after), LOOKED_AT + 1))
     page = person.streams(names[:LOOKED_AT], STREAMS_SHOWN)
     return page if page.after or len(names) <= LOOKED_AT else StreamPage(page.found, names[LOOKED_AT - 1])
 
 
-def _as_file(person: Person, question: str, request: HttpRequest) -> Iterator[tuple[str, ...]]:
+def _as_file(person: Person, under: Under, question: str, request: HttpRequest) -> Iterator[tuple[str, ...]]:
     """The rules, then everything they can do; as long as access does not change meanwhile."""
     yield from heading(question, moment_text(person.now, timezone.get_current_timezone()), person.revision)
     yield "rule", "remark"
     for part in in_parts(person.rules(), AT_ONCE):
-        words = Words(request)
+        words = Words(request, under.rules)
         words.read_rules(rule.id for rule in part)
         for row in part:
             for rule in words.rules([row.id]):
                 yield words.line(rule).text, _remark(row, rule, person, words)
     yield ()
     yield "what", "verdict", "reason", "rules"
-    streams = (one for name in _streams_of(request).iterator() for one in person.streams([name], 2).found)
+    streams = (one for name in _streams_of(request, under) for one in person.streams([name], 2).found)
     for part in in_parts(
         chain(person.apps(), person.numbers(), person.named(NAMED_SHOWN), person.bare_actions(), streams), AT_ONCE
     ):
-        words = Words(request)
+        words = Words(request, under.rules)
         words.read(one.answer for one in part)
         for one in part:
             yield _what(one), *said(one.answer, words)
-    if last_revision() != person.revision:
+    if not under.is_then and last_revision() != person.revision:
         yield NOT_COMPLETE

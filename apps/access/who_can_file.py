@@ -8,8 +8,9 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 
 from apps.access.sentences import moment_text
+from apps.access.then import Under
 from apps.access.who_can import Answer, Asked
-from apps.access.who_can_list import RulesChanged, UserList, Which
+from apps.access.who_can_list import RulesChanged, Which, users_of
 from apps.access.who_can_words import Words
 from apps.accounts.csv_lines import csv_line
 
@@ -36,18 +37,20 @@ def heading(question: str, asked_at: str, revision: int) -> Iterator[tuple[str, 
     yield ()
 
 
-def as_file(asked: Asked, question: str, request: HttpRequest, links: Mapping[int, str]) -> Iterator[tuple[str, ...]]:
+def as_file(
+    asked: Asked, under: Under, question: str, request: HttpRequest, links: Mapping[int, str]
+) -> Iterator[tuple[str, ...]]:
     """Who can and who is refused although a rule allows it; as long as access does not change meanwhile."""
     yield from heading(question, moment_text(asked.now, timezone.get_current_timezone()), asked.revision)
     yield "who", "verdict", "reason", "rules"
     labels = [(link, links[link.id]) for link in asked.links() if link.id in links]
     holders = [(f"link {label}", asked.about_holder(link)) for link, label in labels]
-    yield from _rows([("guests", asked.about(None)), *holders], Words(request))
+    yield from _rows([("guests", asked.about(None)), *holders], Words(request, under.rules))
     try:
         for which in Which:
-            for page in UserList(asked, which).pages():
+            for page in users_of(asked, which, then=under.is_then).pages():
                 people = [(f"user {listed.user.username}", listed.answer) for listed in page.people]
-                yield from _rows(people, Words(request))
+                yield from _rows(people, Words(request, under.rules))
     except RulesChanged:
         yield NOT_COMPLETE
 

@@ -1,16 +1,13 @@
 """The form of Who can?: to do what, on what, when."""
 
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.access.sentences import deed
-from apps.access.try_form import Moment
-from apps.accounts.validators import validate_moment
+from apps.access.then import WhenForm
 from apps.protocol.action_words import ACTION_WORDS
 from apps.protocol.methods import ACTIONS, ACTIONS_WITH_TARGET
 from apps.protocol.screening import screen_text
@@ -19,7 +16,7 @@ WITHOUT_TARGET = [action for action in ACTIONS if action not in ACTIONS_WITH_TAR
 """Actions that are about no name or number."""
 
 
-class WhoCanForm(forms.Form):
+class WhoCanForm(WhenForm):
     """One question, as it stands in an address."""
 
     action = forms.ChoiceField(
@@ -38,12 +35,6 @@ class WhoCanForm(forms.Form):
         help_text="A stream by its name, or a number however it is written; to connect, the app key. "
         "Letter case counts. It need not be in the list of streams.",
     )
-    at = Moment(
-        label="When",
-        required=False,
-        validators=[validate_moment],
-        help_text="Empty: now. Users and rules are those of today, whatever the moment.",
-    )
 
     def clean(self) -> dict[str, Any]:
         values = super().clean()
@@ -56,14 +47,9 @@ class WhoCanForm(forms.Form):
         return values
 
     @property
-    def moment(self) -> datetime:
-        """The moment that is asked about."""
-        return self.cleaned_data["at"] or timezone.now()
-
-    @property
     def question(self) -> str:
         """What is asked, in words."""
-        return f"Who can {deed(self.cleaned_data['action'], self.cleaned_data['target'])}?"
+        return f"Who {self.can} {deed(self.cleaned_data['action'], self.cleaned_data['target'])}?"
 
     def query(self, **more: str) -> str:
         """The question as an address has it."""

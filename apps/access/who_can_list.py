@@ -1,8 +1,10 @@
 """Users by what the rules of a question say of them, page by page: Postgres finds them, the engine decides on each."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from django.db import connection
@@ -61,11 +63,14 @@ class UserList:
         page = ListPage()
         while True:
             page = self.page(page.after, AT_ONCE)
-            if last_revision() != self._asked.revision:
+            if not self._holds():
                 raise RulesChanged
             yield page
             if not page.after:
                 return
+
+    def _holds(self) -> bool:
+        return last_revision() == self._asked.revision
 
     def _find(self, after: str, limit: int) -> list[tuple[int, str]]:
         query = f"""SELECT u.id, u.username FROM accounts_user u
@@ -80,6 +85,37 @@ class UserList:
         answer = self._asked.about(user) if user else None
         belongs = answer and (answer.verdict is Verdict.CANNOT) is (self._which is Which.REFUSED)
         return Listed(user, answer) if belongs else None
+
+
+class UserListThen(UserList):
+    """Those of a snapshot that has gone by: they are found in it alone."""
+
+    def __init__(self, asked: Asked, which: Which) -> None:
+        super().__init__(asked, which)
+        self._allowed, self._denied = allowed_people(asked), denied_people(asked)
+        self._active_alone = not asked.without_rules(active=False).allowed
+        self._names = sorted(asked.snapshot.users.by_name)
+
+    def _holds(self) -> bool:
+        return True
+
+    def _find(self, after: str, limit: int) -> list[tuple[int, str]]:
+        users = self._asked.snapshot.users.by_name
+        later = (users[name] for name in self._names[bisect_right(self._names, after) :])
+        return [(user.id, user.username) for user in islice(filter(self._belongs, later), limit)]
+
+    def _belongs(self, user: UserRow) -> bool:
+        good = (user.active or not self._active_alone) and not _is_among(user, self._denied)
+        return _is_among(user, self._allowed) and good is (self._which is Which.CAN)
+
+
+def users_of(asked: Asked, which: Which, *, then: bool) -> UserList:
+    """The users of a question about now, or about then."""
+    return UserListThen(asked, which) if then else UserList(asked, which)
+
+
+def _is_among(user: UserRow, people: People) -> bool:
+    return people.everyone or user.id in people.user_ids or not set(people.group_ids).isdisjoint(user.group_ids)
 
 
 def _conditions(asked: Asked, which: Which) -> tuple[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Who can? Everybody who may do something with a stream or a number, and by which rules. Nothing is recorded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -11,12 +11,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.compile import Snapshot
-from apps.access.latest import at_last_revision
 from apps.access.sentences import moment_text
+from apps.access.then import AskThen, NotRecorded, Under
 from apps.access.who_can import Asked, asked_of_anybody
 from apps.access.who_can_file import as_file, file_response
 from apps.access.who_can_form import WITHOUT_TARGET, WhoCanForm
-from apps.access.who_can_list import ListPage, UserList, Which
+from apps.access.who_can_list import ListPage, Which, users_of
 from apps.access.who_can_people import idle_rules
 from apps.access.who_can_words import Words
 from apps.accounts.navigation import may_open, may_see
@@ -27,7 +27,7 @@ from apps.streams.models import StreamLink
 PAGE = 50
 
 
-def who_can(request: HttpRequest) -> HttpResponse:
+def who_can(request: HttpRequest, ask_then: AskThen) -> HttpResponse:
     """The page. What is asked stands in its address, which can be shared."""
     if not may_open(request.user, "who_can"):
         raise PermissionDenied
@@ -35,7 +35,9 @@ def who_can(request: HttpRequest) -> HttpResponse:
     answer, fault = {}, ""
     if form.is_bound and form.is_valid():
         try:
-            answer = at_last_revision(lambda snapshot: _answer(request, form, snapshot))
+            answer = form.ask(lambda under: _answer(request, form, under), ask_then)
+        except NotRecorded as error:
+            form.add_error("at", str(error))
         except (Unavailable, StatementFailed) as error:
             fault = f"This cannot be answered just now: {error}"
     context = {
@@ -50,7 +52,7 @@ def who_can(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/access/who_can.html", context, status=503 if fault else 200)
 
 
-def who_can_file(request: HttpRequest) -> HttpResponse:
+def who_can_file(request: HttpRequest, ask_then: AskThen) -> HttpResponse:
     """The whole answer as a file, for those who may see who is in it."""
     if not (may_open(request.user, "who_can") and may_see(request.user, "accounts.user")):
         raise PermissionDenied
@@ -58,10 +60,12 @@ def who_can_file(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return HttpResponse("Ask on the page first.", status=400, content_type="text/plain; charset=utf-8")
     try:
-        asked = at_last_revision(lambda snapshot: _ask(form, snapshot))
+        rows = form.ask(lambda under: _rows(request, form, under), ask_then)
+    except NotRecorded as error:
+        return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
     except (Unavailable, StatementFailed) as error:
         return HttpResponse(f"This cannot be answered just now: {error}", status=503, content_type="text/plain")
-    return file_response("who-can", as_file(asked, form.question, request, _labels(request, asked)))
+    return file_response("who-can", rows)
 
 
 def who_can_url(user: Any, action: str, target: str) -> str:
@@ -75,13 +79,20 @@ def _ask(form: WhoCanForm, snapshot: Snapshot) -> Asked:
     return asked_of_anybody(form.cleaned_data["action"], form.cleaned_data["target"], form.moment, snapshot)
 
 
-def _answer(request: HttpRequest, form: WhoCanForm, snapshot: Snapshot) -> dict[str, Any]:
+def _rows(request: HttpRequest, form: WhoCanForm, under: Under) -> Iterable[tuple[str, ...]]:
+    """The rows of the file; of then at once, since then is soon gone again."""
+    asked = _ask(form, under.snapshot)
+    rows = as_file(asked, under, form.question, request, _labels(request, asked))
+    return list(rows) if under.is_then else rows
+
+
+def _answer(request: HttpRequest, form: WhoCanForm, under: Under) -> dict[str, Any]:
     """What the page shows of an answer."""
-    asked, words = _ask(form, snapshot), Words(request)
+    asked, words = _ask(form, under.snapshot), Words(request, under.rules)
     which = Which.REFUSED if request.GET.get("show") == Which.REFUSED else Which.CAN
     may_see_users = may_see(request.user, "accounts.user")
     page = (
-        UserList(asked, which).page(request.GET.get("after", "").replace("\0", ""), PAGE)
+        users_of(asked, which, then=under.is_then).page(request.GET.get("after", "").replace("\0", ""), PAGE)
         if may_see_users
         else ListPage()
     )
@@ -90,7 +101,8 @@ def _answer(request: HttpRequest, form: WhoCanForm, snapshot: Snapshot) -> dict[
     return {
         "question": form.question,
         "at": moment_text(asked.now, timezone.get_current_timezone()),
-        "revision": snapshot.revision,
+        "revision": asked.revision,
+        "is_then": under.is_then,
         "about": list(_about(request, asked)),
         "sections": [*_sections(asked, words), *_links(request, asked, words)],
         "guests": words.verdict(guests),

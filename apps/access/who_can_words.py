@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, Reason
 from apps.access.sentences import circumstances, limits
+from apps.access.then import ReadRules, rules_of_today
 from apps.access.who_can import Answer, Verdict
 from apps.accounts.pages import HIDDEN_RULE, Line, list_of, may_read, page_of
 
@@ -17,8 +18,8 @@ RULES_SAID = 5
 class Words:
     """Answers in words. Rules are read once for all of them."""
 
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
+    def __init__(self, request: HttpRequest, read: ReadRules = rules_of_today) -> None:
+        self._request, self._read = request, read
         self._rules: dict[int, Rule] = {}
 
     def read(self, answers: Iterable[Answer]) -> None:
@@ -29,7 +30,7 @@ class Words:
         """Read these rules in one query."""
         wanted = set(rule_ids) - set(self._rules)
         if wanted:
-            self._rules |= Rule.objects.with_names().in_bulk(wanted)
+            self._rules |= self._read(wanted)
 
     def rules(self, rule_ids: Iterable[int]) -> list[Rule]:
         """Those of the rules that are still there."""

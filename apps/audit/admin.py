@@ -20,6 +20,7 @@ from apps.audit import (
     filters,
     hold_admin,  # noqa: F401 - registers legal holds
 )
+from apps.audit.as_of_page import as_of_page, link_to_as_of
 from apps.audit.asked import Asked, BadSearch, SearchAlone, asked_at, events_of
 from apps.audit.changes import told_with
 from apps.audit.export import FORMATS, BadPlace, in_chunks
@@ -118,7 +119,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
         allow = path(
             "<path:object_id>/allow/", self.admin_site.admin_view(self.allow_view), name="audit_auditevent_allow"
         )
-        return [export, timeline, allow, *super().get_urls()]
+        as_of = path(
+            "<path:object_id>/as-of/", self.admin_site.admin_view(self.as_of_view), name="audit_auditevent_as_of"
+        )
+        return [export, timeline, allow, as_of, *super().get_urls()]
 
     def export_view(self, request):
         """What the list would show, all of it, as a file; and a note of who took what."""
@@ -222,6 +226,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         return allow_page(request, event, self.admin_site.each_context(request))
 
+    def as_of_view(self, request, object_id):
+        """As of its revision: whether it would be the same. Nothing is changed by looking."""
+        event = self.get_object(request, unquote(object_id))
+        if event is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not self.has_view_permission(request, event):
+            raise PermissionDenied
+        return as_of_page(request, event, self.admin_site.each_context(request))
+
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         if obj:
             context |= {"story": story(obj, obj.node), "outcome": outcome(obj), **now(request, obj)}
@@ -242,6 +255,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "See also",
             links=(
                 *links_of(request, obj),
+                *link_to_as_of(request, obj),
                 *((Line(f"User {user}", page_of(request, "accounts.user", user.pk)),) if user else ()),
                 *((Line("The session", page_of(request, "connections.session", session.pk)),) if session else ()),
                 *(self._all_of_session(request, obj) if obj.session_id else ()),

@@ -6,14 +6,18 @@ Every word that is the name of something counts, so a whole question may be type
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
+from django.utils import timezone
 
 from apps.access.models import NumberClass
 from apps.access.rule_rows import number_plan
 from apps.accounts.models import User
 from apps.accounts.navigation import may_see
+from apps.accounts.validators import validate_moment
 from apps.audit.models import AuditEvent
 from apps.connections.models import App
 from apps.protocol.methods import STREAM_ACTIONS
@@ -25,6 +29,7 @@ LENGTH_READ = 300
 OFFERED = 5
 """Names that begin like what was typed."""
 
+_MOMENT = re.compile(r"(?<!\S)(\d{4}-\d{2}-\d{2})(?:[ T](\d{1,2}:\d{2}))?(?=[\s?!.,;]|$)")
 _AROUND = " \t?!.,:;()'\"“”\u2018\u2019«»"
 
 
@@ -40,6 +45,8 @@ class Named:
     apps: tuple[App, ...] = ()
     begun: tuple[tuple[str, str], ...] = ()
     """Kind and name of rows whose names begin like the only word."""
+    moment: datetime | None = None
+    """When it is about, where a date was typed."""
 
     @property
     def names(self) -> list[str]:
@@ -63,11 +70,24 @@ def words_of(text: str) -> list[str]:
     return [word for word in dict.fromkeys([text.strip(_AROUND), *bare, text, *parts]) if word]
 
 
+def moment_in(text: str) -> tuple[str, datetime | None]:
+    """The text without its first date, and that moment: noon, where no time stands behind it."""
+    found = _MOMENT.search(text)
+    try:
+        date, time = found.groups("12:00") if found else ("", "")
+        moment = timezone.make_aware(datetime.strptime(f"{date} {time}", "%Y-%m-%d %H:%M"))
+        validate_moment(moment)
+    except (ValueError, ValidationError):
+        return text, None
+    return f"{text[: found.start()]} {text[found.end() :]}", moment
+
+
 def find_named(text: str, viewer: User) -> Named:
     """The rows that the text names."""
+    text, moment = moment_in(text)
     words = words_of(text)
     if not words:
-        return Named()
+        return Named(moment=moment)
     numbers = _numbers(words)
     users = _rows(User.objects.prefetch_related("groups"), "accounts.user", "username", words, viewer)
     streams = _streams([word for word in words if word not in numbers], viewer)
@@ -78,8 +98,9 @@ def find_named(text: str, viewer: User) -> Named:
         numbers=numbers,
         number_classes=_rows(NumberClass.objects, "access.numberclass", "name", words, viewer),
         apps=_rows(App.objects, "connections.app", "key", words, viewer),
+        moment=moment,
     )
-    return Named(begun=tuple(_begun(words[0], viewer))) if named.nothing else named
+    return Named(begun=tuple(_begun(words[0], viewer)), moment=moment) if named.nothing else named
 
 
 def _rows(rows: QuerySet, label: str, column: str, words: list[str], viewer: User) -> tuple[Model, ...]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.access.latest import at_last_revision
 from apps.access.models import NumberClass, Rule, RuleQuerySet
 from apps.access.reasons import Reason
+from apps.access.sentences import moment_text
 from apps.access.what_can import examples
 from apps.accounts.models import User
 from apps.accounts.navigation import may_see
@@ -24,6 +25,7 @@ from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.narrative import story
 from apps.connections.models import App, Session
 from apps.database.connection import Unavailable
+from apps.protocol.methods import STREAM_ACTIONS
 from apps.streams.models import Stream
 
 LATELY = timedelta(minutes=5)
@@ -34,6 +36,8 @@ RULES, CALLS, LOG = "access.streampermission", "access.callpermission", "audit.a
 
 def sections_about(request: HttpRequest, named: Named) -> Iterator[Section]:
     """What was named, pairs first: who asks about a user and a stream wants to know of both."""
+    if named.moment is not None and named.moment <= timezone.now() and (then := tuple(_then(request, named))):
+        yield Section(f"At {moment_text(named.moment, timezone.get_current_timezone())}", then)
     if pairs := tuple(_pairs(request, named)):
         yield Section("May they?", pairs)
     for user in named.users:
@@ -111,6 +115,25 @@ def section_of_everything(request: HttpRequest) -> Section:
 def ask_url(text: str) -> str:
     """The address of this search."""
     return f"{reverse('ask')}?{urlencode({'q': text})}"
+
+
+def _then(request: HttpRequest, named: Named) -> Iterator[Line]:
+    """What was so at the moment that was named."""
+    then = {"at": f"{timezone.localtime(named.moment):%Y-%m-%dT%H:%M}", "rules": "then"}
+    for name in named.streams:
+        for action in STREAM_ACTIONS:
+            yield from link_to_page(
+                request, "who_can", f"Who could {action} “{name}”?", action=action, target=name, **then
+            )
+    for number in named.numbers:
+        yield from link_to_page(request, "who_can", f"Who could call {number}?", action="call", target=number, **then)
+    for user in named.users:
+        text = f"What could {user.username} do?"
+        yield from link_to_page(request, "what_can", text, who="user", name=user.username, **then)
+    for group in named.groups:
+        yield from link_to_page(
+            request, "what_can", f"What could members of {group} do?", who="group", name=group.name, **then
+        )
 
 
 def _pairs(request: HttpRequest, named: Named) -> Iterator[Line]:

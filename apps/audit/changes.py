@@ -114,7 +114,7 @@ class Known:
         for change in changes:  # what is gone by now may have gone with these
             row, table = change.after or change.before, TABLES[change.table_name]
             if row and len(table.names) == 1:
-                self._names.setdefault(_model(change.table_name), {}).setdefault(row["id"], row[table.names[0]])
+                self._names.setdefault(model_of(change.table_name), {}).setdefault(row["id"], row[table.names[0]])
         self.sentences = {
             change.id: self._sentence(rule)
             for change, rule in _rules(change for change in changes if change.table_name == "access_rule")
@@ -144,11 +144,12 @@ class Known:
 
 def links(table: str) -> dict[str, type[models.Model]]:
     """The columns of a table that link to rows with a name, and to which."""
-    fields = _model(table)._meta.concrete_fields
+    fields = model_of(table)._meta.concrete_fields
     return {field.column: field.related_model for field in fields if field.is_relation and _naming(field.related_model)}
 
 
-def _model(table: str) -> type[models.Model]:
+def model_of(table: str) -> type[models.Model]:
+    """Of which model a table has the rows."""
     return next(model for model in apps.get_models(include_auto_created=True) if model._meta.db_table == table)
 
 
@@ -238,7 +239,7 @@ def _subject(change: ChangeRecord, known: Known) -> str:
 def _said(change: ChangeRecord, known: Known) -> str:
     """What is different now, for example: until “2030-01-01” instead of nothing; password set anew."""
     before, after = change.before or {}, change.after or {}
-    labels = {field.column: str(field.verbose_name) for field in _model(change.table_name)._meta.concrete_fields}
+    labels = {field.column: str(field.verbose_name) for field in model_of(change.table_name)._meta.concrete_fields}
     parts = []
     for column in labels:
         old, new = before.get(column), after.get(column)

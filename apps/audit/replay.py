@@ -67,7 +67,7 @@ def asked_again(events: Iterable[AuditEvent], snapshot: Snapshot) -> Iterator[tu
 
 
 def _asked_again(events: Sequence[AuditEvent], snapshot: Snapshot) -> Iterator[tuple[AuditEvent, HookCall, Facts]]:
-    sessions = _sessions_of(events)
+    sessions = sessions_of(events)
     for event in events:
         call, session = call_of(event), sessions.get((event.node_id, event.session_id))
         yield event, call, facts_of(event, call, snapshot, session)
@@ -133,10 +133,10 @@ def _problem(reason: str) -> Reason:
 
 def session_of(event: AuditEvent) -> Session | None:
     """The session in which an event happened; None if there is none of these ids."""
-    return _sessions_of([event]).get((event.node_id, event.session_id))
+    return sessions_of([event]).get((event.node_id, event.session_id))
 
 
-def _sessions_of(events: Sequence[AuditEvent]) -> dict[tuple[str, str], Session]:
+def sessions_of(events: Sequence[AuditEvent]) -> dict[tuple[str, str], Session]:
     """The sessions of these node and session ids."""
     nodes, ids = {event.node_id for event in events}, {event.session_id for event in events} - {""}
     found = Session.objects.filter(node_id__in=nodes, session_id__in=ids) if ids else ()

@@ -1,11 +1,15 @@
-"""What commands say when the database is of no use to them: a sentence, and no traceback."""
+"""What commands say when the database, or what was typed in, is of no use to them: a sentence, and no traceback."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import psycopg
 from django.core.management.base import CommandError
 from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 NOT_THERE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
@@ -21,6 +25,17 @@ def database_needed() -> Iterator[None]:
         if not isinstance(error.__cause__, NOT_THERE):
             raise
         raise CommandError("The database lacks tables of this version. Run manage.py migrate first.") from None
+
+
+def moment(text: str) -> datetime:
+    """A moment as an argument, by the clocks here unless it says by which: 2026-03-03, or 2026-03-03T14:00."""
+    try:
+        found = parse_datetime(text if len(text) > len("2026-03-03") else f"{text}T00:00")
+    except ValueError:
+        found = None
+    if found is None:
+        raise ArgumentTypeError(f"“{text}” is no moment. Write it like 2026-03-03T14:00.")
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 
 def _first_line(error: Exception) -> str:

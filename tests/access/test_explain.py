@@ -65,7 +65,7 @@ def said_in(explanation):
 @pytest.fixture
 def without_rows(monkeypatch):
     """Worlds of plain values: rules print as their number, passwords are in clear."""
-    monkeypatch.setattr(explaining, "_rules", lambda rule_ids: {})
+    monkeypatch.setattr(explaining, "rules_of_today", lambda rule_ids: {})
     monkeypatch.setattr(explaining, "_check_password", worlds.check_password)
 
 
@@ -374,3 +374,25 @@ def test_what_goes_wrong_is_a_sentence(run, tmp_path, monkeypatch):
 
 def away(*_, **__):
     raise psycopg.OperationalError("it is away")
+
+
+def test_it_explains_under_the_rules_of_then(run):
+    then = timezone.now().isoformat()
+    rule = Rule.objects.get(user__username="alice")
+    rule.delete()
+    factories.make_rule("publish", effect="deny")
+    lines = run("publishStream", "--as", "alice", "--at", then, name="lobby").splitlines()
+    assert lines[0] == "Allowed: allowed-by-rule. A rule allows it."
+    assert lines[2] == "  Settled by: Allow user “alice” to publish “lobby”"
+    assert run("publishStream", "--as", "alice", name="lobby").startswith("Refused: denied-by-rule")
+    assert run("publishStream", "--as", "alice", "--at", "2100-01-01", name="lobby").startswith("Refused")
+    with pytest.raises(CommandError, match="was not recorded"):
+        run("publishStream", "--as", "alice", "--at", "2001-01-01", name="lobby")
+
+
+def test_limits_of_then_are_not_counted(run):
+    rule = factories.make_rule("play", limit_per="user", at_once=1)
+    factories.make_lease(User.objects.get(username="alice"), rules=[rule])
+    then = timezone.now().isoformat()
+    Rule.objects.filter(pk=rule.pk).delete()
+    assert run("playStream", "--as", "alice", "--at", then, name="hall").startswith("Allowed: allowed-by-rule")

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from apps.access import what_can_page, who_can_page
+from apps.access import then, what_can_page, who_can_page
 from apps.access.models import AccessRevision, NumberClass, Schedule
 from apps.accounts.csv_lines import defused
 from apps.accounts.models import User
@@ -278,12 +278,12 @@ def test_more_rules_than_fit_are_counted(root):
     assert lines[-1].text == "... and 5 more."
 
 
-@pytest.mark.parametrize(("page", "module"), [(WHO, who_can_page), (WHAT, what_can_page)])
-def test_a_database_that_is_away_is_a_sentence(root, monkeypatch, page, module):
+@pytest.mark.parametrize("page", [WHO, WHAT])
+def test_a_database_that_is_away_is_a_sentence(root, monkeypatch, page):
     def away(_):
         raise Unavailable("The rules could not be read in time.")
 
-    monkeypatch.setattr(module, "at_last_revision", away)
+    monkeypatch.setattr(then, "at_last_revision", away)
     for address in (page, f"{page}file/"):
         response = root.get(address, {**PLAY, "who": "guest"})
         assert response.status_code == 503

@@ -1,13 +1,37 @@
-"""manage.py verify_audit [FILE]"""
+"""manage.py verify_audit [FILE] [--decisions [--since MOMENT]]"""
 
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps.access.then import NotRecorded
 from apps.audit.evidence import at_one_moment, from_before, outside_the_chain, pieces, trusted_keys
+from apps.audit.models import AuditEvent, received
+from apps.audit.past import past
+from apps.audit.redeciding import Again, events_again
 from apps.audit.verifying import Found, Verifier, pieces_of
-from apps.database.commands import database_needed
+from apps.database.commands import database_needed, moment
+
+
+class Decided:
+    """What came out of deciding again; differences are problems."""
+
+    def __init__(self, found: Found) -> None:
+        self.same = 0
+        self.not_again = Counter[str]()
+        self._found = found
+
+    def add(self, again: Again) -> None:
+        """Count one."""
+        if again.why is not None:
+            self.not_again[again.why] += 1
+        elif again.is_same:
+            self.same += 1
+        else:
+            self._found.problem(f"Event {again.event.pk} {again}.")
 
 
 class Command(BaseCommand):
@@ -17,15 +41,26 @@ class Command(BaseCommand):
         parser.add_argument(
             "file", nargs="?", help="a file that export_evidence wrote; without one, the audit log itself"
         )
+        parser.add_argument(
+            "--decisions", action="store_true", help="also decide each event again, as of its revision (no file)"
+        )
+        parser.add_argument(
+            "--since", metavar="MOMENT", type=moment, help="only decide events again from then on: 2026-03-03T14:00"
+        )
         parser.add_argument("--public-key", action="append", default=[], help="another key that seals may be made with")
 
     def handle(self, *, file: str | None, public_key: list[str], **options: Any) -> None:
+        if file and options["decisions"]:
+            raise CommandError("A file has no rules to decide by: --decisions needs the audit log itself.")
         try:
             verifier = Verifier(trusted_keys(public_key))
         except ValueError:
             raise CommandError("A key is none: public keys are 32 bytes in base64.") from None
         found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
         self._say(found)
+        if options["decisions"]:
+            with database_needed():
+                self._decide_again(found, options["since"])
         if found.problems:
             first, *others = found.problems
             more = "".join(f"\n  {problem}" for problem in others)
@@ -40,6 +75,20 @@ class Command(BaseCommand):
             if before := from_before():
                 self.stdout.write(f"Not covered: {before} events from before there were batches.")
         return found
+
+    def _decide_again(self, found: Found, since: datetime | None) -> None:
+        try:
+            with past(since) as was:
+                for sentence in was.broken():
+                    found.problem(sentence)
+                decided = Decided(found)
+                for again in events_again(AuditEvent.objects.filter(received(since)), was):
+                    decided.add(again)
+        except NotRecorded as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"Decided again, and the same: {decided.same} events.")
+        for why, count in decided.not_again.most_common():
+            self.stdout.write(f"Cannot be decided again: {count} events, because {why}.")
 
     def _say(self, found: Found) -> None:
         self.stdout.write(f"Looked at {found.batches} batches with {found.events} events.")
