@@ -21,8 +21,8 @@ class User(AbstractUser):
         null=True,
         blank=True,
         editable=False,
-        help_text="Tokens issued to this user, links made and sessions opened by them before this moment are worth "
-        "nothing.",
+        help_text="Tokens and API keys issued to this user, links made and sessions opened by them before this moment "
+        "are worth nothing.",
     )
 
     class Meta:
@@ -194,7 +194,7 @@ class Revocation(models.Model):
         null=True,
         blank=True,
         validators=[validate_moment],
-        help_text="All tokens, signed tokens (JWT) and links that were issued before this moment, and all sessions "
+        help_text="All tokens, API keys, signed tokens (JWT) and links issued before this moment, and all sessions "
         "that were opened before it, are refused with the next hook. Empty: nothing is revoked.",
     )
 

@@ -1,10 +1,18 @@
 """The feed over HTTP: who may read it, by which key, and what is said where something is wrong."""
 
+import json
 import logging
+import os
+import re
+import subprocess
+import sys
 from datetime import timedelta
+from io import StringIO
+from pathlib import Path
 
 import pytest
 import yaml
+from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -12,6 +20,7 @@ from django.utils import timezone
 
 from apps.accounts.models import ApiKey, Revocation, User
 from apps.audit import feed
+from apps.audit.batches import append
 from apps.audit.evidence import make_seal
 from apps.audit.models import AuditEvent, Batch, ChangeRecord
 from apps.audit.mover import move_batch
@@ -23,6 +32,9 @@ from tests.audit.test_mover import make_record
 from wcsgate import api_keys
 
 FEED = "/api/v1/audit"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs" / "feed.md"
+SOURCES = (ROOT / "apps" / "audit" / "api.py", ROOT / "wcsgate" / "api_keys.py")
 
 
 @pytest.fixture(autouse=True)
@@ -374,3 +386,69 @@ def test_pages_are_as_the_schema_says(root_browser, siem, record, settings):
     assert {item["kind"] for item in page["items"]} == {"event", "change", "count"}
     assert conforms(page, said)
     assert not conforms({**page, "next": 1}, said)
+
+
+# What the docs say
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Those of the docs: the reader, and what compares what it kept with a file of evidence."""
+    paths = tmp_path / "reader.py", tmp_path / "witness.py"
+    for path, program in zip(paths, re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL), strict=True):
+        path.write_text(program)
+    return paths
+
+
+@pytest.fixture
+def copy(tmp_path, programs, live_server, siem):
+    """A copy of the record in a folder, brought up to date by each call."""
+    key, _ = factories.make_key(siem)
+    environment = {**os.environ, "FEED": f"{live_server.url}{FEED}", "FEED_KEY": key}
+    folder = tmp_path / "copy"
+    folder.mkdir()
+
+    def bring_up():
+        subprocess.run([sys.executable, programs[0], folder], env=environment, check=True)
+        return [json.loads(line)["id"] for line in (folder / "items").read_text().splitlines()]
+
+    bring_up.folder = folder
+    return bring_up
+
+
+def compare(programs, copy, file):
+    call_command("export_evidence", str(file), stdout=StringIO())
+    return subprocess.run([sys.executable, programs[1], copy.folder, file], capture_output=True, text=True)
+
+
+def test_the_reader_of_the_docs_keeps_up_and_its_copy_is_a_witness(copy, programs, record, tmp_path):
+    assert len(copy()) == 3
+    make_record(9)
+    move_batch()
+    assert len(copy()) == len(copy()) == 4
+    moved = list(AuditEvent.objects.order_by("batch").values_list("id", flat=True))
+    assert copy() == [str(id_) for id_ in moved]
+    done = compare(programs, copy, tmp_path / "record.txt")
+    assert (done.returncode, done.stdout) == (0, "4 batches are those that were read\n"), done.stderr
+
+
+def test_a_record_that_was_made_anew_is_not_the_one_that_was_read(copy, programs, record, tmp_path):
+    copy()
+    events = {event.batch: event for event in AuditEvent.objects.order_by("batch")}
+    Batch.objects.all().delete()
+    for number, event in events.items():
+        event.username = "mallory"
+        event.save()
+        append(number, timezone.now(), [event])
+    done = compare(programs, copy, tmp_path / "record.txt")
+    assert "batch 1 of the file is not the one that was read" in done.stderr
+    copy()
+    done = compare(programs, copy, tmp_path / "later.txt")
+    assert "batch 3 has become another while it was read" in done.stderr
+
+
+def test_every_error_is_explained():
+    explained = DOCS.read_text()
+    raised = re.findall(r'"([a-z]+-[a-z-]+)"\)', "".join(path.read_text() for path in SOURCES))
+    assert len(set(raised)) >= 9
+    assert [code for code in raised if f"`{code}`" not in explained] == []
