@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0012_exports"),
+        ("audit", "0017_tallies"),
     ]
 
     operations = [
