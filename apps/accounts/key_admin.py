@@ -52,7 +52,11 @@ class ApiKeyAdmin(IssuedAdmin):
         "A key lets a program read the audit log as it grows, such as a SIEM. Issue one for a member of staff who may "
         "see audit events; it is shown once."
     )
-    how = format_html("The program sends it with each request: <code>Authorization: Bearer {}</code>.", "…")
+    how = format_html(
+        "The program sends the header <code>Authorization: Bearer {}</code> with each request to <code>{}</code>.",
+        "…",
+        "/api/v1/audit",
+    )
 
     @display(description="Limited to")
     def limits(self, key: ApiKey) -> str:
