@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.access.models import Rule
 from apps.accounts.hashing import hash_token
-from apps.accounts.models import Token, User
+from apps.accounts.models import ApiKey, Token, User
 from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.live.counted import who
 from apps.live.models import Lease
@@ -33,6 +33,12 @@ def make_token(user, token=None, label="laptop", **fields):
     return Token.objects.create(
         user=user, label=label, token_hash=hash_token(token or f"tok-{user.username}"), **fields
     )
+
+
+def make_key(user, label="SIEM", **fields):
+    """A key of the API, and the row that is kept of it."""
+    row, key = ApiKey.objects.issue(user, label, **fields)
+    return key, row
 
 
 def make_link(stream="lobby", label="press", hours=1, **fields):

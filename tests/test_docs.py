@@ -12,7 +12,7 @@ from django.conf import settings
 from apps.access.engine import CHECKS
 from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, Reason
-from apps.accounts.models import Token
+from apps.accounts.models import ApiKey, Token
 from apps.connections.models import App, SipAccount
 from apps.protocol.methods import ACTIONS, METHODS, NOTIFY, RUNNING_STREAM
 from apps.protocol.policy import entry
@@ -219,7 +219,7 @@ def test_the_changelog_has_the_form_and_this_version():
 # The admin
 
 
-@pytest.mark.parametrize("model", [Rule, App, Token, SipAccount], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [Rule, App, Token, ApiKey, SipAccount], ids=lambda model: model.__name__)
 def test_fields_that_staff_fill_in_say_what_they_are(model):
     silent = [
         field.name

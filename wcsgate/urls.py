@@ -11,6 +11,7 @@ from apps.access.pages import try_hook
 from apps.access.preset_page import add_from_preset
 from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
+from apps.audit.api import AuditFeed
 from apps.audit.ask_page import ask
 from apps.audit.gaps_page import missing_hooks
 from apps.audit.past import ask_then
@@ -49,6 +50,7 @@ urlpatterns = [
     path("admin/audit/statistics/file/", admin.site.admin_view(statistics_file), name="statistics_file"),
     path("admin/", admin.site.urls),
     path("hooks/", include("apps.hooks.urls")),
+    path("api/v1/audit", AuditFeed.as_view(), name="audit_feed"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("healthz", health.healthz),

@@ -10,9 +10,7 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Q
 from django.http import HttpRequest
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -20,13 +18,13 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from apps.accounts import group_admin, revocation_admin  # noqa: F401 - each registers its pages
+from apps.accounts import group_admin, key_admin, revocation_admin  # noqa: F401 - each registers its pages
 from apps.accounts.forms import NewUserForm, TokenForm, UserForm, may_issue, may_manage
+from apps.accounts.issued_admin import IssuedAdmin
 from apps.accounts.models import Token, User
 from apps.accounts.pages import (
     LINES_SHOWN,
     Line,
-    LinkFilter,
     Section,
     StaffAdmin,
     link_to_add,
@@ -164,13 +162,15 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
     def sections(self, request, obj):
         tokens = obj.tokens.with_revoked().order_by("-pk")[:LINES_SHOWN]
         sessions = obj.sessions.filter(ended_at=None).order_by("-opened_at")[:LINES_SHOWN]
+        issues = may_issue(request.user, obj)
         yield Section(
             "Tokens",
             tuple(Line(token.label, page_of(request, "accounts.token", token.pk), state(token)) for token in tokens),
             "None. A token is how a device or a person comes in without a password.",
-            link_to_add(request, "accounts.token", "Issue a token", user=obj.pk)
-            if may_issue(request.user, obj)
-            else (),
+            (
+                *(link_to_add(request, "accounts.token", "Issue a token", user=obj.pk) if issues else ()),
+                *(link_to_list(request, "accounts.apikey", "API keys", q=obj.username) if obj.is_staff else ()),
+            ),
         )
         yield self._sip_section(request, obj)
         yield rules_section(request, "Rules about this user", obj.rules, who="user", user=obj.pk)
@@ -257,25 +257,10 @@ def state(token: Token) -> str:
     return f"{used}, {until}"
 
 
-class ExpiryFilter(LinkFilter):
-    title = "expiry"
-    parameter_name = "expiry"
-
-    def conditions(self):
-        expired = Q(expires_at__lte=timezone.now())
-        return {"valid": ("Not expired", ~expired | Q(expires_at=None)), "expired": ("Expired", expired)}
-
-
 @admin.register(Token)
-class TokenAdmin(StaffAdmin):
+class TokenAdmin(IssuedAdmin):
     form = TokenForm
     list_display = ("label", "user", "works", "limits", "expires_at", "last_used_at")
-    list_filter = (ExpiryFilter,)
-    list_select_related = ("user",)
-    search_fields = ("label", "user__username")
-    search_help_text = "Search by label or user"
-    ordering = ("user__username", "label")
-    autocomplete_fields = ("user",)
     readonly_fields = ("created_at", "last_used_at", "used_at", "used_session_id")
     fieldsets = (
         (None, {"fields": ("user", "label", "expires_at", "single_use", "created_at", "last_used_at")}),
@@ -293,27 +278,11 @@ class TokenAdmin(StaffAdmin):
         "it is shown once, and the client sends it when it connects."
     )
 
-    def get_queryset(self, request):
-        return super().get_queryset(request).with_revoked()
-
-    @display(
-        description="State",
-        label={
-            "works": "success",
-            "expired": "warning",
-            "used up": "warning",
-            "user is off": "danger",
-            "revoked": "danger",
-        },
+    how = format_html(
+        "The client sends it when it connects, as the member of <code>custom</code> that its app names, for example: "
+        "<code>{}</code>.",
+        'custom: {token: "…"}',
     )
-    def works(self, token: Token) -> str:
-        if not token.user.is_active:
-            return "user is off"
-        if token.revoked:
-            return "revoked"
-        if token.used_at:
-            return "used up"
-        return "expired" if token.expires_at and token.expires_at <= timezone.now() else "works"
 
     @display(description="Limited to")
     def limits(self, token: Token) -> str:
@@ -326,45 +295,3 @@ class TokenAdmin(StaffAdmin):
             use = ("used_at", "used_session_id") if obj.single_use else ()
             first = (*first, "created_at", "last_used_at", *use)
         return ((None, {"fields": first}), *self.fieldsets[1:])
-
-    def get_readonly_fields(self, request, obj=None):
-        return ("user", *self.readonly_fields) if obj else self.readonly_fields
-
-    def has_change_permission(self, request, obj=None):
-        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
-
-    def has_delete_permission(self, request, obj=None):
-        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
-
-    def _may_touch(self, request: HttpRequest, token: Token | None) -> bool:
-        return token is None or may_issue(request.user, token.user)
-
-    def get_form(self, request, obj=None, change=False, **kwargs):
-        form = super().get_form(request, obj, change, **kwargs)
-        form.issuer = request.user
-        return form
-
-    def get_actions(self, request):
-        actions = super().get_actions(request)
-        if "delete_selected" in actions:
-            function, name, _ = actions["delete_selected"]
-            actions["delete_selected"] = (function, name, "Revoke: the tokens stop working at once")
-        return actions
-
-    def save_model(self, request, obj, form, change):
-        if change:
-            return super().save_model(request, obj, form, change)
-        issued, obj.shown_once = Token.objects.issue(**form.cleaned_data)
-        obj.pk, obj.token_hash = issued.pk, issued.token_hash
-        return None
-
-    def response_add(self, request, obj, post_url_continue=None):
-        """Show the token in this very answer: a message could come to rest in a cookie, a redirect in a log."""
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Token issued",
-            "token": obj,
-            "shown_once": obj.shown_once,
-        }
-        return TemplateResponse(request, "admin/token_issued.html", context)

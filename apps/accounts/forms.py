@@ -1,4 +1,4 @@
-"""Forms for users and tokens, and who may manage whom."""
+"""Forms for users and what is issued for them, and who may manage whom."""
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -18,7 +18,7 @@ def may_manage(staff: User, user: User) -> bool:
 
 
 def may_issue(staff: User, user: User) -> bool:
-    """Staff issue tokens for whom they manage, and for themselves."""
+    """Staff issue tokens and keys for whom they manage, and for themselves."""
     return staff == user or may_manage(staff, user)
 
 
@@ -47,10 +47,35 @@ class UserForm(UserChangeForm):
         }
 
 
-class TokenForm(forms.ModelForm):
-    """A token without the token itself, which is made on saving and shown once."""
+class IssuedForm(forms.ModelForm):
+    """What all that is issued for a user has in common."""
 
     issuer: User  # set by the admin
+
+    def clean_user(self) -> User:
+        if not may_issue(self.issuer, user := self.cleaned_data["user"]):
+            raise ValidationError(f"Only a superuser issues {self._meta.model._meta.verbose_name_plural} for staff.")
+        return user
+
+    def clean_expires_at(self):
+        """It may be ended at once, but none is issued that never works."""
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at and expires_at <= timezone.now() and not self.instance.pk:
+            noun = self._meta.model._meta.verbose_name
+            raise ValidationError(f"This moment has passed, so the {noun} would never work.")
+        return expires_at
+
+    def clean(self) -> dict:
+        data = super().clean()
+        model, user = self._meta.model, data.get("user") or getattr(self.instance, "user", None)
+        others = model.objects.filter(user=user, label=data.get("label")).exclude(pk=self.instance.pk)
+        if user and others.exists():
+            self.add_error("label", "This user has one with this label already. Give this one another label.")
+        return data
+
+
+class TokenForm(IssuedForm):
+    """A token without the token itself, which is made on saving and shown once."""
 
     actions = Checkboxes(
         choices=[(action, ACTION_WORDS[action]) for action in ACTIONS if action != "connect"],
@@ -68,27 +93,7 @@ class TokenForm(forms.ModelForm):
             "whole: * means nothing special here. Empty: no such limit.",
         }
 
-    def clean_user(self) -> User:
-        if not may_issue(self.issuer, user := self.cleaned_data["user"]):
-            raise ValidationError("Only a superuser issues tokens for staff.")
-        return user
-
     def clean_origins(self) -> list[str]:
         for origin in self.cleaned_data["origins"]:
             validate_origin(origin)
         return self.cleaned_data["origins"]
-
-    def clean_expires_at(self):
-        """A token may be ended at once, but none is issued that never works."""
-        expires_at = self.cleaned_data["expires_at"]
-        if expires_at and expires_at <= timezone.now() and not self.instance.pk:
-            raise ValidationError("This moment has passed, so the token would never work.")
-        return expires_at
-
-    def clean(self) -> dict:
-        data = super().clean()
-        user = data.get("user") or getattr(self.instance, "user", None)
-        others = Token.objects.filter(user=user, label=data.get("label")).exclude(pk=self.instance.pk)
-        if user and others.exists():
-            self.add_error("label", "This user has a token with this label already. Give this one another label.")
-        return data

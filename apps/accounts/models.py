@@ -1,7 +1,7 @@
-"""Who: users (people, devices and staff) and their tokens."""
+"""Who: users (people, devices and staff), their tokens, and keys for programs."""
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from apps.accounts.hashing import hash_token
+from apps.accounts.hashing import KEY_PREFIX, hash_token
 from apps.accounts.validators import SENSIBLE, validate_action, validate_moment, validate_network
 
 
@@ -21,8 +21,8 @@ class User(AbstractUser):
         null=True,
         blank=True,
         editable=False,
-        help_text="Tokens issued to this user, links made and sessions opened by them before this moment are worth "
-        "nothing.",
+        help_text="Tokens and API keys issued to this user, links made and sessions opened by them before this moment "
+        "are worth nothing.",
     )
 
     class Meta:
@@ -126,6 +126,65 @@ class Token(models.Model):
         return f"{self.label} of {self.user}"
 
 
+class ApiKeyQuerySet(models.QuerySet):
+    def issue(self, user: User, label: str, **limits) -> tuple["ApiKey", str]:
+        """Make a key for a user; gives the row and the key itself, which is not kept and cannot be shown again."""
+        key = KEY_PREFIX + secrets.token_urlsafe(24)
+        return self.create(user=user, label=label, key_hash=hash_token(key), **limits), key
+
+    def with_key(self, key: str) -> "ApiKey | None":
+        """The key that is this one, whether it works or not, with its user."""
+        return self.with_revoked().select_related("user").filter(key_hash=hash_token(key)).first()
+
+    def with_revoked(self) -> "ApiKeyQuerySet":
+        """With `revoked`: whether each was revoked with all of its user's, or with everything."""
+        return self.annotate(revoked=revoked_of("user"))
+
+
+class ApiKey(models.Model):
+    """What lets a program ask the API as a user, and see what that user may see. An empty list of networks: from
+    anywhere."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    label = models.CharField(max_length=100, help_text="Which program has it, for example “SIEM”.")
+    key_hash = models.CharField("hash", max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        validators=[validate_moment],
+        help_text="From this moment on the key no longer works. Empty: it does not expire.",
+    )
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    networks = ArrayField(
+        models.CharField(max_length=50, validators=[validate_network]),
+        default=list,
+        blank=True,
+        help_text="Networks that it works from, separated by commas, for example 10.0.0.0/8. Empty: from anywhere.",
+    )
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        constraints = [
+            models.UniqueConstraint(fields=["user", "label"], name="api_key_label_per_user"),
+            models.CheckConstraint(
+                condition=models.Q(expires_at=None) | models.Q(expires_at__range=SENSIBLE),
+                name="api_key_expiry_sensible",
+            ),
+            models.CheckConstraint(condition=models.Q(created_at__range=SENSIBLE), name="api_key_issue_sensible"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} of {self.user}"
+
+    def note_use(self, now: datetime) -> None:
+        """Say when it was last used, right to ten seconds."""
+        if self.last_used_at is None or self.last_used_at < now - timedelta(seconds=10):
+            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+
+
 class Revocation(models.Model):
     """The one row that says from when on everything counts: what was issued or opened before is worth nothing."""
 
@@ -135,7 +194,7 @@ class Revocation(models.Model):
         null=True,
         blank=True,
         validators=[validate_moment],
-        help_text="All tokens, signed tokens (JWT) and links that were issued before this moment, and all sessions "
+        help_text="All tokens, API keys, signed tokens (JWT) and links issued before this moment, and all sessions "
         "that were opened before it, are refused with the next hook. Empty: nothing is revoked.",
     )
 

@@ -31,6 +31,7 @@ SECTIONS = {
         ("Users", "person", "accounts.user"),
         ("Groups", "group", "auth.group"),
         ("Tokens", "key", "accounts.token"),
+        ("API keys", "api", "accounts.apikey"),
         ("Stream links", "link", "streams.streamlink"),
         ("SIP accounts", "settings_phone", "connections.sipaccount"),
         ("Streams", "live_tv", "streams.stream"),

@@ -52,6 +52,7 @@ TABLES = {
     "accounts_user_groups": Table("membership", ("user_id", "group_id")),
     "accounts_user_user_permissions": Table("permission of staff", ("user_id", "permission_id")),
     "accounts_token": Table("token", ("user_id", "label")),
+    "accounts_apikey": Table("API key", ("user_id", "label")),
     "accounts_revocation": Table("revocation"),
     "auth_group": Table("group", ("name",)),
     "auth_group_permissions": Table("permission of staff", ("group_id", "permission_id")),

@@ -50,15 +50,19 @@ class Format:
         return events.defer(None).only(*self.columns)
 
 
+def row(event: AuditEvent) -> dict[str, Any]:
+    """An event as it is given to programs, with the body as it is kept."""
+    return {**_values(event), "body": bytes(event.body).decode(errors="replace")}
+
+
 def _csv_line(event: AuditEvent) -> bytes:
     """What a spreadsheet would calculate gets an apostrophe in front."""
     return csv_line([_flat(value) for value in (*_values(event).values(), place_of(event))])
 
 
 def _json_line(event: AuditEvent) -> bytes:
-    """With the body as it is kept."""
-    row = {**_values(event), "body": bytes(event.body).decode(errors="replace"), RESUME: place_of(event)}
-    return json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
+    said = {**row(event), RESUME: place_of(event)}
+    return json.dumps(said, ensure_ascii=False, default=str).encode() + b"\n"
 
 
 CSV, JSON_LINES = "csv", "jsonl"

@@ -124,7 +124,10 @@ class Batch(models.Model):
 
     class Meta:
         verbose_name_plural = "batches"
-        indexes = [models.Index(fields=["number"], name="batch_with_note", condition=~Q(note=""))]
+        indexes = [
+            models.Index(fields=["number"], name="batch_with_note", condition=~Q(note="")),
+            models.Index(fields=["moved_at"], name="batch_by_moment"),
+        ]
 
     def __str__(self) -> str:
         return f"Batch {self.number}"

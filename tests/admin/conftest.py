@@ -21,6 +21,7 @@ MODELS = (
     "user",
     "group",
     "token",
+    "apikey",
     "stream",
     "app",
     "node",

@@ -32,6 +32,7 @@ PAGES = (
     "/admin/access/presets/",
     "/admin/accounts/user/",
     "/admin/accounts/token/add/",
+    "/admin/accounts/apikey/add/",
     "/admin/streams/streamlink/add/",
     "/admin/accounts/revocation/",
     "/admin/audit/auditevent/",

@@ -23,6 +23,7 @@ from tests.admin.conftest import browser_of, make_event, make_role, make_session
 LISTS = (
     "accounts_user",
     "accounts_token",
+    "accounts_apikey",
     "auth_group",
     "streams_stream",
     "streams_streamlink",
@@ -55,6 +56,7 @@ def rows(number, start=0):
         last = {
             "accounts_user": user,
             "accounts_token": factories.make_token(user, networks=["10.0.0.0/8"]),
+            "accounts_apikey": factories.make_key(user, networks=["10.0.0.0/8"])[1],
             "auth_group": group,
             "streams_stream": stream,
             "streams_streamlink": factories.make_link(f"stream-{i}", made_by=user),

@@ -295,7 +295,7 @@ def test_sending_the_form_again_issues_no_second_token(olga):
     alice = factories.make_user()
     issue(olga, alice)
     errors = issue(olga, alice).context["adminform"].form.errors
-    assert "This user has a token with this label already" in str(errors["label"])
+    assert "This user has one with this label already" in str(errors["label"])
     assert Token.objects.count() == 1
 
 
