@@ -11,7 +11,7 @@ WATCHED = {"accounts_apikey": (("key_hash",), (), ("last_used_at",))}
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0003_api_keys"), ("audit", "0024_batches_by_moment")]
+    dependencies = [("accounts", "0003_api_keys"), ("audit", "0018_batches_by_moment")]
     operations = [
         migrations.RunSQL(_record.triggers(table, *columns), _record.drop_triggers(table))
         for table, columns in WATCHED.items()
