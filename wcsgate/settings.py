@@ -234,7 +234,8 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "wcsgate.login.address_of"
 AXES_RESET_ON_SUCCESS = True
-AXES_SENSITIVE_PARAMETERS = []  # passwords are left out anyhow; who was locked out may be read
+AXES_HANDLER = "wcsgate.login.LoginAttempts"
+AXES_SENSITIVE_PARAMETERS = []  # who was locked out may be read; see LoginAttempts for all else
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
@@ -295,6 +296,7 @@ LOGGING = {
 
 # Browsers
 
+SESSION_ENGINE = "wcsgate.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_CONTENT_TYPE_NOSNIFF = True

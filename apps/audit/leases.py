@@ -37,17 +37,21 @@ _START = _CHANGE.format(
     change="started_at = greatest(event.at, l.opened_at)",
     still="l.started_at IS NULL AND (l.ended_at IS NULL OR l.ended_at >= event.at)",
 )
+_STARTED_BY_THEN = "started_at = CASE WHEN l.started_at <= {ended} THEN l.started_at END"
 _END = _CHANGE.format(  # an end that has ended something is not the end of what runs under that id by now
     slack=SLACK,
-    change="ended_at = greatest(event.at, l.opened_at), end_reason = event.reason",
+    change="ended_at = greatest(event.at, l.opened_at), end_reason = event.reason, "
+    + _STARTED_BY_THEN.format(ended="greatest(event.at, l.opened_at)"),
     still="""l.ended_at IS NULL AND NOT EXISTS (
         SELECT FROM live_lease over WHERE over.session_id = l.session_id AND over.key = l.key
             AND over.node_id = l.node_id AND over.ended_at = event.at)""",
 )
-_END_WITH_SESSION = """UPDATE live_lease l SET ended_at = greatest(s.ended_at, l.opened_at), end_reason = s.end_reason
+_END_WITH_SESSION = f"""UPDATE live_lease l
+    SET ended_at = greatest(s.ended_at, l.opened_at), end_reason = s.end_reason,
+        {_STARTED_BY_THEN.format(ended="greatest(s.ended_at, l.opened_at)")}
     FROM connections_session s
     WHERE l.session_id = ANY (%s) AND l.ended_at IS NULL AND s.ended_at IS NOT NULL
-        AND s.node_id = l.node_id AND s.session_id = l.session_id AND s.app_key = l.app_key"""
+        AND s.node_id = l.node_id AND s.session_id = l.session_id AND s.app_key = l.app_key"""  # noqa: S608 - constants
 ENDED_UNHEARD = "UPDATE live_lease SET ended_at = runs_out_at WHERE ended_at IS NULL AND runs_out_at <= %s"
 
 
@@ -72,9 +76,9 @@ def follow(records: Sequence[HookRecord]) -> None:
     opening = [record for record in records if _opens(record)]
     _open(opening)
     events = [(record, method) for record in records if (method := find(record.method)) is not None]
-    _change(_START, [record for record, method in events if record.status in method.starts])
-    ended_before = _ends_in_the_log(opening)
-    _change(_END, [*ended_before, *(record for record, method in events if ends(record, method))])
+    before = [(event, method) for event in _moved_before(opening) if (method := find(event.method)) is not None]
+    _change(_START, [event for event, method in [*before, *events] if event.status in method.starts])
+    _change(_END, [event for event, method in [*before, *events] if ends(event, method)])
     sessions = sorted({record.session_id for record in records if record.session_id})
     with connection.cursor() as cursor:
         cursor.execute(_END_WITH_SESSION, [sessions])
@@ -182,18 +186,18 @@ def _ran(known: Lease, lease: Lease) -> bool:
     return known.opened_at <= lease.opened_at and (until is None or until > lease.opened_at)
 
 
-def _ends_in_the_log(opening: Sequence[HookRecord]) -> list[AuditEvent]:
-    """Ends that were moved before their beginnings: it was two processes that recorded them."""
+def _moved_before(opening: Sequence[HookRecord]) -> list[AuditEvent]:
+    """Starts and ends that were moved before their beginnings: it was two processes that recorded them."""
     if not opening:
         return []
-    named = [method.name for method in METHODS if method.ends]
+    named = [method.name for method in METHODS if method.starts or method.ends]
     events = AuditEvent.objects.filter(
         received(since=min(record.received_at for record in opening) - SLACK),
         node_id__in={record.node_id for record in opening},
         session_id__in={record.session_id for record in opening},
         method__in=named,
-    ).defer("rules", "digest")
-    return [event for event in events if (method := find(event.method)) is not None and ends(event, method)]
+    )
+    return list(events.order_by("received_at", "id").defer("rules", "digest"))
 
 
 def _change(sql: str, events: Sequence[HookRecord | AuditEvent]) -> None:

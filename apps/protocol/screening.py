@@ -30,12 +30,13 @@ HARMLESS_MEMBERS = frozenset({"sipAuthenticationName"})
 PLAIN_MEMBERS = frozenset(StreamObject.__struct_encode_fields__) - {"custom"}
 _HARMLESS = (b"null", b"true", b"false", b"{}", b"[]", b'""')
 _SECRET_NAME = re.compile(
-    r"pass|pwd|secret|token|auth|credential|signature|api[_-]?key|access[_-]?key|jwt|^(key|sig|pin|hash)$",
+    r"pass|pwd|secret|token|auth|credential|signature|api[_-]?key|access[_-]?key|jwt|^(key|sig|pin|hash|rtmpurl)$",
     re.IGNORECASE,
 )
 _HINTS = (
     *(f'"{name.lower()}"'.encode() for name in sorted(UNSTORED_MEMBERS)),
     *(b"pass", b"pwd", b"secret", b"token", b"auth", b"credential", b"signature", b"jwt"),
+    *(b"cookie", b"-key", b'"rtmpurl"'),
     *(b'"key"', b"apikey", b"api-key", b"api_key", b"accesskey", b"access-key", b"access_key"),
     *(b'"sig"', b'"pin"', b'"hash"', b"://", b"?", b"sip:", b"sips:", b"a=crypto", b"a=ice-pwd"),
     *(b"\\u", b"\\/", b'\\"'),  # escapes, which may hide any of these
@@ -43,7 +44,8 @@ _HINTS = (
 """What a body must contain, in lower case, to have anything that must be left out."""
 
 _SIP_SECRET = re.compile(
-    r"^((?:proxy-)?authorization|a=crypto|a=ice-pwd)[ \t]*:[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*",  # and folded lines
+    r"^((?:proxy-)?authorization|(?:set-)?cookie|[\w-]{1,64}-(?:token|key|secret|password|passwd|pwd|auth|signature|jwt)"
+    r"|a=crypto|a=ice-pwd)[ \t]*:[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*",  # and folded lines
     re.IGNORECASE | re.MULTILINE,
 )
 _ADDRESS = re.compile(r'(?:://|\?(?=[\w.~%-]{1,64}=))[^"\s]*', re.ASCII)

@@ -1,6 +1,8 @@
 """Wrong passwords at the admin's login: who is locked out, and who is not."""
 
 import pytest
+from axes.models import AccessAttempt
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 
@@ -55,6 +57,26 @@ def test_a_made_up_header_gives_no_more_tries(settings):
     settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
     tries = [log_in("wrong", HTTP_X_FORWARDED_FOR=f"198.51.100.{number}") for number in range(LIMIT)]
     assert tries[-1] == log_in(PASSWORD) == 429
+
+
+def test_of_a_wrong_login_neither_address_nor_form_is_kept():
+    form = {"username": "olga", "password": "wrong", "csrfmiddlewaretoken": "s3cret"}
+    assert Client().post(f"{reverse('admin:login')}?token=s3cret", form).status_code == 200
+    attempt = AccessAttempt.objects.get()
+    assert (attempt.username, attempt.get_data, attempt.post_data) == ("olga", "", "")
+
+
+def test_whoever_reads_the_database_is_not_logged_in():
+    browser = Client()
+    browser.post(reverse("admin:login"), {"username": "olga", "password": PASSWORD})
+    key, row = browser.cookies["sessionid"].value, Session.objects.get()
+    assert browser.get(reverse("admin:index")).status_code == 200
+    assert row.session_key != key
+    reader = Client()
+    reader.cookies["sessionid"] = row.session_key
+    assert reader.get(reverse("admin:index")).status_code == 302
+    browser.post(reverse("admin:logout"))
+    assert not Session.objects.exists(), "logging out ends it"
 
 
 @pytest.mark.parametrize(("address", "header"), [(PROXY, "unknown"), (PROXY, "192.0.2.1:4711"), ("", "")])

@@ -16,7 +16,7 @@ from apps.protocol.mirror import splice
 from apps.protocol.screening import UNSTORED_MEMBERS, screen, screen_text
 from tests.protocol.json_texts import TEXT, Object, raw_members, spelled, values
 
-SECRET_MEMBERS = frozenset({"sipPassword", "authToken", "token", "password"})
+SECRET_MEMBERS = frozenset({"sipPassword", "authToken", "token", "password", "rtmpUrl"})
 SEARCHED_MEMBERS = frozenset(
     {"custom", "payload", "details", "sipMessageRaw", "sipHeaders", "sipContactParams", "inviteParameters"}
 )
@@ -105,6 +105,11 @@ def test_whatever_applications_or_sip_peers_fill_is_searched(name):
     assert stored({name: {"token": "1234"}})[name] == {"token": "***"}
 
 
+def test_where_a_stream_is_republished_is_left_out_as_its_path_ends_with_a_key():
+    assert stored({"rtmpUrl": "rtmp://live.example.org/app/1234"})["rtmpUrl"] == "[left out]"
+    assert stored({"custom": {"rtmpUrl": "rtmp://h/1234"}})["custom"] == {"rtmpUrl": "***"}
+
+
 def test_numbers_beside_a_secret_stay_as_they_are_written():
     body = b'{"custom":{"token":"1234","x":[1.0,1e400,12345678901234567890,-0.10]}}'
     assert screened(body) == b'{"custom":{"token":"***","x":[1.0,1e400,12345678901234567890,-0.10]}}'
@@ -145,6 +150,10 @@ SIP = "REGISTER sip:h SIP/2.0\r\nVia: x\r\n%s\r\nCall-ID: 7\r\n\r\n"
         ('Authorization: Digest response="pw"', "Authorization: ***"),
         ("proxy-authorization : Basic pw", "proxy-authorization: ***"),
         ("Authorization: Digest username=a,\r\n response=pw,\r\n\tnonce=pw", "Authorization: ***"),
+        ("X-Auth-Token: pw", "X-Auth-Token: ***"),
+        ("X-API-Key: pw", "X-API-Key: ***"),
+        ("Cookie: sid=pw", "Cookie: ***"),
+        ("X-Campaign: 42", "X-Campaign: 42"),
         ("a=crypto:1 AES inline:pw", "a=crypto: ***"),
         ("a=ice-pwd:pw", "a=ice-pwd: ***"),
         ("WWW-Authenticate: Digest nonce=1", "WWW-Authenticate: Digest nonce=1"),
