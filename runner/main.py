@@ -43,7 +43,7 @@ def django(argv: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """What a hook costs; or, by their names, the other scripts in bench/."""
     bootstrap.ensure("bench")
-    named = arguments[:1] in (["snapshot"], ["mutants"])
+    named = arguments[:1] in (["mover"], ["mutants"], ["snapshot"])
     name, *arguments = arguments if named else ["run", *arguments]
     sys.argv = [f"bench/{name}.py", *arguments]
     runpy.run_path(str(ROOT / "bench" / f"{name}.py"), run_name="__main__")

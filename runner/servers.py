@@ -181,7 +181,11 @@ class Broker(Server):
 
 
 def end_leftover(pid_file: Path, mentioned: str, number: int) -> None:
-    """End the process of the pid file if its command line names our folder; else the file is out of date."""
+    """End the process of the pid file, if its command line names our folder.
+
+    The file stays, even out of date: by it Postgres sees that sessions of an earlier one still live in the folder, and
+    does not start beside them. Only where another program has that number by now would Postgres take that for itself.
+    """
     try:
         pid = int(pid_file.read_text().split()[0])
     except (OSError, ValueError, IndexError):
@@ -192,7 +196,16 @@ def end_leftover(pid_file: Path, mentioned: str, number: int) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal_number)
             time.sleep(0.2)
-    pid_file.unlink(missing_ok=True)
+    if is_another(pid, mentioned):
+        pid_file.unlink(missing_ok=True)
+
+
+def is_another(pid: int, mentioned: str) -> bool:
+    """Whether a process has this number, and is not the one whose command line mentions that."""
+    with suppress(OSError):
+        os.kill(pid, 0)
+        return mentioned not in command_line(pid)
+    return False
 
 
 def command_line(pid: int) -> str:

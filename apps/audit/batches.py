@@ -18,6 +18,7 @@ from apps.audit.chain import (
 )
 from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, Batch
+from apps.audit.outbox import KnownEvent, NewEvent
 
 CONTENT = (
     *("id", "received_at", "method", "node_id", "node_name", "app_key", "session_id", "media_session_id", "call_id"),
@@ -46,7 +47,11 @@ def next_number() -> int:
 
 
 def append(
-    number: int, moved_at: datetime, new: Sequence[AuditEvent] = (), counted: Iterable[AuditEvent] = (), note: str = ""
+    number: int,
+    moved_at: datetime,
+    new: Sequence[AuditEvent | NewEvent] = (),
+    counted: Iterable[AuditEvent | KnownEvent] = (),
+    note: str = "",
 ) -> Batch:
     """Add a link to the chain: these events came, these other ones were counted again. Only for who is alone."""
     kept = b"".join(
@@ -64,14 +69,14 @@ def append(
     )
 
 
-def kind_of(event: AuditEvent) -> bytes:
+def kind_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
     """Which class of the record an event is of: each is kept for a time of its own."""
     if event.reason == reasons.STAFF_ACTION:
         return STAFF_ACTION
     return EVENT if event.reason in reasons.NOTED else DECISION
 
 
-def content(event: AuditEvent) -> bytes:
+def content(event: AuditEvent | NewEvent) -> bytes:
     """The line of an event: all that is written of it once and for all. Its duration is in microseconds."""
     members = {name: getattr(event, name) for name in CONTENT}
     members["body"] = bytes(event.body)
@@ -79,12 +84,12 @@ def content(event: AuditEvent) -> bytes:
     return line(**members, duration=None if lasted is None else round(lasted.total_seconds() * 1_000_000))
 
 
-def count_of(event: AuditEvent) -> bytes:
+def count_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
     """The line of what may change of an event; b"" as long as nothing has."""
     return count_line(event.id, event.received_at, event.last_received_at, event.repeats, event.while_away)
 
 
-def _counts(events: Iterable[AuditEvent]) -> Iterable[bytes]:
+def _counts(events: Iterable[AuditEvent | NewEvent | KnownEvent]) -> Iterable[bytes]:
     for event in events:
         if counted := count_of(event):
             yield entry(kind_of(event).lower(), event.id, counted)

@@ -6,13 +6,14 @@ it. So whoever changes, deletes, swaps or adds anything has to change every batc
 (`sealing`) show that. docs/evidence.md tells others how to check it without us.
 """
 
-import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 BEFORE_THE_FIRST = bytes(32)
 DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
@@ -20,6 +21,9 @@ DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
 
 ENTRY = 1 + 16 + 32
 """Bytes of an entry: its kind, the id of its event, and a SHA-256."""
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Entry(NamedTuple):
@@ -34,12 +38,9 @@ def line(**members: Any) -> bytes:
     """A line of JSON in the one form it has: members sorted by name, no spaces, UTF-8, nothing escaped that need not
     be. Moments are in UTC with six decimals, ids are plain, bytes are text where they are UTF-8, else base64.
     """
-    return json.dumps(
-        {name: _plain(value) for name, value in members.items()},
-        ensure_ascii=False,
-        separators=(",", ":"),
-        sort_keys=True,
-    ).encode()
+    return _encode(
+        {name: _PLAIN[kind](value) if (kind := type(value)) in _PLAIN else value for name, value in members.items()}
+    )
 
 
 def entry(kind: bytes, id_: UUID, content: bytes) -> bytes:
@@ -73,14 +74,8 @@ def batch_hash(number: int, moved_at: datetime, note: str, previous: bytes, kept
     return sha256(batch_line(number, moved_at, note, previous, kept)).digest()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, bytes):
-        return _text(value)
-    return value
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _text(value: bytes) -> str | dict[str, str]:
@@ -88,3 +83,7 @@ def _text(value: bytes) -> str | dict[str, str]:
         return value.decode()
     except UnicodeDecodeError:
         return {"base64": b64encode(value).decode()}
+
+
+_PLAIN: dict[type, Callable[[Any], Any]] = {datetime: _moment, bytes: _text}
+"""What is made of values for which JSON has no form of its own."""

@@ -13,7 +13,8 @@ from uuid import UUID
 from django.conf import settings
 
 from apps.audit.enriching import Surroundings
-from apps.audit.models import AuditEvent, HookRecord, received
+from apps.audit.ids import MARGIN, first_id
+from apps.audit.outbox import KnownEvent, NewEvent, Record, known_events
 
 LONGEST = timedelta(days=1)
 """For how long an event counts repeats. What keeps coming becomes a new event then, and no old partition is asked."""
@@ -21,25 +22,18 @@ LONGEST = timedelta(days=1)
 KNOWN = 16
 """How many of its latest repeats an event knows by their ids."""
 
-_COUNTED = ("digest", "reason", "received_at", "last_received_at", "repeats", "repeat_ids", "while_away")
-
 
 @dataclass(slots=True)
 class Folded:
     """Events that are new, and events that were there and count more now."""
 
-    new: list[AuditEvent] = field(default_factory=list)
-    counted: list[AuditEvent] = field(default_factory=list)
+    new: list[NewEvent] = field(default_factory=list)
+    counted: list[KnownEvent] = field(default_factory=list)
     more: Counter[UUID] = field(default_factory=Counter)
     """How many more times those that were there have come."""
 
-    def write(self) -> None:
-        """Write them."""
-        AuditEvent.objects.bulk_create(self.new)
-        AuditEvent.objects.bulk_update(self.counted, ["repeats", "repeat_ids", "last_received_at", "while_away"])
 
-
-def digest(record: HookRecord) -> bytes:
+def digest(record: Record) -> bytes:
     """What makes two hooks the same: where it came from, who it was, what it said and how it was answered.
 
     The body alone does not tell people apart: their credentials were left out of it.
@@ -58,11 +52,11 @@ def digest(record: HookRecord) -> bytes:
         record.told,
         str((record.user_id, record.rule_ids, record.logged_rule_ids)),
     )
-    return hashlib.blake2b(b"\x00".join(part.encode() for part in parts) + bytes(record.body), digest_size=16).digest()
+    return hashlib.blake2b(b"\x00".join(part.encode() for part in parts) + record.body, digest_size=16).digest()
 
 
-def fold(records: Sequence[HookRecord], batch: int) -> Folded:
-    """The events that these records become, in the order in which they came, as part of a batch.
+def fold(records: Sequence[Record]) -> Folded:
+    """The events that these records become, in the order in which they came.
 
     A record may come back after it was moved: where the connection broke before the hook path heard that it was
     committed, the recorder writes it again under the same id. An event with its id says so, or one that knows it as a
@@ -73,8 +67,8 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
     latest = _latest_events(set(digests.values()), records[0].received_at - window, records[-1].received_at + window)
     moved_before = _moved_before(digests) | {event.id: event for event in latest.values() if event.id in digests}
     around = Surroundings(records)
-    new: dict[UUID, AuditEvent] = {}
-    counted: dict[UUID, AuditEvent] = {}
+    new: dict[UUID, NewEvent] = {}
+    counted: dict[UUID, NewEvent | KnownEvent] = {}
     more: Counter[UUID] = Counter()
     for record in records:
         key = digests[record.id]
@@ -93,25 +87,28 @@ def fold(records: Sequence[HookRecord], batch: int) -> Folded:
             if event.id not in new:
                 more[event.id] += 1
         else:
-            new[record.id] = latest[key] = around.event(record, batch, key)
+            new[record.id] = latest[key] = around.event(record, key)
     return Folded([*new.values()], [event for event in counted.values() if event.id not in new], more)
 
 
-def _moved_before(ids: Iterable[UUID]) -> dict[UUID, AuditEvent]:
+def _moved_before(ids: Iterable[UUID]) -> dict[UUID, KnownEvent]:
     ids = sorted(ids)
-    events = AuditEvent.objects.filter(id__in=ids, id__range=(ids[0], ids[-1]))
-    return {event.id: event for event in events.only(*_COUNTED)}
+    events = known_events("id = ANY (%s) AND id BETWEEN %s AND %s", [ids, ids[0], ids[-1]])
+    return {event.id: event for event in events}
 
 
-def _repeats(record: HookRecord, event: AuditEvent, window: timedelta) -> bool:
+def _repeats(record: Record, event: NewEvent | KnownEvent, window: timedelta) -> bool:
     """Whether this is one more of the event, being the same: near enough in time, and not without an end."""
     until = min(event.last_received_at + window, event.received_at + LONGEST)
     return event.received_at - window <= record.received_at <= until
 
 
-def _latest_events(digests: Iterable[bytes], since: datetime, before: datetime) -> dict[bytes, AuditEvent]:
-    """The latest event of each digest, with no more of it than counting needs: bodies may be large."""
-    events = AuditEvent.objects.filter(
-        received(since - LONGEST, before), digest__in=digests, last_received_at__gte=since
-    ).order_by("received_at")
-    return {bytes(event.digest): event for event in events.only(*_COUNTED)}
+def _latest_events(digests: Iterable[bytes], since: datetime, before: datetime) -> dict[bytes, KnownEvent]:
+    """The latest event of each digest. Ids say the time, too, for the partitions."""
+    earliest = since - LONGEST
+    events = known_events(
+        """digest = ANY (%s) AND last_received_at >= %s AND received_at >= %s AND received_at < %s
+            AND id >= %s AND id < %s""",
+        [list(digests), since, earliest, before, first_id(earliest, -MARGIN), first_id(before, MARGIN)],
+    )
+    return {event.digest: event for event in events}

@@ -29,7 +29,8 @@ it was not heard of (it has no folder, or its machine is off); and after which o
 _SIZE = "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest({numbers}) AS r)"
 
 _STORED = f"""INSERT INTO audit_counted AS c (counter, began_at, settled, stored)
-    VALUES (%s, now(), %s::int8multirange, %s)
+    SELECT counter, now(), numbers::int8multirange, hooks
+    FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS _ (counter, numbers, hooks) ORDER BY counter
     ON CONFLICT (counter) DO UPDATE SET settled = c.settled + excluded.settled,
         stored = c.stored + {_SIZE.format(numbers="excluded.settled - c.settled")}"""  # noqa: S608 - constants
 
@@ -85,9 +86,10 @@ class Missing(NamedTuple):
 def note_stored(ids: Iterable[UUID]) -> None:
     """The records with these ids are in the audit log, as events or repeats, with this transaction. Once more does not
     count again."""
-    with connection.cursor() as cursor:
-        for counter, numbers in sorted(numbers_by_counter(ids).items()):
-            cursor.execute(_STORED, [counter, multirange(numbers), len(set(numbers))])
+    counters = [(counter, multirange(numbers), len({*numbers})) for counter, numbers in numbers_by_counter(ids).items()]
+    if counters:
+        with connection.cursor() as cursor:
+            cursor.execute(_STORED, [list(column) for column in zip(*counters, strict=True)])
 
 
 def compare(now: datetime) -> None:

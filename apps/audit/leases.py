@@ -12,7 +12,9 @@ from django.db import connection
 
 from apps.access.rule_rows import number_plan
 from apps.audit.admission import RUNS_OUT
-from apps.audit.models import AuditEvent, Effect, HookRecord, received
+from apps.audit.models import AuditEvent, Effect, received
+from apps.audit.outbox import Record
+from apps.database.lookups import AnyOf
 from apps.live.counted import thing, who
 from apps.live.models import Lease
 from apps.live.told import key_told_of, lease_key, told_of
@@ -53,7 +55,14 @@ _END_WITH_SESSION = f"""UPDATE live_lease l
     WHERE l.session_id = ANY (%s) AND l.ended_at IS NULL AND s.ended_at IS NOT NULL
         AND s.node_id = l.node_id AND s.session_id = l.session_id AND s.app_key = l.app_key"""  # noqa: S608 - constants
 ENDED_UNHEARD = "UPDATE live_lease SET ended_at = runs_out_at WHERE ended_at IS NULL AND runs_out_at <= %s"
-
+_OPENED = (
+    *("record_id", "node_id", "app_key", "session_id", "key", "action", "target", "thing", "who", "username"),
+    *("user_id", "client_address", "rule_ids", "opened_at", "started_at", "runs_out_at"),
+)
+_OPEN = f"""INSERT INTO live_lease ({", ".join(_OPENED)})
+    SELECT {", ".join(_OPENED)} FROM json_populate_recordset(NULL::live_lease, %s) ON CONFLICT DO NOTHING"""  # noqa: S608
+_LONGER = """UPDATE live_lease l SET runs_out_at = longer.at
+    FROM unnest(%s::bigint[], %s::timestamptz[]) AS longer (id, at) WHERE l.id = longer.id"""
 
 _MARKS = ("***", "[left out]")
 """What stands in a stored body where a secret was (apps/protocol/screening.py)."""
@@ -71,7 +80,7 @@ class _Body(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-def follow(records: Sequence[HookRecord]) -> None:
+def follow(records: Sequence[Record]) -> None:
     """Bring the leases up to what these records say; they are in the order in which the hooks came."""
     opening = [record for record in records if _opens(record)]
     _open(opening)
@@ -85,22 +94,22 @@ def follow(records: Sequence[HookRecord]) -> None:
         cursor.execute(ENDED_UNHEARD, [records[-1].received_at])
 
 
-def _opens(record: HookRecord) -> bool:
+def _opens(record: Record) -> bool:
     method = find(record.method)
     return method is not None and method.extent is RUNS and record.effect == Effect.ALLOWED
 
 
-def ends(record: HookRecord | AuditEvent, method: Method) -> bool:
+def ends(record: Record | AuditEvent, method: Method) -> bool:
     if record.status not in method.ends:
         return False
     return method.is_end(record.status, _body(record).info or "" if record.status == "FAILED" else "")
 
 
-def _body(record: HookRecord | AuditEvent) -> _Body:
+def _body(record: Record | AuditEvent) -> _Body:
     return _decode(bytes(record.body))
 
 
-def _told_by(record: HookRecord | AuditEvent) -> str:
+def _told_by(record: Record | AuditEvent) -> str:
     """What it tells of. Where what names it was not kept as it came, nothing that is found here: one thing might be
     taken for another, and the event itself has been heard already."""
     method, body = find(record.method), _body(record)
@@ -110,17 +119,18 @@ def _told_by(record: HookRecord | AuditEvent) -> str:
     return msgspec.json.encode(told_of(method, body, number_plan()) if whole else {}).decode()
 
 
-def key_of(record: HookRecord | AuditEvent) -> str:
+def key_of(record: Record | AuditEvent) -> str:
     method = find(record.method)
     ids = record.media_session_id, record.call_id, record.session_id
     return key_told_of(method, *ids) if method is not None else ""
 
 
-def _open(records: Sequence[HookRecord]) -> None:
+def _open(records: Sequence[Record]) -> None:
     """A lease for each that has none yet. The same hook again is the same thing, still running."""
-    have = set(
-        Lease.objects.filter(record_id__in=[record.id for record in records]).values_list("record_id", flat=True)
-    )
+    if not records:
+        return
+    known = Lease.objects.filter(AnyOf("record_id", [record.id for record in records]))
+    have = set(known.values_list("record_id", flat=True))
     sources = _sources(records)
     leases = [_lease(record, sources) for record in records if record.id not in have]
     running = _like_these(leases)
@@ -134,11 +144,15 @@ def _open(records: Sequence[HookRecord]) -> None:
             again.runs_out_at = max(again.runs_out_at, lease.runs_out_at)
             if again.pk:
                 longer[again.pk] = again
-    Lease.objects.bulk_update(longer.values(), ["runs_out_at"])
-    Lease.objects.bulk_create(new, ignore_conflicts=True)
+    rows = [{name: getattr(lease, name) for name in _OPENED} for lease in new]
+    with connection.cursor() as cursor:
+        if longer:
+            cursor.execute(_LONGER, [list(longer), [lease.runs_out_at for lease in longer.values()]])
+        if rows:
+            cursor.execute(_OPEN, [msgspec.json.encode(rows).decode()])
 
 
-def _lease(record: HookRecord, sources: dict[str, str]) -> Lease:
+def _lease(record: Record, sources: dict[str, str]) -> Lease:
     method = find(record.method)
     unreported = method is not None and method.end_unreported
     address = record.client_address or ""
@@ -162,9 +176,9 @@ def _lease(record: HookRecord, sources: dict[str, str]) -> Lease:
     )
 
 
-def _sources(records: Iterable[HookRecord]) -> dict[str, str]:
+def _sources(records: Iterable[Record]) -> dict[str, str]:
     names = {record.target for record in records}
-    return dict(Stream.objects.filter(name__in=names).exclude(source="").values_list("name", "source"))
+    return dict(Stream.objects.filter(AnyOf("name", names)).exclude(source="").values_list("name", "source"))
 
 
 def _same(lease: Lease) -> tuple[str, ...]:
@@ -175,7 +189,7 @@ def _like_these(leases: Sequence[Lease]) -> dict[tuple[str, ...], list[Lease]]:
     """What is known under the ids of these."""
     sessions, keys = {lease.session_id for lease in leases}, {lease.key for lease in leases}
     found: dict[tuple[str, ...], list[Lease]] = {}
-    for lease in Lease.objects.filter(session_id__in=sessions, key__in=keys).order_by("id"):
+    for lease in Lease.objects.filter(AnyOf("session_id", sessions), AnyOf("key", keys)).order_by("id"):
         found.setdefault(_same(lease), []).append(lease)
     return found
 
@@ -186,21 +200,21 @@ def _ran(known: Lease, lease: Lease) -> bool:
     return known.opened_at <= lease.opened_at and (until is None or until > lease.opened_at)
 
 
-def _moved_before(opening: Sequence[HookRecord]) -> list[AuditEvent]:
+def _moved_before(opening: Sequence[Record]) -> list[AuditEvent]:
     """Starts and ends that were moved before their beginnings: it was two processes that recorded them."""
     if not opening:
         return []
     named = [method.name for method in METHODS if method.starts or method.ends]
     events = AuditEvent.objects.filter(
         received(since=min(record.received_at for record in opening) - SLACK),
+        AnyOf("session_id", {record.session_id for record in opening}),
         node_id__in={record.node_id for record in opening},
-        session_id__in={record.session_id for record in opening},
         method__in=named,
     )
     return list(events.order_by("received_at", "id").defer("rules", "digest"))
 
 
-def _change(sql: str, events: Sequence[HookRecord | AuditEvent]) -> None:
+def _change(sql: str, events: Sequence[Record | AuditEvent]) -> None:
     if not events:
         return
     columns = [

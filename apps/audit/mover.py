@@ -18,7 +18,8 @@ from apps.audit.batches import alone, append, next_number
 from apps.audit.folding import fold
 from apps.audit.gaps import note_stored
 from apps.audit.leases import follow
-from apps.audit.models import Effect, HookRecord
+from apps.audit.models import Effect
+from apps.audit.outbox import Record, count, move, oldest, read
 from apps.connections.models import Node
 from apps.database.connection import TROUBLE
 
@@ -46,8 +47,7 @@ def move_batch(limit: int = BATCH) -> int:
 
     Gives 0 at once where another mover is at work.
     """
-    oldest = HookRecord.objects.order_by("id").values_list("id", flat=True)  # ids sort by time
-    return _move(list(oldest[:limit]))
+    return _move(oldest(limit))
 
 
 def _move(ids: Sequence[UUID]) -> int:
@@ -90,24 +90,24 @@ def database_is_in_trouble(error: Exception) -> bool:
 
 
 def _move_together(ids: Sequence[UUID]) -> int:
-    records = sorted(HookRecord.objects.filter(id__in=ids), key=lambda record: (record.received_at, record.id))
+    records = read(ids)
     if not records:
         return 0
     _note_last_use(records)
     follow(records)
     number = next_number()
-    folded = fold(records, number)
-    folded.write()
+    folded = fold(records)
+    move(records, folded.new, number)
+    count(folded.counted)
     tallies.note(folded.new, folded.more)
     tried_out.note(folded.new)
     if folded.new or folded.counted:
         append(number, timezone.now(), folded.new, folded.counted)
-    HookRecord.objects.filter(id__in=[record.id for record in records]).delete()
     note_stored(record.id for record in records)
     return len(records)
 
 
-def _note_last_use(records: Sequence[HookRecord]) -> None:
+def _note_last_use(records: Sequence[Record]) -> None:
     """Say on tokens and nodes when they were last seen, and put nodes on the list that were not on it.
 
     A token that was shown and refused, being expired for example, was not used. The triggers know that all this

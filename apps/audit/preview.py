@@ -5,8 +5,9 @@ Both are asked of the engine, with the rules as they are and as they would be. E
 own moment; what is running now, at this one. Where rules have limits, nobody is counted.
 """
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -20,33 +21,22 @@ from apps.access.latest import PATIENCE, last_revision
 from apps.access.reasons import SETTLED_BY_RULES, Reason
 from apps.access.snapshot import snapshot_keeper
 from apps.audit.models import AuditEvent, received
-from apps.audit.replay import Flip, call_of, flips
-from apps.protocol.screening import screen_text
+from apps.audit.replay import Flip, flips
+from apps.connections.models import Session
+from apps.database.lookups import AnyOf
+from apps.live.models import Lease
+from apps.protocol.methods import STREAM_ACTIONS
 
 AT_A_TIME = 2_000
 """Decisions after which it is told how far this has come."""
 
-MOST_SESSIONS = 2_000
-"""Open sessions whose streams are asked about: those opened last."""
+MOST_STREAMS = 2_000
+"""Running streams that are asked about: those that were let in last."""
 
-_ENDED = ("UNPUBLISHED", "STOPPED", "FAILED", "DISCONNECTED")
 _COLUMNS = (
     *("received_at", "method", "node_id", "app_key", "session_id", "media_session_id", "call_id", "status", "action"),
     *("target", "username", "user_id", "reason", "body"),
 )
-_OF_STREAM = ("node_id", "app_key", "session_id", "media_session_id", "call_id", "status", "body")
-_LAST_HEARD = """
-    SELECT DISTINCT ON (s.id, e.media_session_id) e.*, s.id AS session_pk, s.username AS session_username,
-        s.user_id AS session_user_id
-    FROM (SELECT id, node_id, session_id, opened_at, username, user_id FROM connections_session WHERE ended_at IS NULL
-        ORDER BY opened_at DESC LIMIT %s) s
-    CROSS JOIN LATERAL (SELECT id, received_at, node_id, app_key, session_id, media_session_id, call_id, status, body
-        FROM audit_auditevent
-        WHERE node_id = s.node_id AND session_id = s.session_id AND received_at >= s.opened_at
-            AND id >= audit_first_id(s.opened_at - interval '1 minute')
-            AND lower(method) = 'streamstatusevent'
-        ORDER BY received_at DESC LIMIT 200) e
-    ORDER BY s.id, e.media_session_id, e.received_at DESC"""
 
 
 class Key(NamedTuple):
@@ -132,23 +122,42 @@ def stopped(snapshot: Snapshot, rules: RuleIndex, now: datetime) -> list[AuditEv
 
 
 def _next_keep_alives(now: datetime) -> Iterator[AuditEvent]:
-    """What WCS would ask of each running stream now, as it would be recorded.
-
-    What is running is known from the status events: the last one of the stream did not say that it ended, and its
-    session is open.
+    """What WCS would ask of each running stream now, as it would be recorded; of those in open sessions, as no other
+    is asked about. What a stream is like is known from the hook by which it was let in.
     """
-    for event in AuditEvent.objects.raw(_LAST_HEARD, [MOST_SESSIONS]):
-        if event.status not in _ENDED:
-            asked = AuditEvent(
-                **{name: getattr(event, name) for name in _OF_STREAM},
-                method="StreamKeepAliveEvent",
-                received_at=now,
-                username=event.session_username,
-                user_id=event.session_user_id,
-                reason=Reason.ALLOWED_BY_RULE,
-                last_received_at=event.received_at,
-            )
-            call = call_of(asked)
-            asked.action, asked.target = call.action, screen_text(call.target)
-            asked.session_pk = event.session_pk
+    running = list(
+        Lease.objects.running(now).filter(action__in=STREAM_ACTIONS).order_by("-opened_at", "-id")[:MOST_STREAMS]
+    )
+    sessions = _open_sessions(running)
+    began = AuditEvent.objects.filter(id__in=[lease.record_id for lease in running])
+    bodies = dict(began.values_list("id", "body"))
+    for lease in running:
+        session_pk = sessions.get((lease.node_id, lease.session_id))
+        if session_pk is not None:
+            asked = _keep_alive(lease, bodies.get(lease.record_id, b"{}"), now)
+            asked.session_pk = session_pk
             yield asked
+
+
+def _open_sessions(leases: Sequence[Lease]) -> dict[tuple[str, str], int]:
+    found = Session.objects.filter(AnyOf("session_id", {lease.session_id for lease in leases}), ended_at=None)
+    return {(node_id, session_id): pk for node_id, session_id, pk in found.values_list("node_id", "session_id", "pk")}
+
+
+def _keep_alive(lease: Lease, body: bytes, now: datetime) -> AuditEvent:
+    told = {**json.loads(body), "name": lease.target, "published": lease.action == "publish"}
+    return AuditEvent(
+        received_at=now,
+        method="StreamKeepAliveEvent",
+        node_id=lease.node_id,
+        app_key=lease.app_key,
+        session_id=lease.session_id,
+        media_session_id=lease.key,
+        action=lease.action,
+        target=lease.target,
+        username=lease.username,
+        user_id=lease.user_id,
+        reason=Reason.ALLOWED_BY_RULE,
+        last_received_at=lease.started_at or lease.opened_at,
+        body=json.dumps(told).encode(),
+    )

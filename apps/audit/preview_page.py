@@ -123,5 +123,5 @@ def _line(key: Key, group: Group, request: HttpRequest) -> Line:
 def _stream_line(event: AuditEvent, session: str) -> Line:
     who = event.username or "A guest"
     doing = "publishing" if event.action == "publish" else "playing"
-    heard = f"last heard of at {timezone.localtime(event.last_received_at):%Y-%m-%d %H:%M}"
-    return Line(f"{who}, {doing} “{event.target}”", reverse(session, args=[event.session_pk]) if session else "", heard)
+    since = f"since {timezone.localtime(event.last_received_at):%Y-%m-%d %H:%M}"
+    return Line(f"{who}, {doing} “{event.target}”", reverse(session, args=[event.session_pk]) if session else "", since)

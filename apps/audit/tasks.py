@@ -13,7 +13,8 @@ from apps.audit import exports, gaps, measuring, partitions, publishing, recount
 from apps.audit.changes import move_changes
 from apps.audit.count_file import left_in
 from apps.audit.evidence import seal
-from apps.audit.mover import BATCH, move_batch
+from apps.audit.mover import move_batch
+from apps.audit.pace import MOST, Pace
 from apps.audit.spool import files
 from apps.audit.spool_emptying import take_over
 from apps.database.connection import conninfo_of
@@ -23,16 +24,21 @@ AT_A_TIME = 5.0
 AT_ONCE = 2.0
 """The same for work that goes on as soon as it is nudged again."""
 
+_pace = Pace()
+
 
 @shared_task(name="audit.move_records")
-def move_records(*, batch: int = BATCH, batches: int = 200, **_: object) -> int:
-    """Empty the outboxes, up to a bound, and say how many records were moved. Safe to run twice, and at once."""
+def move_records(*, batch: int = MOST, batches: int = 200, **_: object) -> int:
+    """Empty the outboxes, up to a bound, and say how many records were moved. Safe to run twice, and at once.
+
+    `batch` is how many are moved in one transaction at most, `batches` how many transactions there are for each outbox.
+    """
     moved = 0
     for move in (move_batch, move_changes):
         for _number in range(batches):
-            in_batch = move(batch)
+            in_batch, more = _pace.move(move, batch)
             moved += in_batch
-            if in_batch < batch:
+            if not more:
                 break
     return moved
 

@@ -50,8 +50,11 @@ class StatementFailed(Exception):
     """Postgres refused a statement. `sqlstate` is its five-letter code."""
 
     def __init__(self, sqlstate: str, message: str) -> None:
-        super().__init__(f"{sqlstate}: {message}")
+        super().__init__(sqlstate, message)  # as they were given: whoever unpickles it calls it with these
         self.sqlstate = sqlstate
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
     @property
     def in_trouble(self) -> bool:

@@ -1,11 +1,14 @@
 """Batches: every event is in one, they are numbered without a gap, and each carries on the hash of the one before."""
 
+import json
 import threading
+from base64 import b64encode
+from datetime import UTC
 from hashlib import sha256
 
 import pytest
 from django.db import connection, connections
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from apps.audit.batches import content, count_of
@@ -144,3 +147,25 @@ def test_entries_come_back_as_they_were_kept(made):
     if made:
         with pytest.raises(ValueError, match="whole"):
             list(entries(kept[:-1]))
+
+
+MEMBERS = st.dictionaries(
+    st.text(min_size=1, alphabet="abcdefghijklmnopqrstuvwxyz_"),
+    st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text() | st.integers()),
+)
+
+
+@given(MEMBERS, st.datetimes(timezones=st.timezones()), st.uuids(), st.binary() | st.text().map(str.encode))
+def test_a_line_is_what_any_json_library_writes(members, moment, id_, body):
+    """So that others can check the chain without us (docs/evidence.md), and what was hashed before stays right."""
+    try:
+        at = f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    except OverflowError:
+        reject()
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = {"base64": b64encode(body).decode()}
+    plain = {**members, "at": at.zfill(27), "ID": str(id_), "body": text}
+    written = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    assert line(**{**members, "at": moment, "ID": id_, "body": body}) == written

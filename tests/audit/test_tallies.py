@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.audit import mover, partitions, recounting
-from apps.audit.batches import ONE_AT_A_TIME
 from apps.audit.changes import move_changes
+from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, HookRecord
 from apps.audit.mover import move_batch
 from apps.audit.narrative import outcome
@@ -266,7 +266,7 @@ def test_it_waits_for_whoever_is_moving(monkeypatch):
     monkeypatch.setattr(partitions, "TRIES", 2)
     make_event()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [ONE_AT_A_TIME])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.BATCHES])
     failed = []
 
     def other():
@@ -280,7 +280,7 @@ def test_it_waits_for_whoever_is_moving(monkeypatch):
     thread.start()
     thread.join()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [ONE_AT_A_TIME])
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [AdvisoryLock.BATCHES])
     assert failed
     assert not DayCount.objects.exists()
 

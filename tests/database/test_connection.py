@@ -1,5 +1,6 @@
 """The connection of the hook path: one answer for each statement, in time, whatever happens to Postgres or the wire."""
 
+import pickle
 import random
 import threading
 import time
@@ -365,3 +366,9 @@ def test_what_nobody_waits_for_any_more_does_not_pile_up(hook_path, scratch, oth
                 hook_path.run(KEEP, [int8(1), b""], soon(0.1))
             time.sleep(AWAY_FOR)
         wait_until(lambda: not other.execute(BUSY).fetchall(), "Postgres to give up", 10)
+
+
+def test_an_error_can_be_handed_to_another_process():
+    """As Celery does, with whatever a task raises."""
+    error = pickle.loads(pickle.dumps(StatementFailed("40P01", "deadlock detected")))
+    assert (error.sqlstate, error.in_trouble, str(error)) == ("40P01", True, "40P01: deadlock detected")

@@ -115,6 +115,9 @@ class Twice:
             self._database.run(statement, params, deadline)
         return self._database.run(statement, params, deadline)
 
+    def expect_an_answer(self):
+        self._database.expect_an_answer()
+
 
 def test_an_admission_that_is_sent_again_is_one(start_process, client, limited):
     limited(at_once=1)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from runner import Problem
 from runner.places import free_port, package_folder, postgres_binaries, scratch_folder, server_account
 from runner.processes import running_as
-from runner.servers import Broker, Postgres, command_line
+from runner.servers import Broker, Postgres, command_line, end_leftover
 from tests.runner.service import wait_for
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to give up rights")
@@ -85,6 +86,24 @@ def test_postgres_ends_one_that_an_earlier_runner_left(postgres: Postgres) -> No
     postgres.wait_until_ready()
     assert leftover.wait(10) == 0
     connect(postgres).close()
+
+
+def test_the_pid_file_of_one_that_died_is_left_to_postgres(tmp_path: Path) -> None:
+    """Who deletes it lets a second one start while sessions of the first still write."""
+    died = subprocess.Popen(["true"])
+    died.wait()
+    pid_file = tmp_path / "postmaster.pid"
+    pid_file.write_text(f"{died.pid}\n{tmp_path}\n")
+    end_leftover(pid_file, str(tmp_path), signal.SIGINT)
+    assert pid_file.exists()
+
+
+def test_a_pid_file_with_the_number_of_another_program_is_out_of_date(tmp_path: Path) -> None:
+    """Postgres would take that program for itself, and not start."""
+    pid_file = tmp_path / "postmaster.pid"
+    pid_file.write_text(f"{os.getpid()}\n{tmp_path}\n")
+    end_leftover(pid_file, str(tmp_path), signal.SIGKILL)
+    assert not pid_file.exists()
 
 
 def test_broker_wants_its_password(broker: Broker) -> None:
