@@ -33,15 +33,22 @@ NEVER = [("deny", reason) for reason in (*NOTED, STAFF_ACTION)]
 """Nobody refuses what cannot be refused."""
 
 BERLIN = ZoneInfo("Europe/Berlin")
-counts = st.builds(
-    Count,
-    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC)),
-    st.sampled_from(OUTCOMES),
-    st.integers(1, 9),
+
+
+def counts(first, last):
+    moments = st.datetimes(first, last).map(lambda moment: moment.replace(tzinfo=UTC))
+    return st.lists(st.builds(Count, moments, st.sampled_from(OUTCOMES), st.integers(1, 9)), min_size=1, max_size=20)
+
+
+SEARCHES = (
+    counts(datetime(2020, 1, 1), datetime(2030, 1, 1))
+    | counts(datetime(2026, 3, 28, 22), datetime(2026, 3, 30))
+    | counts(datetime(2026, 10, 24, 21), datetime(2026, 10, 26))
 )
+"""Of all times, and of the days on which clocks change in Berlin."""
 
 
-@given(st.lists(counts, min_size=1, max_size=20), st.sampled_from([UTC, BERLIN, ZoneInfo("Asia/Kathmandu")]))
+@given(SEARCHES, st.sampled_from([UTC, BERLIN, ZoneInfo("Asia/Kathmandu")]))
 def test_every_count_is_in_the_bar_of_its_time(found, zone):
     drawn = bars(found, zone)
     assert len(drawn) <= BARS + 1
@@ -76,6 +83,18 @@ def test_bars_of_days_begin_at_midnight_also_when_clocks_change():
         timedelta(hours=24),
         timedelta(hours=25),
     }
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [((2026, 3, 29), 23), ((2026, 3, 28), 24), ((2026, 10, 25), 25)], ids=["forward", "day", "back"]
+)
+def test_a_day_on_which_clocks_change_has_bars_of_equal_times(day, hours):
+    begins = datetime(*day, tzinfo=BERLIN).astimezone(UTC)
+    moments = [begins, begins + timedelta(hours=hours, seconds=-1)]
+    drawn = bars([Count(moment, "allowed", 1) for moment in moments], BERLIN)
+    assert drawn[0].since == begins
+    assert [bar.numbers.total() for bar in (drawn[0], drawn[-1])] == [1, 1]
+    assert {bar.until.astimezone(UTC) - bar.since.astimezone(UTC) for bar in drawn} == {timedelta(minutes=30)}
 
 
 def test_nothing_has_no_bars():
