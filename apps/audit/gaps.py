@@ -29,7 +29,8 @@ it was not heard of (it has no folder, or its machine is off); and after which o
 _SIZE = "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest({numbers}) AS r)"
 
 _STORED = f"""INSERT INTO audit_counted AS c (counter, began_at, settled, stored)
-    VALUES (%s, now(), %s::int8multirange, %s)
+    SELECT counter, now(), settled, stored
+    FROM unnest(%s::bigint[], %s::int8multirange[], %s::bigint[]) AS new (counter, settled, stored)
     ON CONFLICT (counter) DO UPDATE SET settled = c.settled + excluded.settled,
         stored = c.stored + {_SIZE.format(numbers="excluded.settled - c.settled")}"""  # noqa: S608 - constants
 
@@ -56,8 +57,11 @@ _NOTE = """UPDATE audit_counted SET pending = %(pending)s, bad = %(bad)s, missin
         OR (pending, bad, missing) <> (%(pending)s, %(bad)s, %(missing)s))"""
 
 _ACKNOWLEDGE = f"""WITH {_LOOK} UPDATE audit_counted c SET settled = c.settled + compared.missing,
-    acknowledged = c.acknowledged + c.missing, missing = 0, missing_since = NULL, missing_after = NULL
-    FROM compared WHERE c.id = compared.id AND c.id = %(id)s AND c.missing > 0"""  # noqa: S608 - constants
+    acknowledged = c.acknowledged + {_SIZE.format(numbers="compared.missing")},
+    missing = 0, missing_since = NULL, missing_after = NULL
+    FROM compared WHERE c.id = compared.id AND c.id = %(id)s AND c.missing > 0
+        AND (SELECT count(*) FROM waiting) <= %(most)s
+    RETURNING {_SIZE.format(numbers="compared.missing")}::bigint"""  # noqa: S608 - constants
 
 _SUMS = ("received", "answered", "unrecorded", "failed", "stored", "acknowledged")
 _SUM_UP = f"""
@@ -85,9 +89,12 @@ class Missing(NamedTuple):
 def note_stored(ids: Iterable[UUID]) -> None:
     """The records with these ids are in the audit log, as events or repeats, with this transaction. Once more does not
     count again."""
+    stored = sorted(numbers_by_counter(ids).items())
+    if not stored:
+        return
+    columns = zip(*((counter, multirange(numbers), len(set(numbers))) for counter, numbers in stored), strict=True)
     with connection.cursor() as cursor:
-        for counter, numbers in sorted(numbers_by_counter(ids).items()):
-            cursor.execute(_STORED, [counter, multirange(numbers), len(set(numbers))])
+        cursor.execute(_STORED, [list(column) for column in columns])
 
 
 def compare(now: datetime) -> None:
@@ -115,11 +122,13 @@ def sum_up(now: datetime) -> None:
     Counted.objects.filter(published_at=None, began_at__lt=now - STRAY_FOR).delete()
 
 
-def acknowledge(counted_id: int) -> bool:
-    """What is missing of a counter is known of, and no longer reported; gives whether anything was."""
+def acknowledge(counted_id: int) -> int:
+    """What is missing of a counter is known of, and no longer reported; gives how many hooks that are. None are while
+    too much waits to tell which ones."""
     with connection.cursor() as cursor:
         cursor.execute(_ACKNOWLEDGE, {"most": MOST, "id": counted_id})
-        return bool(cursor.rowcount)
+        found = cursor.fetchone()
+    return found[0] if found else 0
 
 
 def missing() -> Missing:
