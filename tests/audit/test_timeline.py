@@ -1,7 +1,7 @@
 """The timeline: bars of equal times that hold every event once, from no more than a bounded number of them."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -22,7 +22,7 @@ from apps.audit.narrative import outcome
 from apps.audit.query import parse
 from apps.audit.recorder import new_id
 from apps.audit.search import find_events, ways_to
-from apps.audit.tally_models import Recount
+from apps.audit.tally_models import DayCount, Recount
 from apps.audit.timeline import BARS, OUTCOMES, Count, bars, counts_of
 from apps.audit.timeline_kept import kept_counts
 from tests.admin.conftest import make_event
@@ -191,6 +191,15 @@ def kept(transactional_db, monkeypatch):
 )
 def test_counts_that_are_kept_tell_of_all_of_a_long_time(kept, asked, expected):
     assert kept(**asked) == expected
+
+
+@pytest.mark.parametrize("asked", [{}, {"q": "after:2019-01-01"}, {"from": "2019-01-01T00:00"}])
+def test_years_of_which_the_log_has_nothing_left_are_not_drawn(kept, asked):
+    gone = {"effect": "allow", "reason": "allowed-by-rule", "action": "play", "app_key": "a", "node_id": "n@1"}
+    DayCount.objects.create(day=date(2020, 1, 1), events=5, hooks=5, **gone)
+    assert kept(**asked) == {"allowed": 52, "refused": 3}
+    AuditEvent.objects.all().delete()
+    assert kept(**asked) is None
 
 
 def test_what_is_not_counted_yet_is_not_told_from_counts(kept):
