@@ -1,13 +1,10 @@
 """What runs: who, what, since when, by which rule; and ending it."""
 
-from urllib.parse import urlencode
-
 from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -29,6 +26,8 @@ from apps.accounts.pages import (
     list_of,
     note_changes,
     page_of,
+    person_links,
+    person_url,
 )
 from apps.connections.admin import AppFilter, NodeFilter, with_node_names
 from apps.live.cutting import order_end
@@ -42,11 +41,6 @@ WHEN_IT_ENDS = (
     "Its hooks are refused from now on: streams end with their next keep-alive. "
     "Where the node's REST API has an address, WCS is told to end it at once."
 )
-
-
-def person_url(username: str) -> str:
-    """The address of somebody's help-desk card."""
-    return f"{reverse('story_user')}?{urlencode({'name': username})}"
 
 
 def _page_to_go_back_to(request: HttpRequest) -> str:
@@ -180,8 +174,7 @@ class LeaseAdmin(ReadOnlyAdmin):
             yield from link_to_page(request, "story_call", "Story of the call", node=obj.node_id, call=obj.key, at=at)
         if obj.action in STREAM_ACTIONS:
             yield from link_to_page(request, "story_stream", f"Story of stream “{obj.target}”", name=obj.target)
-        if obj.username:
-            yield from link_to_page(request, "story_user", f"Help desk: {obj.username}", name=obj.username)
+        yield from person_links(request, obj.username)
 
     def sections(self, request, obj):
         rules = Rule.objects.filter(pk__in=obj.rule_ids).with_names().order_by("pk")

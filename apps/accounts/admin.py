@@ -5,7 +5,6 @@ what groups they are in, and only a superuser changes groups that carry permissi
 """
 
 from datetime import datetime
-from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -32,6 +31,7 @@ from apps.accounts.pages import (
     link_to_page,
     note_changes,
     page_of,
+    person_url,
     rules_section,
 )
 
@@ -85,8 +85,8 @@ class UserAdmin(DjangoUserAdmin, StaffAdmin):
 
     @display(description="Help desk")
     def card(self, user: User) -> str:
-        address = f"{reverse('story_user')}?{urlencode({'name': user.username})}"
-        return format_html('<a href="{}" aria-label="Help desk: {}">Card</a>', address, user.username)
+        label = f"Help desk: {user.username}"
+        return format_html('<a href="{}" aria-label="{}">Card</a>', person_url(user.username), label)
 
     @display(description="Name", ordering="first_name")
     def full_name(self, user: User) -> str:

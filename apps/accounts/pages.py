@@ -11,9 +11,10 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.contenttypes.models import ContentType
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.forms import SimpleArrayField
-from django.db.models import DateTimeField, Q
+from django.db.models import DateTimeField, Model, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from unfold import paginator
@@ -232,6 +233,17 @@ def note_changes(request: HttpRequest, rows, message: str) -> None:
         LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)
 
 
+def note_taken(request: HttpRequest, model: type[Model], what: str, message: str) -> None:
+    """Write into the history who took what out of here; it is of no row."""
+    LogEntry.objects.create(
+        user=request.user,
+        content_type=ContentType.objects.get_for_model(model),
+        object_repr=what[:200],
+        action_flag=CHANGE,
+        change_message=message,
+    )
+
+
 def find_exactly(rows, term: str, columns: tuple[str, ...]):
     """The newest rows that have this very term in one of the columns.
 
@@ -263,6 +275,16 @@ def link_to_add(request: HttpRequest, label: str, text: str, **initial) -> tuple
 def link_to_page(request: HttpRequest, page: str, text: str, **query) -> tuple[Line, ...]:
     """A link to a page that is no list; nothing if the viewer may not open it."""
     return (Line(text, f"{reverse(page)}?{urlencode(query)}"),) if may_open(request.user, page) else ()
+
+
+def person_url(username: str) -> str:
+    """The address of somebody's help-desk card."""
+    return f"{reverse('story_user')}?{urlencode({'name': username})}"
+
+
+def person_links(request: HttpRequest, username: str) -> tuple[Line, ...]:
+    """The help-desk card of whoever has this name; nothing for a guest."""
+    return link_to_page(request, "story_user", f"Help desk: {username}", name=username) if username else ()
 
 
 def completion_of(request: HttpRequest, field: str, label: str) -> str:

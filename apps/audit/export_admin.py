@@ -3,8 +3,6 @@
 import re
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -16,7 +14,7 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from apps.accounts.navigation import may_see
-from apps.accounts.pages import ReadOnlyAdmin
+from apps.accounts.pages import ReadOnlyAdmin, note_taken
 from apps.audit.asked import BadSearch
 from apps.audit.export import CSV, FORMATS, RESUME
 from apps.audit.export_models import Export, State
@@ -36,13 +34,7 @@ def asked_in(request: HttpRequest) -> tuple[str, str, str]:
 
 def note(request: HttpRequest, what: str, search: str) -> None:
     """Who took what: kept with all that staff do."""
-    LogEntry.objects.create(
-        user=request.user,
-        content_type=ContentType.objects.get_for_model(AuditEvent),
-        object_repr=f"Audit events: {search or 'all'}"[:200],
-        action_flag=CHANGE,
-        change_message=f"{what}: {search or 'all'}",
-    )
+    note_taken(request, AuditEvent, f"Audit events: {search or 'all'}", f"{what}: {search or 'all'}")
 
 
 def as_file(body, name: str, content_type: str, **headers) -> StreamingHttpResponse:

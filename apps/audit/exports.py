@@ -8,17 +8,15 @@ import gzip
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
-from psycopg.errors import QueryCanceled
 
 from apps.accounts.models import User
 from apps.accounts.navigation import may_see
@@ -27,7 +25,7 @@ from apps.audit.export import COLUMNS, FORMATS, Format, events_after
 from apps.audit.export_models import Export, ExportPiece, State
 from apps.audit.models import AuditEvent, received
 from apps.audit.mover import database_is_in_trouble
-from apps.audit.paging import Place
+from apps.audit.paging import Place, TakesTooLong, patience
 
 MOST = 5
 """Exports that one person may have: being written, or kept."""
@@ -172,11 +170,9 @@ def _start(export: Export, events: QuerySet, now: datetime) -> None:
 
 def _end(events: QuerySet, otherwise: datetime) -> datetime:
     try:
-        with in_time():
+        with patience(QUERY_TIME):
             return events.values_list("received_at", flat=True).first() or otherwise
-    except OperationalError as error:
-        if not isinstance(error.__cause__, QueryCanceled):
-            raise
+    except TakesTooLong:
         return otherwise
 
 
@@ -213,11 +209,9 @@ def _next_events(export: Export, events: QuerySet, piece: _Piece) -> list[AuditE
     to_the_end = since < export.oldest_at
     here = events_after(events, place)
     try:
-        with in_time():
+        with patience(QUERY_TIME):
             found = list((here if to_the_end else here.filter(received(since=since)))[:CHUNK])
-    except OperationalError as error:
-        if not isinstance(error.__cause__, QueryCanceled):
-            raise
+    except TakesTooLong:
         export.span = max(export.span / 4, SHORTEST_SPAN)
         return []
     if len(found) == CHUNK:
@@ -246,12 +240,3 @@ def _too_large(export: Export) -> str:
         f"It takes more than the {settings.EXPORT_LIMIT // 1_000_000} MB that an export may take. Ask for less: it got "
         f"back to {export.place_at or export.newest_at:%Y-%m-%d %H:%M}, UTC."
     )
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    """Statements that Postgres breaks off after QUERY_TIME; what was done before in the transaction is not lost."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = %s", [QUERY_TIME // timedelta(milliseconds=1)])
-        yield
-        cursor.execute("SET LOCAL statement_timeout = DEFAULT")

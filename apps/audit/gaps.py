@@ -57,8 +57,11 @@ _NOTE = """UPDATE audit_counted SET pending = %(pending)s, bad = %(bad)s, missin
         OR (pending, bad, missing) <> (%(pending)s, %(bad)s, %(missing)s))"""
 
 _ACKNOWLEDGE = f"""WITH {_LOOK} UPDATE audit_counted c SET settled = c.settled + compared.missing,
-    acknowledged = c.acknowledged + c.missing, missing = 0, missing_since = NULL, missing_after = NULL
-    FROM compared WHERE c.id = compared.id AND c.id = %(id)s AND c.missing > 0"""  # noqa: S608 - constants
+    acknowledged = c.acknowledged + {_SIZE.format(numbers="compared.missing")},
+    missing = 0, missing_since = NULL, missing_after = NULL
+    FROM compared WHERE c.id = compared.id AND c.id = %(id)s AND c.missing > 0
+        AND (SELECT count(*) FROM waiting) <= %(most)s
+    RETURNING {_SIZE.format(numbers="compared.missing")}::bigint"""  # noqa: S608 - constants
 
 _SUMS = ("received", "answered", "unrecorded", "failed", "stored", "acknowledged")
 _SUM_UP = f"""
@@ -117,11 +120,13 @@ def sum_up(now: datetime) -> None:
     Counted.objects.filter(published_at=None, began_at__lt=now - STRAY_FOR).delete()
 
 
-def acknowledge(counted_id: int) -> bool:
-    """What is missing of a counter is known of, and no longer reported; gives whether anything was."""
+def acknowledge(counted_id: int) -> int:
+    """What is missing of a counter is known of, and no longer reported; gives how many hooks that are. None are while
+    too much waits to tell which ones."""
     with connection.cursor() as cursor:
         cursor.execute(_ACKNOWLEDGE, {"most": MOST, "id": counted_id})
-        return bool(cursor.rowcount)
+        found = cursor.fetchone()
+    return found[0] if found else 0
 
 
 def missing() -> Missing:

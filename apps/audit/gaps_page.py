@@ -44,9 +44,11 @@ def missing_hooks(request: HttpRequest) -> HttpResponse:
 def _acknowledge(request: HttpRequest) -> HttpResponse:
     asked = request.POST.get("gap", "")
     gap = gaps.gaps().filter(pk=int(asked)).first() if asked.isascii() and asked.isdigit() and len(asked) < 19 else None
-    if gap is not None and gaps.acknowledge(gap.pk):
-        note_changes(request, [gap], f"Acknowledged that {gap.missing} are missing.")
-        messages.success(request, f"Acknowledged: {gap.missing} of {gap}. They are no longer reported.")
+    if gap is not None and (number := gaps.acknowledge(gap.pk)):
+        note_changes(request, [gap], f"Acknowledged that {number} are missing.")
+        messages.success(request, f"Acknowledged: {number} of {gap}. They are no longer reported.")
+    elif gap is not None and gaps.gaps().filter(pk=gap.pk).exists():
+        messages.warning(request, "Too many records wait for the workers to tell what is missing. Try again later.")
     else:
         messages.warning(request, "There is nothing to acknowledge there: nothing of it is missing any more.")
     return HttpResponseRedirect(request.path)

@@ -139,7 +139,9 @@ def first_of(ways: Sequence[QuerySet], order: tuple[str, str], number: int) -> Q
 
 @contextmanager
 def patience(limit: timedelta) -> Iterator[None]:
-    """What is asked of Postgres in here is stopped when it takes longer. Raises TakesTooLong."""
+    """What is asked of Postgres in here is stopped when it takes longer, and what was done before in the transaction is
+    not lost. Raises TakesTooLong.
+    """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SHOW statement_timeout")

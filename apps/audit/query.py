@@ -22,6 +22,9 @@ AGO = re.compile(r"(\d{1,4})(m|h|d|w)", re.ASCII)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 DECISIONS = ("allowed", "refused", "noted", "changed")
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+NOT_QUOTED = ('"', "*", "\n", "\r", "\0")
+"""What cannot stand in a value as it is."""
+
 FREE = ""
 """The qualifier of a word that has none."""
 
@@ -94,6 +97,11 @@ def said(query: Query, zone: tzinfo, now: datetime) -> str:
                 words = _WORDS[key]
                 parts.append(f"{'not ' if negated else ''}{words} {values}".replace("  ", " ").strip())
     return f"Hooks {', '.join(parts)}." if parts else ""
+
+
+def quoted(qualifier: str, value: str) -> str:
+    """A qualifier with its value; "" where that cannot be written."""
+    return "" if not value or any(mark in value for mark in NOT_QUOTED) else f'{qualifier}:"{value}"'
 
 
 def moment(text: str, zone: tzinfo, now: datetime) -> datetime | None:

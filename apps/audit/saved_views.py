@@ -12,6 +12,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ERROR_FLAG, PAGE_VAR, SEARCH_VAR
 from django.core.exceptions import ValidationError
+from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -60,7 +61,8 @@ def views_for(request: HttpRequest) -> dict[str, Any]:
         search = search_in(request.GET.urlencode(), known_parameters())
     except ValidationError:
         search = ""
-    views = SavedView.objects.visible_to(request.user).select_related("owner").order_by("name", "pk")[:SHOWN]
+    own_first = Case(When(owner=request.user, then=0), default=1)
+    views = SavedView.objects.visible_to(request.user).select_related("owner").order_by(own_first, "name", "pk")
     shown = [
         {
             "name": view.name,
@@ -68,10 +70,10 @@ def views_for(request: HttpRequest) -> dict[str, Any]:
             "by": "" if view.owner_id == request.user.pk else str(view.owner or "somebody who is gone"),
             "current": view.search == search,
         }
-        for view in views
+        for view in views[:SHOWN]
     ]
     return {
-        "views": sorted(shown, key=lambda view: bool(view["by"])),
+        "views": shown,
         "save_url": f"{reverse('admin:audit_savedview_add')}?{urlencode({'search': search})}" if search else "",
     }
 

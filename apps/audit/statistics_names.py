@@ -7,9 +7,10 @@ from django.db.models import F, Max, Sum
 from django.utils import timezone
 
 from apps.audit.charts import number
+from apps.audit.query import quoted
 from apps.audit.retention import past
 from apps.audit.statistics_period import Period
-from apps.audit.statistics_table import Row, Statistic, days_of, decimal, quoted, search_of_days
+from apps.audit.statistics_table import Row, Statistic, days_of, decimal, search_of_days
 from apps.audit.tally_models import About, NameTime, UserCount
 from apps.audit.tally_retention import names_kept_since
 

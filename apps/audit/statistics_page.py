@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.template.response import TemplateResponse
@@ -12,6 +10,7 @@ from django.utils import timezone
 
 from apps.accounts.csv_lines import csv_line
 from apps.accounts.navigation import may_open
+from apps.accounts.pages import note_taken
 from apps.audit.models import AuditEvent
 from apps.audit.statistics_hooks import hooks, refusals
 from apps.audit.statistics_names import EXPORTED, streams_by_viewers, users_by_attempts, users_by_hours
@@ -70,7 +69,8 @@ def statistics_file(request: HttpRequest) -> HttpResponse:
         return _bad(str(error))
     found = _statistic(name, period, request.GET.get("busy", ""), EXPORTED)
     lines = [csv_line(cells) for cells in (found.head, *(row.cells for row in found.rows)) if cells]
-    _note(request, f"{found.title}, {period}")
+    what = f"{found.title}, {period}"
+    note_taken(request, AuditEvent, f"Export of statistics: {what}", f"Exported statistics: {what}")
     file = f"{name}-{period.first_day}-{period.last_day}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{file}"'}
     return HttpResponse(b"".join(lines), content_type="text/csv; charset=utf-8", headers=headers)
@@ -96,14 +96,3 @@ def _check(request: HttpRequest) -> None:
 
 def _bad(sentence: str) -> HttpResponse:
     return HttpResponseBadRequest(sentence, content_type="text/plain; charset=utf-8")
-
-
-def _note(request: HttpRequest, what: str) -> None:
-    """Who took what: kept with all that staff do."""
-    LogEntry.objects.create(
-        user=request.user,
-        content_type=ContentType.objects.get_for_model(AuditEvent),
-        object_repr=f"Export of statistics: {what}"[:200],
-        action_flag=CHANGE,
-        change_message=f"Exported statistics: {what}",
-    )

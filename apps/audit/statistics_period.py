@@ -16,6 +16,9 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BY_HOUR = timedelta(days=8)
 """What is longer is told by day."""
 
+FIRST_YEAR = 1970
+"""Far enough from where there is no day before, in some time zone."""
+
 LONGEST = timedelta(days=5 * 366)
 CHOICES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "365d": "a year"}
 DEFAULT = "7d"
@@ -96,6 +99,8 @@ def _own(first: str, last: str, now: datetime) -> Period:
             days.append(date.fromisoformat(text))
         except ValueError:
             raise BadPeriod(f"“{word}” is “{text}”. Give a date like 2026-11-01.") from None
+    if days[0].year < FIRST_YEAR:
+        raise BadPeriod(f"Before {FIRST_YEAR} there is nothing. Give a “from” like 2026-11-01.")
     today = timezone.localtime(now).date()
     since, until = days[0], min(days[1], today)
     if since > until:

@@ -13,9 +13,6 @@ from django.utils.safestring import SafeString
 from apps.audit.charts import share
 from apps.audit.statistics_period import DAY, HOUR, Period
 
-NOT_QUOTED = ('"', "*", "\n", "\r", "\0")
-"""What cannot stand in the value of a search as it is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -108,11 +105,6 @@ def search_of(period: Period, words: str) -> str:
 def search_of_days(period: Period, words: str) -> str:
     """The search for the days of a period; "" where the words cannot be searched for."""
     return f"{words} after:{period.first_day} before:{period.last_day + DAY}" if words else ""
-
-
-def quoted(qualifier: str, value: str) -> str:
-    """A qualifier with its value; "" where that cannot be written."""
-    return "" if not value or any(mark in value for mark in NOT_QUOTED) else f'{qualifier}:"{value}"'
 
 
 def _search(since: datetime, before: datetime, words: str) -> str:

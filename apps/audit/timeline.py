@@ -5,10 +5,10 @@ However much there is, no more than LOOKED_AT events are looked at, and the char
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta, tzinfo
-from itertools import pairwise
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from django.core.exceptions import EmptyResultSet
@@ -102,26 +102,33 @@ def bars(counts: Iterable[Count], zone: tzinfo) -> list[Bar]:
     if not counts:
         return []
     first, last = min(count.moment for count in counts), max(count.moment for count in counts)
-    edges = _edges(first.astimezone(zone), last + SECOND, zone)
-    found = [Bar(since, until) for since, until in pairwise(edges)]
+    edges = _edges(first.astimezone(UTC), last.astimezone(UTC) + SECOND, zone)
+    found = [Bar(since.astimezone(zone), until.astimezone(zone)) for since, until in pairwise(edges)]
     for moment, outcome, number in counts:
         found[bisect_right(edges, moment) - 1].numbers[outcome] += number
     return found
 
 
 def _edges(first: datetime, end: datetime, zone: tzinfo) -> list[datetime]:
-    """Where bars begin and end: the first one at or before `first`, the last one at or after `end`."""
+    """Where bars begin and end, in UTC: the first one at or before `first`, the last one at or after `end`.
+
+    In a zone, the last hour of a day on which clocks go forward would be a time that a sum of hours never gets to.
+    """
     width = next((width for width in WIDTHS if (end - first) / width <= BARS - 1), None)
-    midnight = _midnight(first, 0, zone)
+    midnights = _midnights(first.astimezone(zone).date(), zone)
     if width is None:
         days = -(-(end - first) // (DAY * (BARS - 1)))
-        edges = [midnight]
+        edges = [next(midnights)]
         while edges[-1] < end:
-            edges.append(_midnight(first, days * len(edges), zone))
+            edges.append(next(islice(midnights, days - 1, None)))
         return edges
+    midnight = next(midnights)
     start = midnight + (first - midnight) // width * width
     return [start + number * width for number in range(-(-(end - start) // width) + 1)]
 
 
-def _midnight(moment: datetime, days: int, zone: tzinfo) -> datetime:
-    return datetime.combine(moment.date() + timedelta(days=days), time.min, zone)
+def _midnights(day: date, zone: tzinfo) -> Iterator[datetime]:
+    """When this day and those after it begin, in UTC."""
+    while True:
+        yield datetime.combine(day, time.min, zone).astimezone(UTC)
+        day += DAY

@@ -11,10 +11,10 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from apps.audit.filters import PeriodFilter
+from apps.audit.models import AuditEvent
 from apps.audit.query import Query, moment
 from apps.audit.recounting import is_counted
 from apps.audit.tallies import can_tell, timeline
-from apps.audit.tally_models import DayCount
 from apps.audit.timeline import Count, Counts
 
 LONG = timedelta(hours=60)
@@ -42,17 +42,18 @@ def kept_counts(asked: QueryDict, query: Query, now: datetime) -> Counts | None:
 
 
 def _time(asked: Mapping[str, str], query: Query, zone: tzinfo, now: datetime) -> tuple[datetime | None, datetime]:
-    """From when until when it is looked for, by the words and by the filters; of either kind, the narrowest."""
+    """From when until when it is looked for, by the words and by the filters; of either kind, the narrowest.
+
+    Not from before the oldest event, as counts are kept longer: from when is None where there is none.
+    """
+    oldest = AuditEvent.objects.order_by("received_at").values_list("received_at", flat=True).first()
     terms = {
         key: [moment(term.value, zone, now) for term in query.terms if term.key == key] for key in ("after", "before")
     }
     since, before = PeriodFilter.times(asked, now)
-    begins = [found for found in (since, min(terms["after"], default=None)) if found is not None]
+    begins = [found for found in (since, min(terms["after"], default=None), oldest) if found is not None]
     ends = [found for found in (before, max(terms["before"], default=None)) if found is not None]
-    first = DayCount.objects.order_by("day").values_list("day", flat=True).first()
-    if not begins and first is not None:
-        begins = [_moment(first, timezone.get_default_timezone())]
-    return max(begins, default=None), min(ends, default=now)
+    return oldest and max(begins), min(ends, default=now)
 
 
 def _moment(at, zone: tzinfo) -> datetime:

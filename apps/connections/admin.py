@@ -20,8 +20,8 @@ from apps.accounts.pages import (
     StaffAdmin,
     find_exactly,
     link_to_list,
-    link_to_page,
     page_of,
+    person_links,
 )
 from apps.connections import issuer_admin, link_admin  # noqa: F401 - each registers its pages
 from apps.connections.forms import AppForm, NodeForm, SipAccountForm
@@ -277,8 +277,7 @@ class SessionAdmin(ReadOnlyAdmin):
 
     def stories(self, request, obj):
         yield Line("Its story: what happened in it, and how it ended", story_url(obj))
-        if obj.username:
-            yield from link_to_page(request, "story_user", f"Help desk: {obj.username}", name=obj.username)
+        yield from person_links(request, obj.username)
 
     def sections(self, request, obj):
         yield Section(

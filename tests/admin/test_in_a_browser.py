@@ -220,6 +220,27 @@ def test_statistics_are_charts_with_a_table_and_the_audit_log_behind_them(desk):
     expect(desk.get_by_text("charlie")).to_be_visible()
 
 
+def test_statistics_on_a_phone_have_labels_below_what_they_name(desk):
+    make_event()
+    assert count_before(time.monotonic() + 1_000)
+    desk.set_viewport_size(PHONE)
+    for period in ("24h", "30d"):
+        desk.goto(f"/admin/audit/statistics/?period={period}")
+        drawn = desk.evaluate("""[...document.querySelectorAll(".wcsgate-chart")].map(chart => {
+            const {left, right} = chart.querySelector(".wcsgate-drawing").getBoundingClientRect();
+            const labels = chart.querySelector(".wcsgate-chart-x").getBoundingClientRect();
+            const spans = [...chart.querySelectorAll(".wcsgate-chart-x span")];
+            const shown = spans.map(span => span.getBoundingClientRect()).filter(span => span.width);
+            const middles = shown.map(span => (span.left + span.right) / 2);
+            return {left: left - labels.left, right: right - labels.right, fits: right <= innerWidth,
+                    apart: middles.slice(1).map((middle, at) => middle - middles[at])};
+        })""")
+        assert drawn
+        for chart in drawn:
+            assert (chart["left"], chart["right"], chart["fits"]) == (0, 0, True)
+            assert max(chart["apart"]) - min(chart["apart"]) < 20, "They are evenly spread."
+
+
 def test_the_search_box_completes_what_is_typed(desk):
     make_event()
     desk.goto("/admin/audit/auditevent/")

@@ -7,6 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.audit import gaps
 from apps.audit.models import Counted
 from tests import factories
 from tests.admin.conftest import browser_of, make_role
@@ -22,6 +23,7 @@ def make_counted(node_name="edge-1", *, missing=0, **fields):
         times |= {"missing_after": AFTER, "missing_since": AFTER + timedelta(seconds=2)}
     counter = Counted.objects.count() + 1
     defaults = {"process": "web-1-100-ab", "counter": counter, "given": 10, "answered": 10, "missing": missing}
+    defaults["settled"] = f"{{[{missing + 1},11)}}"
     return Counted.objects.create(node_name=node_name, **{**defaults, **times, **fields})
 
 
@@ -72,6 +74,14 @@ def test_acknowledging_brings_the_number_back_to_0_and_is_in_the_history(root):
     assert "0 hooks are missing" in said
     assert LogEntry.objects.get(object_id=str(gap.pk)).change_message == "Acknowledged that 3 are missing."
     assert Counted.objects.get(pk=gap.pk).acknowledged == 3
+
+
+def test_while_too_much_waits_nothing_is_acknowledged(root, monkeypatch):
+    monkeypatch.setattr(gaps, "MOST", -1)
+    gap = make_counted(missing=3)
+    said = root.post(PAGE, {"gap": gap.pk}, follow=True).content.decode()
+    assert "Too many records wait for the workers to tell what is missing. Try again later." in said
+    assert Counted.objects.get().missing == 3
 
 
 @pytest.mark.parametrize("gap", ["", "0", "x", "9" * 30])

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from apps.audit import saved_views
 from apps.audit.models import SavedView
 from apps.audit.saved_views import known_parameters, search_in
 from tests import factories
@@ -66,6 +67,14 @@ def test_own_and_shared_views_are_offered_own_ones_first(audrey, albert):
     text = audrey.get(VIEWS).content.decode()
     assert "mine" in text
     assert "his</a>" not in text
+
+
+def test_own_views_are_offered_however_many_others_there_are(audrey, albert, monkeypatch):
+    monkeypatch.setattr(saved_views, "SHOWN", 2)
+    for name in ("a", "b", "c"):
+        make_view(albert.user, name=name, shared=True)
+    make_view(audrey.user, name="z")
+    assert [view["name"] for view in audrey.get(LOG).context["views"]] == ["z", "a"]
 
 
 def test_nobody_opens_what_is_not_shared(audrey, albert, root):

@@ -413,6 +413,12 @@ def test_a_call_of_which_nothing_is_known(audrey):
     assert "Nothing is recorded for this time." in text_of(response)
 
 
+@pytest.mark.parametrize(("call", "leads"), [("c-1", True), ("c 1", True), ('c"1', False), ("c-1*", False)])
+def test_a_call_leads_to_its_hooks_where_its_id_can_be_searched_for(audrey, call, leads):
+    html = shown(audrey, "call", node="n", call=call).content.decode()
+    assert ("All hooks of this call" in html) is leads
+
+
 # A person
 
 

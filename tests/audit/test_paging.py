@@ -200,3 +200,13 @@ def test_what_takes_too_long_is_stopped():
         pass
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(0.1)")
+
+
+def test_another_limit_of_the_transaction_holds_again_afterwards():
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '7s'")
+        with patience(timedelta(seconds=1)):
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("1s",)
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("7s",)

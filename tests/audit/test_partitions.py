@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import OperationalError, connection, connections, models
+from django.db import OperationalError, connection, connections, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -81,6 +81,23 @@ def migrating(database):
 @pytest.fixture
 def bare(database):
     lay_out()
+
+
+def test_the_log_is_read_while_its_indexes_are_built(migrating):
+    migrate([("audit", "0013_counted")])
+    loader = MigrationExecutor(connection).loader
+    sql = loader.collect_sql([(loader.get_migration("audit", "0014_indexes_for_pages"), False)])
+    built = 0
+    with transaction.atomic():
+        for statement in sql:
+            if statement.startswith(("ALTER", "CREATE", "DROP")):
+                run(statement)
+            if statement.startswith("CREATE"):
+                built += 1
+                locks = {mode for (mode,) in run("SELECT mode FROM pg_locks WHERE relation = %s::regclass", TABLE)}
+                assert "AccessExclusiveLock" not in locks, statement
+        transaction.set_rollback(True)
+    assert built == 5
 
 
 # Times in ids

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.audit.query import Term, moment, parse, said
+from apps.audit.query import Term, moment, parse, quoted, said
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -79,6 +79,18 @@ def test_a_quoted_value_is_found_as_it_is(value):
     (term,) = parse(f'user:"{value}"').terms or (None,)
     assert term is None or (term.key, term.value) == ("user", value)
     assert term or not value.strip("*")
+
+
+@given(st.text(max_size=20), st.sampled_from(["user", "call"]))
+def test_what_can_be_quoted_is_looked_for_as_it_is(value, qualifier):
+    if text := quoted(qualifier, value):
+        (term,) = parse(text).terms
+        assert (term.key, term.value, term.is_prefix) == (qualifier, value, False)
+
+
+@pytest.mark.parametrize("value", ["", 'a"b', "a*", "a\nb", "a\rb", "a\0b"])
+def test_what_cannot_be_written_is_not(value):
+    assert quoted("call", value) == ""
 
 
 @pytest.mark.parametrize(

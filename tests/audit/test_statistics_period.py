@@ -65,6 +65,12 @@ def test_what_is_no_period_says_what_was_expected(asked, said):
         period_of(asked, NOW)
 
 
+def test_a_year_that_has_no_day_before_in_the_time_zone_is_no_period(settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    with pytest.raises(BadPeriod, match="Before 1970 there is nothing"):
+        own("0001-01-01", "0001-01-03")
+
+
 def rows_of(period, kept_since=date.min):
     months, days = (dict(child.children)["starts_on__in"] for child in period.of_names(kept_since).children)
     return months, days

@@ -1,7 +1,7 @@
 """The timeline: bars of equal times that hold every event once, from no more than a bounded number of them."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -22,7 +22,7 @@ from apps.audit.narrative import outcome
 from apps.audit.query import parse
 from apps.audit.recorder import new_id
 from apps.audit.search import find_events, ways_to
-from apps.audit.tally_models import Recount
+from apps.audit.tally_models import DayCount, Recount
 from apps.audit.timeline import BARS, OUTCOMES, Count, bars, counts_of
 from apps.audit.timeline_kept import kept_counts
 from tests.admin.conftest import make_event
@@ -33,15 +33,22 @@ NEVER = [("deny", reason) for reason in (*NOTED, STAFF_ACTION)]
 """Nobody refuses what cannot be refused."""
 
 BERLIN = ZoneInfo("Europe/Berlin")
-counts = st.builds(
-    Count,
-    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC)),
-    st.sampled_from(OUTCOMES),
-    st.integers(1, 9),
+
+
+def counts(first, last):
+    moments = st.datetimes(first, last).map(lambda moment: moment.replace(tzinfo=UTC))
+    return st.lists(st.builds(Count, moments, st.sampled_from(OUTCOMES), st.integers(1, 9)), min_size=1, max_size=20)
+
+
+SEARCHES = (
+    counts(datetime(2020, 1, 1), datetime(2030, 1, 1))
+    | counts(datetime(2026, 3, 28, 22), datetime(2026, 3, 30))
+    | counts(datetime(2026, 10, 24, 21), datetime(2026, 10, 26))
 )
+"""Of all times, and of the days on which clocks change in Berlin."""
 
 
-@given(st.lists(counts, min_size=1, max_size=20), st.sampled_from([UTC, BERLIN, ZoneInfo("Asia/Kathmandu")]))
+@given(SEARCHES, st.sampled_from([UTC, BERLIN, ZoneInfo("Asia/Kathmandu")]))
 def test_every_count_is_in_the_bar_of_its_time(found, zone):
     drawn = bars(found, zone)
     assert len(drawn) <= BARS + 1
@@ -76,6 +83,18 @@ def test_bars_of_days_begin_at_midnight_also_when_clocks_change():
         timedelta(hours=24),
         timedelta(hours=25),
     }
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [((2026, 3, 29), 23), ((2026, 3, 28), 24), ((2026, 10, 25), 25)], ids=["forward", "day", "back"]
+)
+def test_a_day_on_which_clocks_change_has_bars_of_equal_times(day, hours):
+    begins = datetime(*day, tzinfo=BERLIN).astimezone(UTC)
+    moments = [begins, begins + timedelta(hours=hours, seconds=-1)]
+    drawn = bars([Count(moment, "allowed", 1) for moment in moments], BERLIN)
+    assert drawn[0].since == begins
+    assert [bar.numbers.total() for bar in (drawn[0], drawn[-1])] == [1, 1]
+    assert {bar.until.astimezone(UTC) - bar.since.astimezone(UTC) for bar in drawn} == {timedelta(minutes=30)}
 
 
 def test_nothing_has_no_bars():
@@ -172,6 +191,15 @@ def kept(transactional_db, monkeypatch):
 )
 def test_counts_that_are_kept_tell_of_all_of_a_long_time(kept, asked, expected):
     assert kept(**asked) == expected
+
+
+@pytest.mark.parametrize("asked", [{}, {"q": "after:2019-01-01"}, {"from": "2019-01-01T00:00"}])
+def test_years_of_which_the_log_has_nothing_left_are_not_drawn(kept, asked):
+    gone = {"effect": "allow", "reason": "allowed-by-rule", "action": "play", "app_key": "a", "node_id": "n@1"}
+    DayCount.objects.create(day=date(2020, 1, 1), events=5, hooks=5, **gone)
+    assert kept(**asked) == {"allowed": 52, "refused": 3}
+    AuditEvent.objects.all().delete()
+    assert kept(**asked) is None
 
 
 def test_what_is_not_counted_yet_is_not_told_from_counts(kept):

@@ -222,6 +222,29 @@ def test_it_is_reported_until_somebody_acknowledges_it(process):
     assert look(process) == 1, "What was waiting when it was acknowledged is still expected."
 
 
+def test_where_too_much_waits_nothing_is_acknowledged(process, monkeypatch):
+    events(process, 3)
+    HookRecord.objects.order_by("-id").first().delete()
+    assert look(process) == 1
+    monkeypatch.setattr(gaps, "MOST", 2)
+    (gap,) = gaps.gaps()
+    assert not acknowledge(gap.pk)
+    monkeypatch.undo()
+    HookRecord.objects.order_by("-id").first().delete()
+    assert acknowledge(gap.pk) == 2, "As many as are missing by now, not as many as were."
+    assert counted()["acknowledged"] == 2
+    assert look(process) == 0
+
+
+def test_many_counters_are_noted_at_once(process, machine, django_assert_num_queries):
+    ids = [each.counts.take(NODE, timezone.now()).id for each in (process, machine("two")) for _ in range(3)]
+    with django_assert_num_queries(1):
+        note_stored(ids)
+    assert list(Counted.objects.values_list("stored", flat=True)) == [3, 3]
+    note_stored(ids)
+    assert list(Counted.objects.values_list("stored", flat=True)) == [3, 3]
+
+
 def test_where_too_much_waits_nothing_is_said(process, monkeypatch):
     monkeypatch.setattr(gaps, "MOST", 3)
     assert look(process) == 0

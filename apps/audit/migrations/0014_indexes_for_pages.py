@@ -1,4 +1,7 @@
-"""An index for each page of the audit log: of a session without its node, of a node, of a method, of refusals."""
+"""An index for each page of the audit log: of a session without its node, of a node, of a method, of refusals.
+
+The old ones step aside first and go last: nobody reads the log any more from when one is dropped until the commit.
+"""
 
 from django.db import migrations, models
 
@@ -7,17 +10,19 @@ class Migration(migrations.Migration):
     dependencies = [("audit", "0013_counted")]
 
     operations = [
-        migrations.RemoveIndex(
+        migrations.RenameIndex(
             model_name="auditevent",
-            name="audit_by_session",
+            old_name="audit_by_session",
+            new_name="audit_by_session_0001",
+        ),
+        migrations.RenameIndex(
+            model_name="auditevent",
+            old_name="audit_by_reason",
+            new_name="audit_by_reason_0001",
         ),
         migrations.AddIndex(
             model_name="auditevent",
             index=models.Index(fields=["session_id", "-received_at"], name="audit_by_session"),
-        ),
-        migrations.RemoveIndex(
-            model_name="auditevent",
-            name="audit_by_reason",
         ),
         migrations.AddIndex(
             model_name="auditevent",
@@ -36,5 +41,13 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("effect", "deny")), fields=["-received_at", "-id"], name="audit_refused"
             ),
+        ),
+        migrations.RemoveIndex(
+            model_name="auditevent",
+            name="audit_by_session_0001",
+        ),
+        migrations.RemoveIndex(
+            model_name="auditevent",
+            name="audit_by_reason_0001",
         ),
     ]

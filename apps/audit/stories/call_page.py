@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from apps.access.sentences import deed
 from apps.accounts.navigation import may_see
-from apps.accounts.pages import Line, Section, link_to_list, link_to_page, page_of
+from apps.accounts.pages import Line, Section, link_to_list, link_to_page, page_of, person_links
 from apps.audit.models import Effect
+from apps.audit.query import quoted
 from apps.audit.stories.call import CallStory, Leg, call_story
-from apps.audit.stories.links import person_links
 from apps.audit.stories.pages import (
     LOG,
     RUNNING,
@@ -85,7 +85,8 @@ def _about_call(request: HttpRequest, story: CallStory, node_id: str, call_id: s
     ]
     names = dict.fromkeys(leg.event.username for leg in story.legs if leg.event.username)
     people = [link for name in names for link in person_links(request, name)]
-    hooks = link_to_list(request, LOG, "All hooks of this call", q=f'call:"{call_id}"') if '"' not in call_id else ()
+    search = quoted("call", call_id)
+    hooks = link_to_list(request, LOG, "All hooks of this call", q=search) if search else ()
     yield Section("See also", links=(*sessions, *people, *hooks))
 
 

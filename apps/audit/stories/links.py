@@ -5,13 +5,9 @@ from collections.abc import Iterator
 from django.http import HttpRequest
 
 from apps.access.reasons import STAFF_ACTION
-from apps.accounts.pages import Line, link_to_page
+from apps.accounts.pages import Line, link_to_page, person_links
 from apps.audit.models import AuditEvent
 from apps.protocol.methods import STREAM_ACTIONS, find
-
-
-def person_links(request: HttpRequest, username: str) -> tuple[Line, ...]:
-    return link_to_page(request, "story_user", f"Help desk: {username}", name=username) if username else ()
 
 
 def links_of(request: HttpRequest, event: AuditEvent) -> Iterator[Line]:

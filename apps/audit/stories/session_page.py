@@ -7,9 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from apps.accounts.navigation import may_see
-from apps.accounts.pages import Line, Section, link_to_list, page_of
+from apps.accounts.pages import Line, Section, link_to_list, page_of, person_links
 from apps.audit.stories.events import Told
-from apps.audit.stories.links import person_links
 from apps.audit.stories.pages import (
     LOG,
     RUNNING,
