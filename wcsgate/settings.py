@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -65,6 +66,11 @@ METRICS_NETWORKS = items("WCSGATE_METRICS_NETWORKS", "127.0.0.0/8,::1")
 # Postgres and broker
 
 
+COMMAND = sys.argv[1] if Path(sys.argv[0]).name == "manage.py" and len(sys.argv) > 1 else ""
+APPLICATION = "wcsgate" if COMMAND in ("", "test", "runserver") else f"wcsgate {COMMAND}"
+"""What Postgres knows this process by; what commands change is told from what the service does."""
+
+
 def database(url: str) -> dict:
     """Django's database settings from postgres://user:password@host:port/name?sslmode=require&host=/run/postgresql.
 
@@ -81,7 +87,7 @@ def database(url: str) -> dict:
         "PORT": parts.port or "",
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 3, "application_name": "wcsgate", **options},
+        "OPTIONS": {"connect_timeout": 3, "application_name": APPLICATION, **options},
     }
 
 

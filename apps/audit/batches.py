@@ -57,6 +57,8 @@ def append(
     kept = b"".join(
         [*(entry(kind_of(event), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
     )
+    if number == 1 and not note and (before := AuditEvent.objects.filter(batch=None).count()):
+        note = line(**{"from before": before}).decode()  # so that nobody adds any to them
     last = Batch.objects.filter(number=number - 1).values_list("hash", flat=True).first()
     previous = bytes(last) if last is not None else BEFORE_THE_FIRST
     return Batch.objects.create(
@@ -79,7 +81,7 @@ def kind_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
 def content(event: AuditEvent | NewEvent) -> bytes:
     """The line of an event: all that is written of it once and for all. Its duration is in microseconds."""
     members = {name: getattr(event, name) for name in CONTENT}
-    members["body"] = bytes(event.body)
+    members |= {"body": bytes(event.body), "digest": bytes(event.digest).hex()}
     lasted = event.duration
     return line(**members, duration=None if lasted is None else round(lasted.total_seconds() * 1_000_000))
 

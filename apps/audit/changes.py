@@ -35,6 +35,9 @@ MAX_WORDS = 600
 ASIDE = ("date_joined", "created_at", "made_at", "made_by", "first_seen_at", "last_seen_at", "ordered_at", "try_at")
 """Columns of a new row that say nothing that the event does not say by itself."""
 
+OUR_PROGRAMS = ("wcsgate", "wcsgate hooks")
+"""What web processes and workers call themselves to Postgres; each command has another name (settings.APPLICATION)."""
+
 OURSELVES = "WCS Gate"
 """Who changed what nobody asked for: a node that was seen for the first time, or what a limit put an end to."""
 
@@ -216,13 +219,14 @@ def who(actor: dict[str, Any]) -> str:
 
     Whoever may run SQL can tell Postgres any name; so a program that is none of ours is named with it.
     """
-    ours = connection.settings_dict["OPTIONS"].get("application_name"), connection.settings_dict["USER"]
-    is_ours = (actor.get("application"), actor.get("database_user")) == ours
+    is_ours = (
+        actor.get("application") in OUR_PROGRAMS and actor.get("database_user") == connection.settings_dict["USER"]
+    )
     program = "" if is_ours else f" by {actor.get('application') or 'an unnamed program'}"
     if username := actor.get("username"):
         return f"{username}{program}"
     if command := actor.get("command"):
-        return f"{actor.get('system_user') or 'somebody'} by {command}{program}"
+        return f"{actor.get('system_user') or 'somebody'} by {command}"
     return f"database user {actor.get('database_user')}{program}" if program else OURSELVES
 
 

@@ -1,5 +1,6 @@
 """The record as evidence: its pieces out of the database, as lines of a file, and the seals under it."""
 
+import json
 import logging
 from base64 import b64decode, b64encode, urlsafe_b64decode
 from collections.abc import Iterable, Iterator, Sequence
@@ -81,7 +82,18 @@ def seal(now: datetime) -> Seal | None:
         return None
     if last is not None and (last.batch == newest.number or last.made_at.date() == now.astimezone(UTC).date()):
         return None
+    if last is not None and not _is_as_sealed(last):
+        logger.critical(
+            "Batch %s is not what was sealed on %s: nothing is sealed. Run verify_audit.", last.batch, last.made_at
+        )
+        return None
     return make_seal(newest, now)
+
+
+def _is_as_sealed(last: Seal) -> bool:
+    """Whether the chain still has what the last seal says; else it is not for us to sign what came in its place."""
+    hash_ = Batch.objects.filter(number=last.batch).values_list("hash", flat=True).first()
+    return hash_ is not None and json.loads(last.line).get("hash") == bytes(hash_).hex()
 
 
 def make_seal(batch: Batch, now: datetime) -> Seal:

@@ -55,6 +55,7 @@ class Found:
     batches: int = 0
     events: int = 0
     let_go: int = 0
+    from_before: int = 0
     last_batch: int = 0
     last_hash: bytes = BEFORE_THE_FIRST
     seals: int = 0
@@ -83,6 +84,11 @@ class Verifier:
         self._went: set[tuple[bytes, datetime]] = set()
         self._left_there: set[UUID] = set()
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether seals can be checked at all."""
+        return bool(self._keys)
+
     def look_at(self, pieces: Iterable[Piece]) -> Found:
         """All pieces, in the order of their batches, from the first one on; each seal right after what it seals."""
         for piece in pieces:
@@ -90,6 +96,8 @@ class Verifier:
                 self._batch(piece)
             else:
                 self._seal(piece)
+        if not self.found.batches:
+            self.found.problem("There is no batch at all.")
         for id_, (number, _) in self._counts_to_come.items():
             self.found.problem(f"Event {id_} of batch {number} counts repeats that no batch has.")
         for (_, _), (number, id_, count) in sorted(self._gone.items(), key=lambda item: item[1][0]):
@@ -119,7 +127,7 @@ class Verifier:
             found.problem(f"Batch {number} is not what its hash says.")
         self._events(number, kept, {event.id: event for event in piece.events})
         if note:
-            self._note(number, note)
+            self._note(number, str(said.get("moved_at")), note)
 
     def _events(self, number: int, kept: Sequence[Entry], events: Mapping[UUID, Event]) -> None:
         listed = {one.id for one in kept if one.kind.isupper()}
@@ -158,13 +166,20 @@ class Verifier:
         self._gone[of_day] = first, id_, count + 1
         self._went.add(of_day)
 
-    def _note(self, number: int, note: str) -> None:
+    def _note(self, number: int, moved: str, note: str) -> None:
         """What was let go before this batch, as retention says it."""
         try:
             said = json.loads(note)
+            if number == 1 and "from before" in said:
+                self.found.from_before = int(said["from before"])
+                return
+            moved_at = datetime.fromisoformat(moved)
             kind, before = ENTRY_OF[said["let go"]], datetime.fromisoformat(said["before"]).astimezone(UTC)
         except (ValueError, KeyError, TypeError):
             self.found.problem(f"Batch {number} has a note that cannot be read.")
+            return
+        if before > moved_at:
+            self.found.problem(f"Batch {number} lets go what had not come yet: retention never does.")
             return
         self.found.notes.append(f"{said['let go']} before {before:%Y-%m-%d} (batch {number})")
         for gone_kind, day in list(self._gone):

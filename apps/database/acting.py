@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 _TELL = "SELECT set_config('wcsgate.actor', %s, false)"
 
@@ -17,7 +17,7 @@ def acting(**actor: object) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(DatabaseError):  # a connection that is gone has forgotten it by itself
+        with suppress(DatabaseError, InterfaceError):  # a connection that is gone has forgotten it by itself
             _tell("")
 
 

@@ -11,11 +11,14 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import time_machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
+from apps.audit import chain
+from apps.audit.batches import append, next_number
 from apps.audit.evidence import at_one_moment, lines, pieces, public, seal
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.mover import move_batch
@@ -23,6 +26,7 @@ from apps.audit.retention import purge
 from apps.audit.tasks import seal_record
 from apps.audit.verifying import Verifier, pieces_of
 from tests import factories
+from tests.admin.conftest import make_event
 from tests.audit.test_changes import changes
 from tests.audit.test_mover import make_record
 
@@ -58,6 +62,12 @@ def problems():
     return looked_at().problems
 
 
+def purge_later():
+    """Let go what is past its time three days from now."""
+    with time_machine.travel(timezone.now() + timedelta(days=3)):
+        return purge(timezone.now(), 1e12)
+
+
 def run(sql, *values):
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
@@ -88,6 +98,7 @@ def test_a_record_that_nobody_touched_is_whole(record):
         "last_received_at = last_received_at + interval '1 second'",
         "while_away = NOT while_away",
         "duration = interval '1 hour'",
+        "digest = 'another'",
         "batch = batch + 1",
         "batch = NULL",
         "batch = 4711",
@@ -175,6 +186,46 @@ def test_a_record_to_which_hooks_come_meanwhile_is_whole(record):
     assert problems() == []
 
 
+def test_what_is_not_what_was_sealed_is_not_sealed_again(record, caplog):
+    make_record(30)
+    move_batch()
+    Batch.objects.filter(number=Seal.objects.get().batch).update(hash=b"another")
+    assert seal(timezone.now() + timedelta(days=1)) is None
+    assert "is not what was sealed" in caplog.text
+
+
+def test_a_note_that_lets_go_what_is_yet_to_come_covers_nothing(record):
+    AuditEvent.objects.order_by("id")[:1].get().delete()
+    note = chain.line(**{"let go": "decisions", "before": "2100-01-01T00:00:00Z"}).decode()
+    append(next_number(), timezone.now(), note=note)
+    assert any("missing, and nothing says" in problem for problem in problems())
+    assert any("had not come yet" in problem for problem in problems())
+
+
+def test_no_event_is_added_to_those_from_before(transactional_db, settings):
+    settings.SEAL_KEYS = []
+    make_event(batch=None)
+    make_record(0)
+    move_batch()
+    assert "Not covered: 1 events" in verify()
+    make_event(batch=None, received_at=timezone.now() - timedelta(days=400))
+    with pytest.raises(CommandError, match="2 events are of no batch, and only 1 were there"):
+        verify()
+
+
+def test_a_record_without_anything_in_it_is_no_whole_one(transactional_db, tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(CommandError, match="There is no batch at all"):
+        verify(str(tmp_path / "empty"))
+
+
+def test_a_file_whose_end_was_cut_off_behind_its_seal_is_none(file):
+    lines_of = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(line for line in lines_of if not line.startswith(b"seal")))
+    with pytest.raises(CommandError, match="Its end is not sealed"):
+        verify(str(file))
+
+
 def test_seals_with_another_key_prove_nothing(record, settings):
     Seal.objects.all().delete()
     settings.SEAL_KEYS = [as_setting(OTHER_KEY)]
@@ -182,7 +233,8 @@ def test_seals_with_another_key_prove_nothing(record, settings):
     found = looked_at()
     assert (found.seals, len(found.untrusted_keys)) == (0, 1)
     settings.SEAL_KEYS = [as_setting(KEY)]
-    assert "No seal was checked" in verify()
+    with pytest.raises(CommandError, match="Its end is not sealed"):
+        verify()
     assert "1 seals are good" in verify("--public-key", base64.b64encode(public(OTHER_KEY)).decode())
     made = Seal.objects.get()
     made.line = made.line.replace('"batch":', '"batch": ')
@@ -205,18 +257,18 @@ def test_the_record_is_sealed_once_a_day_where_there_is_something_new(record, se
 
 def test_what_retention_lets_go_is_noted_and_not_missed(record, settings):
     settings.KEEP_DECISIONS = 1
-    purge(timezone.now() + timedelta(days=3), 1e12)
+    purge_later()
     assert not AuditEvent.objects.filter(reason="allowed-by-rule").exists()
     assert problems() == []
     said = verify()
     assert "Noted as let go: decisions before" in said
-    assert purge(timezone.now() + timedelta(days=3), 1e12) == 0
+    assert purge_later() == 0
     assert Batch.objects.exclude(note="").count() == 1, "noted once"
 
 
 def test_what_goes_without_a_note_is_missed(record, settings):
     settings.KEEP_DECISIONS = 1
-    purge(timezone.now() + timedelta(days=3), 1e12)
+    purge_later()
     AuditEvent.objects.filter(reason="staff-action").first().delete()
     assert "missing" in problems()[0]
 

@@ -57,6 +57,12 @@ class Command(BaseCommand):
         except ValueError:
             raise CommandError("A key is none: public keys are 32 bytes in base64.") from None
         found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
+        if (
+            verifier.has_keys
+            and found.batches
+            and (found.sealed_until == 0 or (file and found.sealed_until < found.last_batch))
+        ):
+            found.problem("Its end is not sealed: it may have been cut off, or replaced as a whole.")
         self._say(found)
         if options["decisions"]:
             with database_needed():
@@ -72,7 +78,11 @@ class Command(BaseCommand):
             found = verifier.look_at(pieces())
             for problem in outside_the_chain():
                 found.problem(problem)
-            if before := from_before():
+            if (before := from_before()) > found.from_before:
+                found.problem(
+                    f"{before} events are of no batch, and only {found.from_before} were there before batches."
+                )
+            if before:
                 self.stdout.write(f"Not covered: {before} events from before there were batches.")
         return found
 
