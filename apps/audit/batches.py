@@ -5,17 +5,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from apps.access import reasons
-from apps.audit.chain import (
-    BEFORE_THE_FIRST,
-    DECISION,
-    EVENT,
-    STAFF_ACTION,
-    batch_hash,
-    count_line,
-    entry,
-    line,
-)
+from apps.audit.chain import BEFORE_THE_FIRST, batch_hash, count_line, entry, kind_of, line
 from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, Batch
 from apps.audit.outbox import KnownEvent, NewEvent
@@ -55,7 +45,7 @@ def append(
 ) -> Batch:
     """Add a link to the chain: these events came, these other ones were counted again. Only for who is alone."""
     kept = b"".join(
-        [*(entry(kind_of(event), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
+        [*(entry(kind_of(event.reason), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
     )
     last = Batch.objects.filter(number=number - 1).values_list("hash", flat=True).first()
     previous = bytes(last) if last is not None else BEFORE_THE_FIRST
@@ -67,13 +57,6 @@ def append(
         previous=previous,
         hash=batch_hash(number, moved_at, note, previous, kept),
     )
-
-
-def kind_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
-    """Which class of the record an event is of: each is kept for a time of its own."""
-    if event.reason == reasons.STAFF_ACTION:
-        return STAFF_ACTION
-    return EVENT if event.reason in reasons.NOTED else DECISION
 
 
 def content(event: AuditEvent | NewEvent) -> bytes:
@@ -92,4 +75,4 @@ def count_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
 def _counts(events: Iterable[AuditEvent | NewEvent | KnownEvent]) -> Iterable[bytes]:
     for event in events:
         if counted := count_of(event):
-            yield entry(kind_of(event).lower(), event.id, counted)
+            yield entry(kind_of(event.reason).lower(), event.id, counted)

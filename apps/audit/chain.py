@@ -15,13 +15,14 @@ from uuid import UUID
 
 import msgspec
 
+from apps.access import reasons
+
 BEFORE_THE_FIRST = bytes(32)
 DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
 """Kinds of entries: an event of this class of the record came. In small letters, its count has changed."""
 
 ENTRY = 1 + 16 + 32
 """Bytes of an entry: its kind, the id of its event, and a SHA-256."""
-
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -41,6 +42,13 @@ def line(**members: Any) -> bytes:
     return _encode(
         {name: _PLAIN[kind](value) if (kind := type(value)) in _PLAIN else value for name, value in members.items()}
     )
+
+
+def kind_of(reason: str) -> bytes:
+    """Which class of the record an event with this reason is of: each is kept for a time of its own."""
+    if reason == reasons.STAFF_ACTION:
+        return STAFF_ACTION
+    return EVENT if reason in reasons.NOTED else DECISION
 
 
 def entry(kind: bytes, id_: UUID, content: bytes) -> bytes:
