@@ -1,5 +1,6 @@
 """What processes cost: CPU time of a tree of processes, or instructions where the machine counts them."""
 
+import os
 import subprocess
 import time
 from contextlib import suppress
@@ -27,6 +28,17 @@ def cpu_ns(pids):
         with suppress(OSError):  # it has ended
             used[pid] = time.clock_gettime_ns((~pid << 3) | CPUCLOCK_SCHED)
     return used
+
+
+def memory():
+    """Bytes that this process has in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def most_memory():
+    """The most bytes that this process ever had in memory."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def counts_instructions():

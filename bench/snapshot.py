@@ -14,10 +14,9 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import product
-from pathlib import Path
 from random import Random
 
-from bench.processes import cpu_ns, tree
+from bench.processes import cpu_ns, memory, most_memory, tree
 from runner.data import new_secrets
 from runner.places import scratch_folder
 from runner.servers import Postgres
@@ -73,7 +72,7 @@ def _measure(connection, postgres):
         _fill_rules(before + 1, count)
         bare = _seconds(lambda: _copy(connection))
         gc.collect()
-        memory, both = _memory(), [os.getpid(), *tree(postgres.pid)]
+        had, both = memory(), [os.getpid(), *tree(postgres.pid)]
         cpu, started = sum(cpu_ns(both).values()), time.perf_counter()
         snapshots[count] = load(connection)
         seconds, cpu = time.perf_counter() - started, (sum(cpu_ns(both).values()) - cpu) / 1e9
@@ -81,7 +80,7 @@ def _measure(connection, postgres):
         print(
             f"{count:>9} rules: loaded in {seconds:.1f} s, with {cpu:.1f} s of CPU time of this process and Postgres; "
             f"{seconds / bare:.1f} times as long as only to copy the same rows out of Postgres; "
-            f"{(_memory() - memory) / 1e6:.0f} MB with all users and streams, at most {_most_memory() / 1e6:.0f} MB",
+            f"{(memory() - had) / 1e6:.0f} MB with all users and streams, at most {most_memory() / 1e6:.0f} MB",
             flush=True,
         )
         _print_refresh(snapshots[count], connection)
@@ -146,16 +145,6 @@ def _seconds(work):
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _memory():
-    """Bytes that this process has in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _most_memory():
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _print_refresh(snapshot, connection):

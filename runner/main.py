@@ -40,11 +40,14 @@ def django(argv: list[str]) -> int:
     return 0
 
 
+NAMED = ("evidence", "mover", "mutants", "pages", "snapshot", "verify")
+"""Scripts in bench/ that are asked for by name."""
+
+
 def bench(arguments: list[str]) -> int:
     """What a hook costs; or, by their names, the other scripts in bench/."""
     bootstrap.ensure("bench")
-    named = arguments[:1] in (["mover"], ["mutants"], ["snapshot"])
-    name, *arguments = arguments if named else ["run", *arguments]
+    name, *arguments = arguments if arguments and arguments[0] in NAMED else ["run", *arguments]
     sys.argv = [f"bench/{name}.py", *arguments]
     runpy.run_path(str(ROOT / "bench" / f"{name}.py"), run_name="__main__")
     return 0

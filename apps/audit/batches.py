@@ -5,17 +5,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from apps.access import reasons
-from apps.audit.chain import (
-    BEFORE_THE_FIRST,
-    DECISION,
-    EVENT,
-    STAFF_ACTION,
-    batch_hash,
-    count_line,
-    entry,
-    line,
-)
+from apps.audit.chain import BEFORE_THE_FIRST, batch_hash, count_line, entry, event_line, kind_of, line
 from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, Batch
 from apps.audit.outbox import KnownEvent, NewEvent
@@ -23,9 +13,9 @@ from apps.audit.outbox import KnownEvent, NewEvent
 CONTENT = (
     *("id", "received_at", "method", "node_id", "node_name", "app_key", "session_id", "media_session_id", "call_id"),
     *("status", "action", "target", "number", "client_address", "username", "user_id", "stream_id", "effect", "reason"),
-    *("rule_ids", "logged_rule_ids", "rules", "told", "revision", "body"),
+    *("rule_ids", "logged_rule_ids", "rules", "told", "revision", "duration", "digest", "body"),
 )
-"""What is written of an event once and for all; of its duration, see `content`."""
+"""What is written of an event once and for all."""
 
 
 def alone() -> bool:
@@ -55,7 +45,7 @@ def append(
 ) -> Batch:
     """Add a link to the chain: these events came, these other ones were counted again. Only for who is alone."""
     kept = b"".join(
-        [*(entry(kind_of(event), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
+        [*(entry(kind_of(event.reason), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
     )
     if number == 1 and not note and (before := AuditEvent.objects.filter(batch=None).count()):
         note = line(**{"from before": before}).decode()  # so that nobody adds any to them
@@ -71,19 +61,9 @@ def append(
     )
 
 
-def kind_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
-    """Which class of the record an event is of: each is kept for a time of its own."""
-    if event.reason == reasons.STAFF_ACTION:
-        return STAFF_ACTION
-    return EVENT if event.reason in reasons.NOTED else DECISION
-
-
 def content(event: AuditEvent | NewEvent) -> bytes:
-    """The line of an event: all that is written of it once and for all. Its duration is in microseconds."""
-    members = {name: getattr(event, name) for name in CONTENT}
-    members |= {"body": bytes(event.body), "digest": bytes(event.digest).hex()}
-    lasted = event.duration
-    return line(**members, duration=None if lasted is None else round(lasted.total_seconds() * 1_000_000))
+    """The line of an event: all that is written of it once and for all."""
+    return event_line({name: getattr(event, name) for name in CONTENT})
 
 
 def count_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
@@ -94,4 +74,4 @@ def count_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
 def _counts(events: Iterable[AuditEvent | NewEvent | KnownEvent]) -> Iterable[bytes]:
     for event in events:
         if counted := count_of(event):
-            yield entry(kind_of(event).lower(), event.id, counted)
+            yield entry(kind_of(event.reason).lower(), event.id, counted)

@@ -7,13 +7,15 @@ it. So whoever changes, deletes, swaps or adds anything has to change every batc
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+
+from apps.access import reasons
 
 BEFORE_THE_FIRST = bytes(32)
 DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
@@ -21,7 +23,6 @@ DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
 
 ENTRY = 1 + 16 + 32
 """Bytes of an entry: its kind, the id of its event, and a SHA-256."""
-
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -40,6 +41,26 @@ def line(**members: Any) -> bytes:
     """
     return _encode(
         {name: _PLAIN[kind](value) if (kind := type(value)) in _PLAIN else value for name, value in members.items()}
+    )
+
+
+def kind_of(reason: str) -> bytes:
+    """Which class of the record an event with this reason is of: each is kept for a time of its own."""
+    if reason == reasons.STAFF_ACTION:
+        return STAFF_ACTION
+    return EVENT if reason in reasons.NOTED else DECISION
+
+
+def event_line(members: Mapping[str, Any]) -> bytes:
+    """The line of an event. Its duration is in microseconds, its digest in hex."""
+    lasted = members["duration"]
+    return line(
+        **{
+            **members,
+            "body": bytes(members["body"]),
+            "digest": bytes(members["digest"]).hex(),
+            "duration": None if lasted is None else lasted // timedelta(microseconds=1),
+        }
     )
 
 

@@ -164,13 +164,13 @@ def _gaps(known: list[Partition], until: datetime) -> Iterator[Partition]:
     last = known[-1].ends_at if known else until
     looked_at: UUID | None = None
     while (moment := _oldest_in_net(looked_at)) is not None and moment < last:
-        begins = max([_boundary_before(moment), *(p.ends_at for p in known if p.ends_at <= moment)])
+        begins = max([boundary_before(moment), *(p.ends_at for p in known if p.ends_at <= moment)])
         ends = min([boundary_after(moment), *(p.starts_at for p in known if p.starts_at and p.starts_at > moment)])
         yield _partition(begins, ends)
         looked_at = first_id(ends)
 
 
-def _boundary_before(moment: datetime) -> datetime:
+def boundary_before(moment: datetime) -> datetime:
     midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight if settings.AUDIT_PARTITION == "day" else midnight.replace(day=1)
 
@@ -197,12 +197,23 @@ def _net_holds(made: list[Partition]) -> bool:
 
 def _make(partition: Partition) -> None:
     """Make it by itself and attach it: this way nobody who writes has to wait, unlike for PARTITION OF."""
-    name = Identifier(partition.name)
-    table = Identifier(TABLE)
-    low, high = Literal(str(first_id(partition.starts_at))), Literal(str(first_id(partition.ends_at)))
+    create(partition)
+    attach(partition)
+
+
+def create(partition: Partition) -> None:
+    """Make its table, which is none of the log's yet."""
+    name, table = Identifier(partition.name), Identifier(TABLE)
     _execute(SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(name, table))
+
+
+def attach(partition: Partition) -> None:
+    """Make its table a part of the log; what indexes it lacks are made."""
+    low = Literal(str(first_id(partition.starts_at))) if partition.starts_at else SQL("MINVALUE")
     _execute(
-        SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(table, name, low, high),
+        SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+            Identifier(TABLE), Identifier(partition.name), low, Literal(str(first_id(partition.ends_at)))
+        )
     )
 
 

@@ -125,7 +125,11 @@ def test_no_number_is_given_without_the_lock(database):
 # The line that is hashed
 
 
-@given(st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.binary() | st.lists(st.text())))
+@given(
+    st.dictionaries(
+        st.text(), st.text() | st.integers(-(2**63), 2**63 - 1) | st.none() | st.binary() | st.lists(st.text())
+    )
+)
 def test_a_line_is_one_line_and_tells_different_contents_apart(members):
     assert b"\n" not in line(**members)
     assert b"\t" not in line(**members)

@@ -1,6 +1,7 @@
 """The record as evidence: whatever is changed, removed, exchanged, added or cut off is found, also without us."""
 
 import base64
+import json
 import random
 import re
 import subprocess
@@ -51,6 +52,14 @@ def record(transactional_db, settings):
     changes()
     assert seal_record()
     assert AuditEvent.objects.filter(repeats=1).exists()
+
+
+def test_a_line_is_json_as_others_write_it():
+    """Sorted, without spaces, and with nothing escaped that need not be; of every character there is."""
+    text = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    members = {"b": text, "a": [1, True, None, -(2**62)], "Z": {"base64": "/w=="}, "é": ""}
+    plain = json.dumps(members, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    assert chain.line(**members) == plain
 
 
 def looked_at(key=KEY):

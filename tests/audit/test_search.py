@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.audit.models import AuditEvent
 from apps.audit.query import QUALIFIERS, parse
-from apps.audit.search import _CONDITIONS, completions, find_events
+from apps.audit.search import _CONDITIONS, FEW, completions, find_events
 from tests import factories
 from tests.admin.conftest import make_event
 
@@ -125,3 +126,31 @@ def test_a_search_goes_through_an_index(text, column):
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_sort = on")
     assert re.search(rf"Index Cond: \(.*\b{column}\b", events.explain())  # partitions name their indexes themselves
+
+
+# Networks
+
+
+def test_a_network_is_found_whether_the_log_has_few_of_its_addresses_or_many():
+    for number in range(FEW):
+        make_event(status="f", client_address=f"10.9.0.{number}", received_at=NOW)
+    assert found("ip:10.9.0.0/24") == ["f"] * FEW
+    assert 'client_address" IN' in sql_of("ip:10.9.0.0/24")
+    make_event(status="g", client_address="10.9.0.255", received_at=NOW)
+    make_event(status="outside", client_address="10.9.1.0", received_at=NOW)
+    assert found("ip:10.9.0.0/24") == [*["f"] * FEW, "g"]
+    assert "<<=" in sql_of("ip:10.9.0.0/24")
+    assert found("ip:10.1.0.0/16") == ["b"]
+
+
+def test_a_network_that_the_log_has_nothing_of_is_not_looked_for():
+    """Postgres would go through all of the log."""
+    query = parse("ip:172.16.0.0/12")
+    with CaptureQueriesContext(connection) as asked:
+        assert not list(find_events(AuditEvent.objects.all(), query, UTC, NOW))
+    assert ["WITH RECURSIVE" in one["sql"] for one in asked] == [True]
+    assert found("-ip:172.16.0.0/12") == ["a", "b", "c", "d", "e"]
+
+
+def sql_of(text):
+    return str(find_events(AuditEvent.objects.all(), parse(text), UTC, NOW).query)
