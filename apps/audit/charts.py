@@ -79,7 +79,7 @@ def heat_map(title: str, rows: Sequence[str], columns: Sequence[str], values: Se
     drawing = _svg(title, f"0 0 {len(columns)} {len(rows)}", "".join(fields))
     return (
         f'<div class="wcsgate-chart wcsgate-chart-heat">{_labels("wcsgate-chart-rows", rows)}{drawing}'
-        f"{_labels('wcsgate-chart-x', _some(columns))}</div>"
+        f"{_below(columns)}</div>"
     )
 
 
@@ -123,7 +123,7 @@ def _framed(title: str, places: Sequence[str], series: Sequence[Series], drawn: 
     )
     return (
         f'<ul class="wcsgate-legend" aria-hidden="true">{legend}</ul><div class="wcsgate-chart">'
-        f"{_labels('wcsgate-chart-y', ticks)}{drawing}{_labels('wcsgate-chart-x', _some(places))}</div>"
+        f"{_labels('wcsgate-chart-y', ticks)}{drawing}{_below(places)}</div>"
     )
 
 
@@ -140,11 +140,14 @@ def _svg(title: str, box: str, drawn: str) -> str:
     )
 
 
-def _some(places: Sequence[str]) -> list[str]:
-    """As many of them as have room, evenly spread, with the first and the last."""
+def _below(places: Sequence[str]) -> str:
+    """Where there are few, each stands below the middle of its own place; else as many as have room, evenly spread,
+    with the first and the last at the ends.
+    """
     if len(places) <= LABELS:
-        return list(places)
-    return [places[round(step * (len(places) - 1) / (LABELS - 1))] for step in range(LABELS)]
+        return _labels("wcsgate-chart-x wcsgate-few", places)
+    shown = [places[round(step * (len(places) - 1) / (LABELS - 1))] for step in range(LABELS)]
+    return _labels("wcsgate-chart-x", shown)
 
 
 def _labels(where: str, texts: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from apps.access.sentences import deed
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import Line, Section, page_of
 from apps.audit.models import AuditEvent
-from apps.audit.preview import MOST_SESSIONS, Group, Key, Preview, fresh_snapshot, look, recorded, stopped
+from apps.audit.preview import MOST_STREAMS, Group, Key, Preview, fresh_snapshot, look, recorded, stopped
 from apps.database.connection import Unavailable
 
 MOST = {"1000": "1,000", "10000": "10,000", "100000": "100,000"}
@@ -97,7 +97,7 @@ def _sections(request: HttpRequest, preview: Preview, streams: list[AuditEvent])
     yield Section(
         "Running now, and stopped with the next keep-alive",
         _some(lines) if told else _only_counted(len(streams), "stream"),
-        f"Nothing, as far as the status events of the last {MOST_SESSIONS:,} open sessions tell.",
+        f"Nothing, of the last {MOST_STREAMS:,} streams that were let in.",
     )
 
 

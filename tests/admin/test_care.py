@@ -42,15 +42,16 @@ def lobby(desk):
     people["rule"] = factories.make_rule("play", user=people["charlie"], target=("exact", "lobby"))
     session = make_session(people["charlie"])
     of_charlie = {"user_id": people["charlie"].pk, "effect": "allow", "reason": "allowed-by-rule"}
-    for _ in range(3):
-        make_event(**of_charlie, session_id=session.session_id, received_at=session.opened_at)
-    make_event("playStream", username="bob", user_id=people["bob"].pk)
-    make_event(
-        "StreamStatusEvent", session_id=session.session_id, media_session_id="m", status="PLAYING", username="",
-        received_at=session.opened_at, effect="allow", reason="not-refusable",
-        body=b'{"nodeId": "%s", "appKey": "defaultApp", "sessionId": "%s", "name": "lobby", "published": false}'
+    of_charlie |= {"session_id": session.session_id, "received_at": session.opened_at}
+    make_event(**of_charlie)
+    make_event(**of_charlie)
+    played = make_event(
+        **of_charlie,
+        body=b'{"nodeId": "%s", "appKey": "defaultApp", "sessionId": "%s", "name": "lobby"}'
         % (factories.NODE_ID.encode(), session.session_id.encode()),
-    )  # fmt: skip
+    )
+    make_event("playStream", username="bob", user_id=people["bob"].pk)
+    factories.make_lease(people["charlie"], record_id=played.id, session_id=session.session_id)
     return people
 
 
@@ -68,7 +69,7 @@ def test_what_a_new_rule_would_change_is_seen_and_nothing_is_saved(desk, lobby):
     assert "<strong>1</strong> of 4 decisions would be answered otherwise." in text
     assert "Allowed instead of refused" in text
     assert "bob asked to play “lobby”: once" in text
-    assert "Nothing, as far as the status events" in text
+    assert "Nothing, of the last 2,000 streams that were let in." in text
     assert state() == before
 
 

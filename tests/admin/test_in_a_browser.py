@@ -227,17 +227,20 @@ def test_statistics_on_a_phone_have_labels_below_what_they_name(desk):
     for period in ("24h", "30d"):
         desk.goto(f"/admin/audit/statistics/?period={period}")
         drawn = desk.evaluate("""[...document.querySelectorAll(".wcsgate-chart")].map(chart => {
-            const {left, right} = chart.querySelector(".wcsgate-drawing").getBoundingClientRect();
+            const drawing = chart.querySelector(".wcsgate-drawing"), places = drawing.viewBox.baseVal.width;
+            const {left, right, width} = drawing.getBoundingClientRect();
             const labels = chart.querySelector(".wcsgate-chart-x").getBoundingClientRect();
             const spans = [...chart.querySelectorAll(".wcsgate-chart-x span")];
             const shown = spans.map(span => span.getBoundingClientRect()).filter(span => span.width);
             const middles = shown.map(span => (span.left + span.right) / 2);
             return {left: left - labels.left, right: right - labels.right, fits: right <= innerWidth,
+                    off: places > 5 ? [] : middles.map((middle, at) => middle - left - (at + 0.5) * width / places),
                     apart: middles.slice(1).map((middle, at) => middle - middles[at])};
         })""")
         assert drawn
         for chart in drawn:
             assert (chart["left"], chart["right"], chart["fits"]) == (0, 0, True)
+            assert all(abs(off) < 10 for off in chart["off"]), "Each of a few is below its place."
             assert max(chart["apart"]) - min(chart["apart"]) < 20, "They are evenly spread."
 
 
