@@ -33,7 +33,10 @@ def hooks(period: Period) -> Statistic:
         _said(total),
         (head_of(period), "Allowed", "Refused", "Noted"),
         [
-            Row((exact(place), *(str(counts[place][answer]) for answer in ANSWERS)), search_of_place(place))
+            Row(
+                (exact(place), *(str(counts[place][answer]) for answer in ANSWERS)),
+                search_of_place(place, "-decision:changed"),
+            )
             for place in places
         ],
         stacked_bars(f"Hooks in {period}", [short(place, period) for place in places], series),
