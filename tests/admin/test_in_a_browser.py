@@ -271,3 +271,24 @@ def test_on_a_phone_the_search_box_is_on_the_first_screen_and_charts_show_what_i
     desk.goto(reverse("story_stream", query={"name": "lobby"}))
     bar = desk.locator("rect.wcsgate-bar-publish").bounding_box()
     assert bar["x"] + bar["width"] <= PHONE["width"]
+
+
+CONTRAST = """link => {
+    const luminance = (colour) => {
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((byte) => byte / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const behind = getComputedStyle(document.getElementById("main")).backgroundColor;
+    return luminance(getComputedStyle(link).color) / luminance(behind);
+}"""
+
+
+def test_links_can_be_read_in_the_dark(desk):
+    desk.emulate_media(color_scheme="dark")
+    desk.goto("/admin/audit/auditevent/?effect=deny")
+    assert desk.locator("html.dark").count() == 1
+    assert desk.get_by_role("link", name="Save this view").evaluate(CONTRAST) >= 4.5
