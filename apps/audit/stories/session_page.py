@@ -83,7 +83,9 @@ def _told_by_hooks(story: Told) -> str:
     opening = next((entry for entry in story.entries if entry.id in story.runs and not entry.thing.key), None)
     if opening is None:
         return ""
-    return f"{opening.text}, at {clock(opening.at)}. {ran(story.runs[opening.id], timezone.now())}"
+    run = story.runs[opening.id]
+    lasted = "" if run.never_began else ran(run, timezone.now())  # maybe only the hook of its beginning is not there
+    return f"{opening.text}, at {clock(opening.at)}. {lasted}".strip()
 
 
 def _about_session(
