@@ -150,8 +150,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def changelist_view(self, request, extra_context=None):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
+        now, zone = timezone.now(), timezone.get_current_timezone()
+        found, filtered = said(query, zone, now), said(filters.as_query(request.GET), zone, now)
         context = {
-            "search_said": said(query, timezone.get_current_timezone(), timezone.now()),
+            "title": "Audit log",
+            "search_said": " ".join(filter(None, (found, found and filtered and "Of these:", filtered))),
             "search_problems": query.problems,
             "search_words": completions(),
             **views_for(request),

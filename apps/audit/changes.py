@@ -24,6 +24,7 @@ from apps.audit import tallies
 from apps.audit.batches import alone, append, next_number
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
 from apps.audit.mover import database_is_in_trouble
+from apps.live.models import Lease
 from apps.protocol.action_words import joined
 
 BATCH = 500
@@ -70,7 +71,7 @@ TABLES = {
     "access_rule": Table("rule"),
     "access_schedule": Table("schedule", ("name",)),
     "access_numberclass": Table("number class", ("name",)),
-    "live_cut": Table("order to end", ("ordered_by", "session_id")),
+    "live_cut": Table("order to end", ("lease_id",)),
     "audit_hold": Table("legal hold", ("name",)),
 }
 
@@ -148,8 +149,8 @@ class Known:
 
 def links(table: str) -> dict[str, type[models.Model]]:
     """The columns of a table that link to rows with a name, and to which."""
-    fields = model_of(table)._meta.concrete_fields
-    return {field.column: field.related_model for field in fields if field.is_relation and _naming(field.related_model)}
+    linked = {field.column: field.related_model for field in model_of(table)._meta.concrete_fields if field.is_relation}
+    return {column: model for column, model in linked.items() if model is Lease or _naming(model)}
 
 
 def model_of(table: str) -> type[models.Model]:
@@ -166,7 +167,10 @@ def _naming(model: type[models.Model]) -> str:
 
 
 def _names_of(model: type[models.Model], ids: Iterable[int]) -> dict[int, str]:
-    return dict(model._default_manager.filter(pk__in=ids).values_list("pk", _naming(model)))
+    rows = model._default_manager.filter(pk__in=ids)
+    if model is Lease:
+        return {lease.pk: f"{lease.username or 'a guest'}: {lease.action} {lease.target}" for lease in rows}
+    return dict(rows.values_list("pk", _naming(model)))
 
 
 def _event(change: ChangeRecord, batch: int) -> AuditEvent:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -13,6 +14,8 @@ from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
 from apps.audit.asked import asked_at
 from apps.audit.models import Effect, received
+from apps.audit.query import Query, Term
+from apps.audit.search import decided
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
 
@@ -90,10 +93,19 @@ def _moment(typed: str) -> datetime:
 
 
 class DecisionFilter(Field):
-    title, parameter_name, column = "decision", "effect", "effect"
+    title, parameter_name = "decision", "effect"
+    DECISIONS = {Effect.ALLOWED: "allowed", Effect.REFUSED: "refused", "noted": "noted", "changed": "changed"}
 
     def lookups(self, request, model_admin):
-        return Effect.choices
+        return self.DECISIONS.items()
+
+    def queryset(self, request, queryset):
+        return queryset.filter(self.condition(self.value())) if self.value() else queryset
+
+    @classmethod
+    def condition(cls, value: str) -> Q:
+        """What was decided so; nothing for what is none of the choices."""
+        return decided(cls.DECISIONS[value]) if value in cls.DECISIONS else Q(effect=value)
 
 
 class ReasonFilter(Field):
@@ -157,3 +169,25 @@ class AppFilter(Field, connections.AppFilter):
 
 class NodeFilter(Field, connections.NodeFilter):
     pass
+
+
+QUALIFIED = {
+    "effect": "decision",
+    "username": "user",
+    "last": "after",
+    "from": "after",
+    "until": "before",
+    **{name: name for name in ("reason", "method", "target", "session", "app", "node", "while")},
+}
+"""The qualifier of a search that asks for the same as each field of the form."""
+
+
+def as_query(asked: Mapping[str, str]) -> Query:
+    """What the fields of the form ask for, in the words of a search; only to be said."""
+    values = {name: asked[name].strip() for name in QUALIFIED if asked.get(name, "").strip()}
+    return Query(
+        tuple(
+            Term(QUALIFIED[name], DecisionFilter.DECISIONS.get(value, value) if name == "effect" else value)
+            for name, value in values.items()
+        )
+    )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from ipaddress import ip_network
 
 from apps.access.reasons import STAFF_ACTION, Reason
@@ -71,19 +72,28 @@ def parse(text: str) -> Query:
     """Read what somebody typed. Whatever it is, something is understood or a problem says what was expected."""
     terms, problems = [], []
     for match in WORD.finditer(text):
-        minus, key, value = match.groups()
-        value = value.strip('"')
+        minus, key, quoted = match.groups()
+        value = quoted.strip('"')
         key, start = (key or FREE).lower(), match.start(3) if not key else match.start(2)
         if key and key not in QUALIFIERS:
-            expected = (
-                f"Qualifiers are {joined(sorted(QUALIFIERS), 'and')}; put a text with a colon in quotation marks."
-            )
-            problems.append(Problem(key, start, f"“{key}:” is not known. {expected}"))
+            problems.append(Problem(key, start, f"“{key}:” is not known. {_meant(key)}"))
+        elif _is_open(quoted):
+            problems.append(Problem(value, start, "A quotation mark is not closed. Put one at the end, too."))
         elif problem := _problem(key, value):
             problems.append(Problem(f"{key}:{value}" if key else value, start, problem))
         else:
             terms.append(Term(key, value, bool(minus), start, match.end()))
     return Query(tuple(terms), tuple(problems))
+
+
+def _is_open(quoted: str) -> bool:
+    """Whether a value begins with a quotation mark and has none at its end."""
+    return quoted.startswith('"') and not (len(quoted) > 1 and quoted.endswith('"'))
+
+
+def _meant(key: str) -> str:
+    meant = "".join(f"Did you mean “{found}:”? " for found in get_close_matches(key, QUALIFIERS, 1))
+    return f"{meant}Qualifiers are {joined(sorted(QUALIFIERS), 'and')}; put a text with a colon in quotation marks."
 
 
 def said(query: Query, zone: tzinfo, now: datetime) -> str:

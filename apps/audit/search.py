@@ -123,11 +123,12 @@ def _method(term: Term, zone: tzinfo, now: datetime) -> Q:
     return Q(method__in=[row.name, *row.aliases, term.value]) if row else Q(method=term.value)
 
 
-def _decision(term: Term, zone: tzinfo, now: datetime) -> Q:
-    if term.value == "refused":
+def decided(decision: str) -> Q:
+    """What was decided so: one of DECISIONS."""
+    if decision == "refused":
         return Q(effect=Effect.REFUSED)
     told = {"noted": Q(reason__in=NOTED), "changed": Q(reason=STAFF_ACTION)}
-    return Q(effect=Effect.ALLOWED) & told.get(term.value, ~Q(reason__in=(*NOTED, STAFF_ACTION)))
+    return Q(effect=Effect.ALLOWED) & told.get(decision, ~Q(reason__in=(*NOTED, STAFF_ACTION)))
 
 
 def _node(term: Term, zone: tzinfo, now: datetime) -> Q:
@@ -154,7 +155,7 @@ _CONDITIONS: dict[str, Condition] = {
     "number": _number,
     "method": _method,
     "action": _text("action"),
-    "decision": _decision,
+    "decision": lambda term, zone, now: decided(term.value),
     "reason": _text("reason"),
     "ip": _address,
     "app": _text("app_key"),

@@ -47,7 +47,8 @@ def take_over(folder: Path | None, connection: Connection) -> int:
     for path in files(folder):
         with taken_over(path) as ours:
             if ours:
-                start, entries = _replay(path, since_of(path) or datetime.now(UTC), connection)
+                written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                start, entries = _replay(path, since_of(path) or datetime.now(UTC), written_at, connection)
                 path.unlink()
                 replayed += entries
                 logger.warning("The spool file %s of a process that has ended was replayed, to %s.", path.name, start)
@@ -66,7 +67,7 @@ class Emptying:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
-        self._found_away = datetime.min.replace(tzinfo=UTC)
+        self._found_away = self._connected_at = datetime.min.replace(tzinfo=UTC)
         self.since: datetime | None = None
 
     def away(self, now: datetime) -> datetime:
@@ -101,6 +102,7 @@ class Emptying:
         while not self._stopped.is_set():
             try:
                 with closing(psycopg.connect(self._conninfo, autocommit=True)) as connection:
+                    self._connected_at = datetime.now(UTC)
                     while not self._stopped.wait(PAUSE):
                         self._empty(connection)
                         if self._is_over():
@@ -114,13 +116,14 @@ class Emptying:
     def _empty(self, connection: Connection) -> None:
         """Replay all there is; without any, still write something: only that shows that Postgres is back."""
         since, file = self.since, self._spool.file
+        back_at = max(self._connected_at, self._found_away)
         if file is not None:
-            until, entries = _replay(file.path, since or datetime.now(UTC), connection, until=file.synced)
+            until, entries = _replay(file.path, since or datetime.now(UTC), back_at, connection, until=file.synced)
             if entries:
                 logger.warning("%s entries of the spool were replayed.", entries)
             self._spool.remove(until)
         elif since is not None:
-            _note(connection, f"{since:%Y%m%dT%H%M%S}-{os.getpid()}", since, self._found_away)
+            _note(connection, f"{since:%Y%m%dT%H%M%S}-{os.getpid()}", since, back_at)
         take_over(self._spool.folder, connection)
 
     def _is_over(self) -> bool:
@@ -135,10 +138,11 @@ class Emptying:
             return True
 
 
-def _replay(path: Path, since: datetime, connection: Connection, until: int | None = None) -> tuple[int, int]:
+def _replay(
+    path: Path, since: datetime, back_at: datetime, connection: Connection, until: int | None = None
+) -> tuple[int, int]:
     """Put what is in a file into the outbox; gives where that ends, and how many entries were put there."""
-    written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    place, entries = _note(connection, path.stem, since, written_at), 0
+    place, entries = _note(connection, path.stem, since, back_at), 0
     todo = pieces(path, place, until)
     while batch := list(islice(todo, BATCH)):
         entries += _write(path, batch, connection)

@@ -5,20 +5,20 @@ from datetime import date
 
 from django.db.models import QuerySet, Sum
 
-from apps.access.reasons import REASON_TEXTS
+from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.audit import tallies
 from apps.audit.charts import Series, number, stacked_bars
 from apps.audit.statistics_period import Period
-from apps.audit.statistics_table import Row, Statistic, exact, search_of, search_of_place, short
+from apps.audit.statistics_table import Row, Statistic, exact, head_of, search_of, search_of_place, short
 
 ANSWERS = {"allowed": 1, "refused": 2, "noted": 3}
 """Each with its colour."""
 
 
 def hooks(period: Period) -> Statistic:
-    """Hooks allowed, refused and noted over time."""
+    """Hooks allowed, refused and noted over time; changes by staff are none."""
     counts: dict[date, Counter[str]] = defaultdict(Counter)
-    for row in tallies.by_answer(_counts(period)):
+    for row in tallies.by_answer(_counts(period).exclude(reason=STAFF_ACTION)):
         counts[row["at"]][row["answer"]] += row["hooks"]
     total = sum(counts.values(), Counter())
     if not total:
@@ -31,9 +31,12 @@ def hooks(period: Period) -> Statistic:
     return Statistic(
         "Hooks",
         _said(total),
-        ("Hour" if period.by_hour else "Day", "Allowed", "Refused", "Noted"),
+        (head_of(period), "Allowed", "Refused", "Noted"),
         [
-            Row((exact(place), *(str(counts[place][answer]) for answer in ANSWERS)), search_of_place(place))
+            Row(
+                (exact(place), *(str(counts[place][answer]) for answer in ANSWERS)),
+                search_of_place(place, "-decision:changed"),
+            )
             for place in places
         ],
         stacked_bars(f"Hooks in {period}", [short(place, period) for place in places], series),

@@ -10,7 +10,7 @@ from apps.audit.charts import number
 from apps.audit.query import quoted
 from apps.audit.retention import past
 from apps.audit.statistics_period import Period
-from apps.audit.statistics_table import Row, Statistic, days_of, decimal, search_of_days
+from apps.audit.statistics_table import Row, Statistic, days_of, lasted, search_of_days, time_said
 from apps.audit.tally_models import About, NameTime, UserCount
 from apps.audit.tally_retention import names_kept_since
 
@@ -52,11 +52,11 @@ def users_by_hours(period: Period, most: int = SHOWN) -> Statistic:
         return Statistic(title, f"Nobody published, watched or called {days_of(period)}, as far as is known.")
     return Statistic(
         title,
-        f"The longest: {_who(rows[0]['name'])}, {_hours(rows[0])} hours.",
+        f"The longest: {_who(rows[0]['name'])}, {time_said(rows[0]['ran'])}.",
         ("User", "Hours", "Started"),
         [
             Row(
-                (_who(row["name"]), _hours(row), str(row["started"])),
+                (_who(row["name"]), lasted(row["ran"]), str(row["started"])),
                 search_of_days(period, quoted("user", row["name"])),
                 row["ran"] / rows[0]["ran"],
             )
@@ -75,11 +75,11 @@ def streams_by_viewers(period: Period, most: int = SHOWN) -> Statistic:
     first = rows[0]
     return Statistic(
         title,
-        f"Watched most: “{first['name']}”, {_hours(first)} hours, by up to {number(first['most'])} at once.",
+        f"Watched most: “{first['name']}”, {time_said(first['ran'])}, by up to {number(first['most'])} at once.",
         ("Stream", "Hours watched", "Viewers, peak", "Playbacks"),
         [
             Row(
-                (row["name"], _hours(row), str(row["most"]), str(row["started"])),
+                (row["name"], lasted(row["ran"]), str(row["most"]), str(row["started"])),
                 search_of_days(period, quoted("stream", row["name"])),
                 row["ran"] / first["ran"],
             )
@@ -102,7 +102,3 @@ def _kept_since() -> date:
 
 def _who(username: str) -> str:
     return username or "Guests"
-
-
-def _hours(row: dict[str, Any]) -> str:
-    return decimal(row["ran"] / 3600)

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, F, Sum
@@ -12,7 +12,20 @@ from django.utils import timezone
 from apps.audit.charts import Series, heat_map, lines, number, stacked_bars
 from apps.audit.measuring import DAY, HOUR, day_begins
 from apps.audit.statistics_period import Period
-from apps.audit.statistics_table import Row, Statistic, days_of, decimal, exact, lasted, search_of_place, short, when
+from apps.audit.statistics_table import (
+    Row,
+    Statistic,
+    days_of,
+    decimal,
+    exact,
+    head_of,
+    lasted,
+    search_of_place,
+    short,
+    time_said,
+    when,
+)
+from apps.audit.stories.timeline import lasting
 from apps.audit.tally_models import Running, RunningDay, RunningHour
 
 WORDS = {"play": "Viewers", "publish": "Publishers", "call": "Calls", "connect": "Connected"}
@@ -22,6 +35,7 @@ TONES = {"play": 1, "publish": 4, "call": 5}
 THING = {"play": "a playback", "publish": "a publication", "call": "a call"}
 WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 HOURS = tuple(f"{hour:02}:00" for hour in range(24))
+OVER = "in an hour that is over and was measured since"
 HOW = "It is known from the status events of WCS: an app has to send all its hooks."
 
 Cell = tuple[int, int]
@@ -42,7 +56,7 @@ def running(period: Period) -> Statistic:
         title,
         f"Peak: {', '.join(said)}." if said else "Clients were connected, but none published, watched or called.",
         (
-            "Hour" if period.by_hour else "Day",
+            head_of(period),
             *(f"{word}, {what}" for word in WORDS.values() for what in ("peak", "average")),
         ),
         [Row((exact(place), *_at_once(known, place)), search_of_place(place)) for place in places],
@@ -58,8 +72,9 @@ def durations(period: Period) -> Statistic:
     ran = {action: sum(row.seconds for row in known.values() if row.action == action) for action in TONES}
     if not any(ran.values()):
         return Statistic("Durations", f"Nothing ran {days_of(period)}, as far as is known. {HOW}")
+    unit, seconds = ("Hours", 3600) if max(row.seconds for row in known.values()) >= 3600 else ("Minutes", 60)
     series = [
-        Series(WORDS[action], tuple((row := known.get((day, action))) and row.seconds / 3600 for day in days), tone)
+        Series(WORDS[action], tuple((row := known.get((day, action))) and row.seconds / seconds for day in days), tone)
         for action, tone in TONES.items()
     ]
     return Statistic(
@@ -71,7 +86,7 @@ def durations(period: Period) -> Statistic:
         ),
         [Row((str(day), *(cell for action in TONES for cell in _lasted(known.get((day, action)))))) for day in days],
         stacked_bars(
-            f"Hours that streams and calls ran, {days_of(period)}", [short(day, period) for day in days], series
+            f"{unit} that streams and calls ran, {days_of(period)}", [short(day, period) for day in days], series
         ),
         "Hours are those within the day. Average and longest are of what ended on it, from start to end.",
     )
@@ -87,7 +102,7 @@ def busiest(period: Period, chosen: str = "") -> Statistic:
         measured[cell] = row["times"]
     ran = [action for action in WORDS if seconds[action].total()]
     if not ran:
-        return Statistic("Busiest hours", f"Nothing ran in {period}, as far as is known. {HOW}")
+        return Statistic("Busiest hours", f"Nothing ran {OVER} in {period}, as far as is known. {HOW}")
     action = chosen if chosen in WORDS else ran[0]
     average = [
         [seconds[action][day, hour] / 3600 / times if (times := measured[day, hour]) else None for hour in range(24)]
@@ -161,16 +176,17 @@ def _lasted(row: Running | None) -> tuple[str, ...]:
     if row is None:
         return ("", "", "", "")
     average = lasted(row.ended_seconds / row.ended) if row.ended else ""
-    return decimal(row.seconds / 3600), str(row.ended), average, lasted(row.longest) if row.ended else ""
+    return lasted(row.seconds), str(row.ended), average, lasted(row.longest) if row.ended else ""
 
 
 def _ran_said(ran: dict[str, float]) -> str:
-    hours = ", ".join(f"{WORDS[action].lower()} {number(seconds / 3600)} hours" for action, seconds in ran.items())
-    return f"All together, {hours}."
+    times = ", ".join(f"{WORDS[action].lower()} {time_said(seconds)}" for action, seconds in ran.items())
+    return f"All together, {times}."
 
 
 def _longest_said(rows: Iterable[RunningDay]) -> str:
     row = max(rows, key=lambda row: row.longest)
     if not row.longest:
         return ""
-    return f" The longest that ended was {THING[row.action]} of {lasted(row.longest)} hours, {when(row.day)}."
+    longest = lasting(timedelta(seconds=row.longest))
+    return f" The longest that ended was {THING[row.action]} of {longest}, {when(row.day)}."

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from html import escape
 from urllib.parse import urlencode
 
@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from apps.audit.charts import share
+from apps.audit.charts import number, share
 from apps.audit.statistics_period import DAY, HOUR, Period
+from apps.audit.stories.timeline import lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,16 @@ def when(place: date) -> str:
 
 def exact(place: date) -> str:
     """An hour or a day, to be told from all others, also where clocks are turned back."""
-    return timezone.localtime(place).isoformat(" ", "minutes") if isinstance(place, datetime) else f"{place}"
+    if not isinstance(place, datetime):
+        return f"{place}"
+    local = timezone.localtime(place)
+    comes_twice = local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
+    return local.isoformat(" ", "minutes") if comes_twice else f"{local:%Y-%m-%d %H:%M}"
+
+
+def head_of(period: Period) -> str:
+    """What stands above hours or days; with the time zone whose hours they are."""
+    return f"Hour ({timezone.get_default_timezone_name()})" if period.by_hour else "Day"
 
 
 def short(place: date, period: Period) -> str:
@@ -116,6 +126,11 @@ def _search(since: datetime, before: datetime, words: str) -> str:
 def decimal(value: float) -> str:
     """With one place behind the point."""
     return f"{value:.1f}"
+
+
+def time_said(seconds: float) -> str:
+    """A length of time in a sentence: in hours, as those are added up, where it is that much."""
+    return f"{number(seconds / 3600)} hours" if seconds > 3600 else lasting(timedelta(seconds=float(seconds)))
 
 
 def lasted(seconds: float) -> str:

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.http import QueryDict
 from django.utils import timezone
 
-from apps.audit.filters import PeriodFilter
+from apps.audit.filters import DecisionFilter, PeriodFilter
 from apps.audit.models import AuditEvent
 from apps.audit.query import Query, moment
 from apps.audit.recounting import is_counted
@@ -20,7 +20,7 @@ from apps.audit.timeline import Count, Counts
 LONG = timedelta(hours=60)
 """Below it, hours would be wider than the bars."""
 
-COLUMNS = {"effect": "effect", "reason": "reason", "app": "app_key", "node": "node_id"}
+COLUMNS = {"reason": "reason", "app": "app_key", "node": "node_id"}
 """What the filters beside the list ask for, as far as it is counted."""
 
 
@@ -28,12 +28,14 @@ def kept_counts(asked: QueryDict, query: Query, now: datetime) -> Counts | None:
     """How many events of a list there were in each hour or day; None where nothing kept tells of that."""
     filters = {name: value for name, value in asked.items() if value and name not in ("q", *PeriodFilter.parameters)}
     without_time = any(term.negated for term in query.terms if term.key in ("after", "before"))
+    effect = filters.pop("effect", "")
     if not filters.keys() <= COLUMNS.keys() or not can_tell(query) or without_time:
         return None
     since, before = _time(asked, query, timezone.get_current_timezone(), now)
     if since is None or before - since < LONG or not is_counted(since):
         return None
     condition = Q(**{COLUMNS[name]: value for name, value in filters.items()})
+    condition &= DecisionFilter.condition(effect) if effect else Q()
     zone = timezone.get_default_timezone()
     rows = timeline(query, since, before, now, condition)
     return Counts(

@@ -1,17 +1,26 @@
 """The one Database of this process that the hook path uses."""
 
+import time
 from functools import lru_cache
 
 from django.conf import settings
 from psycopg.conninfo import make_conninfo
 
-from apps.database.connection import Database, conninfo_of
+from apps.database.connection import Database, Statement, conninfo_of
+
+_ANYTHING = Statement("anything", "SELECT 1", ())
 
 
 @lru_cache(maxsize=1)
 def hook_database() -> Database:
     """Made at first use, so that tests and forked processes have their own."""
     return Database(impatient(conninfo_of(settings.DATABASES["default"])), patience=settings.HOOK_TIME_LIMIT)
+
+
+def expect_an_answer(seconds: float) -> None:
+    """Raises Unavailable where Postgres does not answer within that time. Django's own connection would wait for a
+    server that is frozen as long as it is frozen."""
+    hook_database().run(_ANYTHING, (), time.monotonic() + seconds)
 
 
 def impatient(conninfo: str) -> str:

@@ -17,6 +17,7 @@ from apps.audit.partitions import net
 from apps.audit.spool import Waiting, waiting
 from apps.audit.spooled import spooled_by_node
 from apps.database.connection import Unavailable
+from apps.database.hook_path import expect_an_answer
 from apps.hooks.authentication import caller_address
 from apps.hooks.away import emptying, spool
 
@@ -41,6 +42,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     spooled = _spooled()
     said = {"spooled": spooled.entries, "away_since": spooled.since}
     try:
+        expect_an_answer(settings.HOOK_TIME_LIMIT)
         revision, records, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
         outside, gone = net(), missing()
     except (DatabaseError, Unavailable):
@@ -77,9 +79,10 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_away_since_seconds", "Since when the database is away; 0: it is not", since)
         yield GaugeMetricFamily("wcsgate_spool_aside_files", "Files with what could not be recorded", spooled.aside)
         try:
+            expect_an_answer(settings.HOOK_TIME_LIMIT)
             revision, records, oldest = _numbers()
             outside, gone, nodes = net(), missing(), per_node()
-        except DatabaseError:
+        except (DatabaseError, Unavailable):
             yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
             return
         yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 1)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from apps.access.networks import parse_address
 from apps.database.acting import acting
+from apps.database.connection import Unavailable
+from apps.database.hook_path import expect_an_answer
 from apps.hooks.authentication import caller_address
 from apps.hooks.door import PREFIX
 from apps.hooks.views import HookView
@@ -28,6 +30,34 @@ def hooks_first(get_response: Respond) -> Respond:
         return get_response(request)
 
     return respond
+
+
+PROBES = ("/healthz", "/readyz", "/metrics")
+PATIENCE = 2.0
+"""Seconds that staff wait for Postgres before they are told that it is away."""
+AWAY = "The database does not answer just now. Nothing was changed. Try again in a moment."
+
+
+def away_is_said(get_response: Respond) -> Respond:
+    """Nobody waits for a Postgres that does not answer: a page says so. What asks how we are says it its own way."""
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        if request.path_info in PROBES:
+            return get_response(request)
+        try:
+            expect_an_answer(PATIENCE)
+        except Unavailable:
+            return _away(request)
+        return get_response(request)
+
+    return respond
+
+
+def _away(request: HttpRequest) -> HttpResponse:
+    headers = {"Retry-After": "5", "Cache-Control": "no-store"}
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"error": "database-away", "detail": AWAY}, status=503, headers=headers)
+    return HttpResponse(AWAY, content_type="text/plain; charset=utf-8", status=503, headers=headers)
 
 
 CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS", "TRACE")

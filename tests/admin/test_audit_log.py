@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.access.reasons import Reason
+from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit import paging, timeline_page
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
@@ -378,3 +378,37 @@ def test_the_page_of_an_event_says_what_wcs_was_told(root):
     event = make_event(effect="allow", reason="allowed-by-rule", told="width 640 instead of <1920>")
     page = reverse("admin:audit_auditevent_change", args=[event.pk])
     assert "width 640 instead of &lt;1920&gt;" in root.get(page).content.decode()
+
+
+@pytest.mark.parametrize("mistake", ["desicion:refused", "after:yesterdy", 'user:"Ann'])
+def test_of_a_search_with_a_mistake_only_that_is_said(audrey, mistake):
+    make_event()
+    text = audrey.get(LOG, {"q": mistake}).content.decode()
+    assert 'role="alert"' in text
+    assert "Nothing matches" not in text
+    assert "format=csv" not in text
+    text = audrey.get(LOG, {"q": "user:nobody"}).content.decode()
+    assert "Nothing matches" in text
+    assert "format=csv" in text
+
+
+def test_what_was_only_noted_or_changed_by_staff_is_filtered_as_it_is_searched_for(audrey):
+    events = {
+        "deny": make_event(),
+        "allow": make_event(effect="allow", reason=Reason.ALLOWED_BY_RULE),
+        "noted": make_event(effect="allow", reason=Reason.NOT_REFUSABLE),
+        "changed": make_event(effect="allow", reason=STAFF_ACTION),
+    }
+    for value, event in events.items():
+        assert found(audrey, effect=value) == {event}
+        assert found(audrey, q=f"decision:{ {'deny': 'refused', 'allow': 'allowed'}.get(value, value) }") == {event}
+    assert found(audrey, effect="perhaps") == set()
+
+
+def test_what_the_form_asks_for_is_said_in_words(audrey):
+    text = audrey.get(LOG, {"effect": "deny", "username": "ann", "from": "2026-11-01T10:00"}).content.decode()
+    assert "Hooks refused, by user “ann”, after 2026-11-01 10:00." in text
+    text = audrey.get(LOG, {"effect": "noted", "q": "user:ann"}).content.decode()
+    assert "Hooks by user “ann”. Of these: Hooks noted." in text
+    title = text.partition("<title>")[2].partition("</title>")[0]
+    assert " ".join(title.split()).startswith("Audit log | "), title

@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from django.urls import reverse
 from playwright.sync_api import TimeoutError as TookTooLong
 from playwright.sync_api import expect
 
@@ -258,3 +259,36 @@ def test_the_search_box_completes_what_is_typed(desk):
     box.press("Enter")
     expect(desk.get_by_text("Hooks refused.")).to_be_visible()
     expect(desk.locator("#result_list tbody tr")).to_have_count(1)
+
+
+def test_on_a_phone_the_search_box_is_on_the_first_screen_and_charts_show_what_is_new(desk):
+    lease = factories.make_lease(factories.make_user("alice"), action="publish", target="lobby")
+    make_event(received_at=lease.opened_at)
+    desk.set_viewport_size(PHONE)
+    desk.goto("/admin/audit/auditevent/")
+    said = desk.get_by_text("Export what this list finds")
+    assert desk.locator("#searchbar").bounding_box()["y"] < min(PHONE["height"] / 2, said.bounding_box()["y"])
+    desk.goto(reverse("story_stream", query={"name": "lobby"}))
+    bar = desk.locator("rect.wcsgate-bar-publish").bounding_box()
+    assert bar["x"] + bar["width"] <= PHONE["width"]
+
+
+CONTRAST = """link => {
+    const luminance = (colour) => {
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((byte) => byte / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const behind = getComputedStyle(document.getElementById("main")).backgroundColor;
+    return luminance(getComputedStyle(link).color) / luminance(behind);
+}"""
+
+
+def test_links_can_be_read_in_the_dark(desk):
+    desk.emulate_media(color_scheme="dark")
+    desk.goto("/admin/audit/auditevent/?effect=deny")
+    assert desk.locator("html.dark").count() == 1
+    assert desk.get_by_role("link", name="Save this view").evaluate(CONTRAST) >= 4.5

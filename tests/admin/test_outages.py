@@ -31,7 +31,7 @@ def test_every_page_says_so_for_an_hour(root):
     for page in ("/admin/", "/admin/audit/auditevent/", "/admin/access/streampermission/"):
         said = banner(root, page)
         assert "The database was away from 2026-03-01 14:30:05 to 2026-03-01 14:31:20." in said
-        assert "15 hooks that were answered meanwhile have been recorded since." in said
+        assert "15 hooks answered meanwhile have been recorded since." in said
     Outage.objects.update(noted_at=timezone.now() - timedelta(hours=1, seconds=1))
     assert 'id="outage"' not in root.get("/admin/").content.decode()
 
@@ -42,8 +42,26 @@ def test_what_is_still_to_come_is_said_also_before_anything_was_noted(root, sett
     spool.append(b"one", SINCE)
     said = banner(root)
     assert "The database was away since 2026-03-01 14:30:05." in said
-    assert "and 1 are still to come" in said
+    assert "1 hook answered meanwhile is still to be recorded." in said
+    note(entries=1)
+    said = banner(root)
+    assert "away from 2026-03-01 14:30:05 to 2026-03-01 14:31:10. Clients" in said
+    assert "1 hook answered meanwhile has been recorded since, and 1 is still to come." in said
     spool.close()
+
+
+def test_two_outages_are_told_as_two(root):
+    note(entries=0)
+    note("two", since=SINCE + timedelta(seconds=80), entries=0)
+    said = banner(root)
+    assert (
+        "The database was away from 2026-03-01 14:30:05 to 2026-03-01 14:31:10 "
+        "and from 2026-03-01 14:31:25 to 2026-03-01 14:32:30."
+    ) in said
+    assert "No hook was answered meanwhile." in said
+    for number in range(2, 4):
+        note(f"{number}", since=SINCE + timedelta(minutes=2 * number))
+    assert "away 4 times, last from 2026-03-01 14:36:05 to 2026-03-01 14:37:10." in banner(root)
 
 
 def test_nobody_else_is_told(client, db):

@@ -323,3 +323,9 @@ def test_a_schedule_with_holidays_can_be_opened_and_saved_again(olga):
     assert saved.status_code == 302
     schedule.refresh_from_db()
     assert schedule.holidays == [date(2026, 12, 25), date(2026, 12, 26)]
+
+
+def test_the_history_of_a_rule_leads_to_what_the_audit_log_has_of_it(root):
+    rule = factories.make_rule("play")
+    text = root.get(reverse("admin:access_streampermission_history", args=[rule.pk])).content.decode()
+    assert f"/admin/audit/auditevent/?q=rule:{rule.pk}" in text

@@ -5,6 +5,7 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.audit.models import ChangeRecord
 from apps.live.models import Cut, Lease
 from tests import factories
 from tests.admin.conftest import browser_of, make_role
@@ -67,6 +68,14 @@ def test_ending_it_orders_that_and_says_when_it_ends(root, alice):
     assert (Cut.objects.get().lease, Cut.objects.get().ordered_by) == (first, "root")
     assert LogEntry.objects.get().change_message == "Ordered to end."
     assert "Ordered to end: 1." in end(root, first, second)
+
+
+def test_why_it_is_ended_is_asked_for_and_recorded(root, alice):
+    lease = factories.make_lease(alice)
+    asked = {"action": "end_it", "_selected_action": [lease.pk]}
+    assert 'name="_why"' in root.post(LIST, asked).content.decode()
+    root.post(LIST, {**asked, "confirmed": "yes", "_why": "ticket 4711"})
+    assert ChangeRecord.objects.get(table_name="live_cut").actor["why"] == "ticket 4711"
 
 
 def test_it_asks_first_and_says_what_would_end(root, alice):

@@ -10,11 +10,13 @@ import time_machine
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from apps.access.reasons import Reason
+from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit import recounting
 from apps.audit.measuring import measure
 from apps.audit.statistics_page import STATISTICS
+from apps.audit.statistics_table import exact
 from apps.audit.tally_models import Recount
 from tests.admin.conftest import browser_of, make_event, make_role
 from tests.factories import make_lease, make_user
@@ -56,6 +58,7 @@ def busy():
     make_event(received_at=NOW, reason=Reason.EXPIRED_TOKEN, repeats=1, username=FORMULA)
     make_event(received_at=NOW, effect="allow", reason=Reason.ALLOWED_BY_RULE)
     make_event(received_at=NOW, effect="allow", reason=Reason.NOT_REFUSABLE)
+    make_event(received_at=NOW, effect="allow", reason=STAFF_ACTION, username="sue")  # is none of the hooks
     measure(NOW, time.monotonic() + 1_000)
     assert recounting.count_before(time.monotonic() + 1_000)
 
@@ -81,12 +84,12 @@ def test_each_says_in_a_sentence_what_there_is_to_see(audrey, busy, period):
     assert sentences["hooks"] == "7 hooks: 1 allowed, 5 refused, 83.3% of what was decided; 1 noted."
     assert sentences["refusals"] == "Most often, 3 of 5 times: No rule allows it."
     assert sentences["durations"] == (
-        "All together, viewers 3 hours, publishers 3 hours, calls 0.5 hours. "
-        "The longest that ended was a publication of 3:00:00 hours, on Tuesday 2026-11-24."
+        "All together, viewers 3 hours, publishers 3 hours, calls 30 min. "
+        "The longest that ended was a publication of 3 h, on Tuesday 2026-11-24."
     )
     assert sentences["users"] == "Most often: charlie, 4 times, 3 of them refused."
-    assert sentences["hours"] == "The longest: ann, 5.0 hours."
-    assert sentences["streams"] == "Watched most: “lobby”, 2.0 hours, by up to 1 at once."
+    assert sentences["hours"] == "The longest: ann, 5 hours."
+    assert sentences["streams"] == "Watched most: “lobby”, 2 hours, by up to 1 at once."
     assert sentences["busiest"] == "Busiest: Tuesdays 11:00, with 1.5 viewers at once on average."
 
 
@@ -127,7 +130,7 @@ def test_rows_lead_to_what_they_count(audrey, busy):
     }
     assert len(audrey.get(links["refusals"]["No rule allows it."]).context["cl"].result_list) == 3
     assert len(audrey.get(links["users"]["charlie"]).context["cl"].result_list) == 5
-    assert len(audrey.get(links["hooks"]["2026-11-24 14:00+00:00"]).context["cl"].result_list) == 4
+    assert len(audrey.get(links["hooks"]["2026-11-24 14:00"]).context["cl"].result_list) == 4
     assert FORMULA not in links["users"]  # a name that cannot be searched for leads nowhere
 
 
@@ -163,6 +166,25 @@ def test_that_something_is_still_being_counted_is_said(audrey):
 def test_it_can_be_asked_when_what_is_busiest(audrey, busy):
     assert said(audrey, busy="call")["busiest"] == "Busiest: Tuesdays 10:00, with 0.5 calls at once on average."
     assert said(audrey, busy="nonsense") == said(audrey)
+
+
+def test_an_hour_that_goes_on_is_not_yet_among_the_busiest_and_that_is_said(audrey):
+    ran(1, "play", 0.1, since=NOW - HOUR / 5)
+    measure(NOW, time.monotonic() + 1_000)
+    sentences = said(audrey)
+    assert sentences["running"].startswith("Peak: 1 viewer on ")
+    assert sentences["busiest"].startswith("Nothing ran in an hour that is over and was measured since in the last 7")
+    assert sentences["durations"].startswith("All together, viewers 6 min, publishers 0 s, calls 0 s. ")
+    assert "Minutes that streams and calls ran" in audrey.get(PAGE).content.decode()
+    assert rows(audrey, "hours")[1] == ["ann", "0:06:00", "1"]
+
+
+def test_hours_are_those_of_the_clock_here_and_told_apart_where_they_come_twice(audrey, busy, settings):
+    head, *hours = rows(audrey, "hooks")
+    assert (head[0], hours[-1][0]) == ("Hour (UTC)", "2026-11-24 14:00")
+    with timezone.override("Europe/Berlin"):
+        told = [exact(datetime(2026, 10, 25, hour, tzinfo=UTC)) for hour in range(3)]
+    assert told == ["2026-10-25 02:00+02:00", "2026-10-25 02:00+01:00", "2026-10-25 03:00"]
 
 
 # Files

@@ -109,6 +109,14 @@ def test_a_session_is_told_from_its_connect_to_its_end(root, lesson):
     ]
 
 
+def test_whoever_may_not_see_sessions_is_told_what_hooks_say_of_it(lesson):
+    ids = {"username": "alice", "session_id": "s-1", "target": ""}
+    make_event("ConnectionStatusEvent", received_at=ago(minutes=60), status="ESTABLISHED", **ids, **NOTED)
+    said = shown(with_permissions("view_auditevent"), "session", node=lesson.node_id, session="s-1").context["said"]
+    assert said.startswith("alice asked to connect through app “defaultApp”, at ")
+    assert re.search(r"It ran for \d+ min, until .+: DISCONNECTED\.$", said)
+
+
 def test_it_says_how_long_each_stream_ran_how_often_something_came_and_when_nothing_did(root, lesson):
     rows = {row.text: row for row in shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]}
     assert "It ran for 10 min" in rows["alice asked to publish “lobby”"].ran
@@ -648,7 +656,8 @@ def test_who_may_see_the_log_alone_is_told_nothing_else(audrey, lesson):
     factories.make_lease(lesson.user, "m-5", target="attic")
     make_session(lesson.user, client_address="192.0.2.7")
     session = shown(audrey, "session", node=lesson.node_id, session="s-1")
-    assert (session.context["title"], session.context["said"]) == ("Session", "")
+    assert session.context["title"] == "Session"
+    assert re.fullmatch("alice asked to connect through app “defaultApp”, at [-0-9: ]+[.]", session.context["said"])
     assert len(session.context["rows"]) == 8
     card = text_of(shown(audrey, "user", name="alice"))
     for hidden in ("laptop", "192.0.2.7", "Running", "Right now", "Alice Ames", "Locked out"):

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.access.models import AccessRevision, Rule
 from apps.access.reasons import STAFF_ACTION
@@ -23,6 +24,7 @@ from apps.audit.narrative import outcome, story
 from apps.audit.tasks import move_records
 from apps.connections.models import Node
 from apps.database.acting import acting
+from apps.live.cutting import order_end
 from tests import factories
 from tests.audit.test_mover import make_record
 
@@ -96,6 +98,13 @@ def test_what_is_linked_is_called_by_its_name_also_when_it_went_with_it(database
     gone = [(event.target, event.rules) for event in changes(action="delete")]
     assert ("membership “alice”, “teachers”", []) in gone
     assert ["Allow user “alice” to play anything"] in [rules for _, rules in gone]
+
+
+def test_an_order_to_end_says_whose_and_what(database):
+    lease = factories.make_lease(factories.make_user("alice"), action="publish", target="lobby")
+    order_end([lease], by="tina", now=timezone.now())
+    event = changes(action="add", target__startswith="order")[0]
+    assert event.target == "order to end “alice: publish lobby”"
 
 
 def test_who_changes_something_past_us_is_named_by_what_they_came_in_with(database):

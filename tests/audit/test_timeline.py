@@ -180,6 +180,8 @@ def kept(transactional_db, monkeypatch):
         ({}, {"allowed": 52, "refused": 3}),
         ({"q": "decision:refused"}, {"refused": 3}),
         ({"effect": "deny"}, {"refused": 3}),
+        ({"effect": "allow", "node": "n@1"}, {"allowed": 26}),
+        ({"effect": "noted"}, {}),
         ({"node": "n@1"}, {"allowed": 26}),
         ({"q": "node:n@2 after:100d"}, {"allowed": 8}),
         ({"last": "30d"}, {"allowed": 5, "refused": 3}),

@@ -1,6 +1,7 @@
 """What load balancers, orchestrators, Prometheus and readers of the schema see."""
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,11 @@ from django.test import Client
 
 from apps.access.snapshot import SnapshotKeeper
 from apps.audit.spool import Spool, keep_aside
-from apps.hooks import health
+from apps.database import hook_path
+from apps.database.connection import Database
+from apps.hooks import health, middleware
 from tests import factories
+from tests.database.wire import Wire
 from tests.hooks.processes import conninfo
 
 
@@ -192,3 +196,37 @@ def test_the_page_of_the_schema_asks_nobody_else_for_anything(staff):
     assert any("swagger-ui-bundle.js" in address for address in loaded)
     assert [address for address in loaded if not address.startswith("/static/")] == []
     assert not re.search("https?://", page.content.decode())
+
+
+@pytest.fixture
+def frozen(keeper, monkeypatch):
+    """Postgres takes connections and says nothing any more, as where its processes are stopped."""
+    wire = Wire(conninfo())
+    database = Database(wire.conninfo)
+    monkeypatch.setattr(hook_path, "hook_database", lambda: database)
+    hook_path.expect_an_answer(2)
+    wire.stall()
+    yield wire
+    wire.close()
+    database.close()
+
+
+@pytest.mark.parametrize(("address", "status"), [("/readyz", 503), ("/metrics", 200), ("/healthz", 200)])
+def test_probes_are_answered_within_a_moment_while_postgres_is_frozen(frozen, address, status):
+    began = time.monotonic()
+    said = Client().get(address)
+    assert time.monotonic() - began < 1.5
+    assert said.status_code == status
+    if address == "/metrics":
+        assert "wcsgate_database_up 0.0" in said.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/api/audit/events/"])
+def test_whoever_opens_a_page_while_postgres_is_frozen_is_told_so(frozen, monkeypatch, address):
+    monkeypatch.setattr(middleware, "PATIENCE", 0.3)
+    said = Client().get(address)
+    assert (said.status_code, said["Retry-After"]) == (503, "5")
+    assert "The database does not answer just now." in said.content.decode()
+    frozen.go_on()
+    time.sleep(0.5)
+    assert Client().get(address).status_code != 503

@@ -279,6 +279,17 @@ def test_the_grace_begins_anew_only_after_postgres_was_really_back(away, process
     wait_until(lambda: process.emptying.since is None, "its being over")
 
 
+def test_an_outage_is_over_when_postgres_is_back_not_when_the_last_hook_was_spooled(away, process, back):
+    assert keep_alive(away).status == 200
+    time.sleep(1)
+    began = datetime.now(UTC)
+    back()
+    wait_until(lambda: process.emptying.since is None, "its being over")
+    ended = {outage.until for outage in Outage.objects.all()}
+    assert ended
+    assert all(began <= until <= datetime.now(UTC) for until in ended)
+
+
 # Room
 
 

@@ -70,12 +70,22 @@ def _session_said(session: Session, now: datetime) -> str:
 
 def _nothing_known(request: HttpRequest, story: SessionStory) -> str:
     if not may_see(request.user, SESSIONS):
-        return ""
+        return _told_by_hooks(story.told)
     return (
         "No session was opened under these ids then."
         if not story.told.parts
         else "No session that was opened under these ids is known for this time. This is what came under them."
     )
+
+
+def _told_by_hooks(story: Told) -> str:
+    """Who came and for how long, as far as hooks say it: for those who may not see the session itself."""
+    opening = next((entry for entry in story.entries if entry.id in story.runs and not entry.thing.key), None)
+    if opening is None:
+        return ""
+    run = story.runs[opening.id]
+    lasted = "" if run.never_began else ran(run, timezone.now())  # maybe only the hook of its beginning is not there
+    return f"{opening.text}, at {clock(opening.at)}. {lasted}".strip()
 
 
 def _about_session(

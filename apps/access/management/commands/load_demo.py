@@ -40,7 +40,7 @@ STAFF_MAY = {
 }
 """By app. Users are switched off, never deleted: their history would go with them."""
 
-AUDITORS_MAY = {"audit": ["view_auditevent"]}
+AUDITORS_MAY = {"audit": ["view_auditevent", "view_hold", "view_badrecord"]}
 
 
 class Command(BaseCommand):

@@ -107,9 +107,8 @@ class Command(BaseCommand):
         for note in found.notes:
             self.stdout.write(f"Noted as let go: {note}.")
         if found.seals:
-            self.stdout.write(
-                f"Sealed until batch {found.sealed_until}, on {found.sealed_at}; {found.seals} seals are good."
-            )
+            good = "1 seal is good" if found.seals == 1 else f"{found.seals} seals are good"
+            self.stdout.write(f"Sealed until batch {found.sealed_until}, on {found.sealed_at}; {good}.")
             if found.last_batch > found.sealed_until:
                 self.stdout.write(
                     "Later batches are not sealed yet: whoever can write to the database could have replaced them."
