@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from apps.audit import measuring
+from apps.audit.locks import AdvisoryLock
 from apps.audit.measuring import LATE, day_begins, measure
 from apps.audit.tally_models import NameTime, RunningDay, RunningHour
 from apps.live.models import Lease
@@ -228,7 +228,7 @@ def test_two_do_not_measure_at_once():
 
     lease(timezone.now() - HOUR)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [measuring._ONE_MEASURER])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [AdvisoryLock.MEASURING])
     try:
         found = []
 
@@ -241,5 +241,5 @@ def test_two_do_not_measure_at_once():
         thread.join()
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [measuring._ONE_MEASURER])
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [AdvisoryLock.MEASURING])
     assert found == [0]
