@@ -57,8 +57,8 @@ _SIP_USER = re.compile(
     r'(?<![^@\s"])(?=[^@\s"]*+@)([^@\s"]*?sips?:[^:@\s"]*+):[^@\s"]*+@',
     re.IGNORECASE,
 )
-"""The first user of a piece that ends with an @. Whether it does is looked at once, where the piece begins: found out at
-each `sip:` instead, a piece with many of them and no @ would take a pass for each."""
+"""The first user of a piece that ends with an @. Whether it does is looked at once, where the piece begins: were that
+found out at each `sip:`, a piece with many of them and no @ would take a pass for each."""
 
 
 class RepeatedName(ValueError):
