@@ -119,7 +119,9 @@ def said(query: Query, zone: tzinfo, now: datetime) -> str:
 
 def quoted(qualifier: str, value: str) -> str:
     """A qualifier with its value; "" where that cannot be written."""
-    return "" if not value or any(mark in value for mark in NOT_QUOTED) else f'{qualifier}:"{value}"'
+    written = f'{qualifier}:"{value}"'
+    cannot_be = not value or len(written) > MAX_LENGTH or any(mark in value for mark in NOT_QUOTED)
+    return "" if cannot_be else written
 
 
 def moment(text: str, zone: tzinfo, now: datetime) -> datetime | None:

@@ -113,7 +113,7 @@ def test_what_can_be_quoted_is_looked_for_as_it_is(value, qualifier):
         assert (term.key, term.value, term.is_prefix) == (qualifier, value, False)
 
 
-@pytest.mark.parametrize("value", ["", 'a"b', "a*", "a\nb", "a\rb", "a\0b"])
+@pytest.mark.parametrize("value", ["", 'a"b', "a*", "a\nb", "a\rb", "a\0b", "a" * MAX_LENGTH])
 def test_what_cannot_be_written_is_not(value):
     assert quoted("call", value) == ""
 
