@@ -200,11 +200,13 @@ _counted: dict[Path, tuple[int, int]] = {}
 
 def waiting(folder: Path | None) -> Waiting:
     """What waits in this folder, of all processes. Each entry is counted once, so that asking often costs little."""
-    counted = {path: found for path in files(folder) if (found := _count_on(path)) is not None}
+    found = {path: _count_on(path) for path in files(folder)}
+    counted = {path: entries for path, entries in found.items() if entries is not None}
     _counted.clear()
     _counted.update(counted)
     since = min(filter(None, map(since_of, counted)), default=None)
-    aside = len(list(folder.glob(f"*{ASIDE}"))) if folder is not None else 0
+    unusable = sum(os.path.lexists(path) for path in found.keys() - counted)
+    aside = len(list(folder.glob(f"*{ASIDE}"))) + unusable if folder is not None else 0
     return Waiting(sum(entries for entries, _ in counted.values()), since, aside)
 
 

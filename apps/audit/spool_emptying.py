@@ -19,7 +19,7 @@ from psycopg import pq
 
 from apps.audit.late import decoded
 from apps.audit.spool import MAGIC, Piece, Spool, files, keep_aside, pieces, since_of
-from apps.audit.spool_folder import UnusableFile, move_aside, taken_over
+from apps.audit.spool_folder import OthersFile, UnusableFile, move_aside, taken_over
 from apps.database.connection import StatementFailed
 
 BATCH = 500
@@ -48,6 +48,8 @@ def take_over(folder: Path | None, connection: Connection) -> int:
     for path in files(folder):
         try:
             replayed += _take_over(path, connection)
+        except OthersFile as error:  # what is in it was answered: it stays where its process, if it lives, looks for it
+            logger.error("%s cannot be replayed by this user: %s", path, error)
         except UnusableFile as error:
             move_aside(path, error)
     return replayed

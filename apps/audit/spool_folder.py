@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ASIDE = ".aside"
-_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+_UNUSABLE = {errno.EISDIR, errno.ELOOP, errno.ENXIO}
 """What opening says of what never becomes usable by itself; anything else, such as too many open files, passes."""
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,10 @@ class UnusableFile(Exception):
     """What lies there is nothing that a process of ours has written, or nothing that we may read."""
 
 
+class OthersFile(UnusableFile):
+    """It belongs to another user, a process of whom may still write into it."""
+
+
 def open_file(path: Path | str, flags: int = os.O_RDONLY) -> int:
     """A descriptor of a regular file, without waiting for anything and without following a link.
 
@@ -31,6 +35,8 @@ def open_file(path: Path | str, flags: int = os.O_RDONLY) -> int:
     """
     try:
         fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except PermissionError as error:
+        raise OthersFile(error.strerror) from error
     except OSError as error:
         if error.errno in _UNUSABLE:
             raise UnusableFile(error.strerror) from error

@@ -230,7 +230,7 @@ def test_only_regular_files_are_taken_over_and_nobody_waits_for_another(folder):
 def test_what_is_no_file_is_not_waited_for_when_counting(folder, spool):
     odd_things(folder, ".spool")
     spool.append(b"one", SINCE)
-    assert waiting(folder).entries == 1
+    assert (waiting(folder).entries, waiting(folder).aside) == (1, 4)
     assert spooled_by_node(folder) == {}
 
 

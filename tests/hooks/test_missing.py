@@ -23,7 +23,7 @@ from apps.audit.models import AuditEvent, BadRecord, Counted, HookRecord
 from apps.audit.mover import move_batch, try_again
 from apps.audit.publishing import Publishing, take_over
 from apps.audit.recorder import Recorder
-from apps.audit.spool import Spool, files
+from apps.audit.spool import Spool, files, waiting
 from apps.audit.tasks import look_for_gaps
 from apps.database.connection import Unavailable
 from apps.hooks import health
@@ -443,6 +443,27 @@ def test_a_bad_spool_is_moved_aside_and_those_of_others_are_replayed(spooling):
         assert spool_emptying.take_over(spooling.folder, own) == 3
     assert files(spooling.folder) == []
     assert {path.name for path in spooling.folder.glob("*.aside")} == {"0.spool.aside", "1.spool.aside"}
+
+
+def test_the_spool_of_another_user_stays_where_it_is_and_is_counted(spooling, monkeypatch, caplog):
+    """Its process may live, and empty it."""
+    others = spooling.folder / "0.spool"
+    others.write_bytes(b"WCSSPOOL")
+    real = os.open
+
+    def denied(path, *args):
+        if str(path) == str(others):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *args)
+
+    die(spooling)
+    spooling.spool.close()
+    monkeypatch.setattr(spool_folder.os, "open", denied)
+    with connected() as own:
+        assert spool_emptying.take_over(spooling.folder, own) == 3
+    assert files(spooling.folder) == [others]
+    assert "0.spool cannot be replayed by this user: Permission denied" in caplog.text
+    assert (waiting(spooling.folder).entries, waiting(spooling.folder).aside) == (0, 1)
 
 
 def test_of_a_machine_that_went_down_counts_what_it_had_told(process, monkeypatch):
