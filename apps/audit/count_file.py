@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from apps.audit.ids import COUNTER_BITS, LAST_NUMBER
+from apps.audit.spool_folder import UnusableFile
+
 SUFFIX = ".counts"
 COUNTERS, CELLS = 256, 32_768
 """For how many nodes one process counts each on its own, and how many numbers it may have out."""
@@ -127,14 +130,24 @@ def found_in(words: memoryview, memory: bytes | mmap.mmap, cells: list[int]) -> 
         yield Found(index, key, name, given, void, failed, unrecorded, bool(published), *out)
 
 
-def read(path: Path) -> tuple[list[Found], bool]:
+def read(fd: int) -> tuple[list[Found], bool]:
     """What a process that died has left, and whether that was before the machine was started anew: then what the file
-    says of numbers may be of different moments."""
-    data = path.read_bytes()
-    if len(data) != SIZE or not data.startswith(_MAGIC):
-        return [], True
+    says of numbers may be of different moments. Raises UnusableFile for what no process of ours has written."""
+    if os.fstat(fd).st_size != SIZE:
+        raise UnusableFile("It is not as long as counts are.")
+    data = os.pread(fd, SIZE, 0)
+    if not any(data):
+        return [], True  # the machine went down before anything of it was on the disk
     words = memoryview(data).cast("Q")
+    if not data.startswith(_MAGIC) or not all(_may_be_ours(words, place_of(index)) for index in range(COUNTERS)):
+        raise UnusableFile("It has in it what no process counts.")
     return list(found_in(words, data, words[CELLS_AT:].tolist())), data[8:24] != _boot()
+
+
+def _may_be_ours(words: memoryview, place: int) -> bool:
+    """Whether a counter has a key, a number and a name that a process may give it."""
+    key, given, name_length = words[place], words[place + GIVEN], words[place + NAME_BYTES]
+    return key < 1 << COUNTER_BITS and given <= LAST_NUMBER and name_length <= MAX_NAME
 
 
 def left_in(folder: Path | None) -> list[Path]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Max, Min, QuerySet, Sum
+from django.db.models import Count, Max, Min, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, Now
 
 from apps.audit.ids import COUNTER_SQL, IS_NUMBERED_SQL, NUMBER_SQL, multirange, numbers_by_counter
 from apps.audit.locks import AdvisoryLock
@@ -25,6 +26,10 @@ MOST = 100_000
 ENDED_FOR, SILENT_FOR, STRAY_FOR = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
 """After which a counter of which nothing is missing goes into the sums of its node: where its process ended, and where
 it was not heard of (it has no folder, or its machine is off); and after which one that nobody told of is forgotten."""
+
+STALE = timedelta(minutes=3)
+"""After which something is wrong where nobody has looked, or a process has not told: both are done each minute, if only
+to say that nothing has changed."""
 
 _SIZE = "(SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest({numbers}) AS r)"
 
@@ -79,11 +84,13 @@ logger = logging.getLogger(__name__)
 
 
 class Missing(NamedTuple):
-    """The one number, since when something is missing, and when that was last looked for."""
+    """The one number, since when something is missing, when that was last looked for, and how many processes have not
+    told what they answered for too long: of those nobody knows whether something is missing."""
 
     hooks: int
     since: datetime | None
     looked_at: datetime | None
+    silent: int
 
 
 def note_stored(ids: Iterable[UUID]) -> None:
@@ -130,9 +137,16 @@ def acknowledge(counted_id: int) -> int:
 
 
 def missing() -> Missing:
-    """The one number."""
-    found = Counted.objects.aggregate(hooks=Sum("missing"), since=Min("missing_since"), looked_at=Max("compared_at"))
-    return Missing(found["hooks"] or 0, found["since"], found["looked_at"])
+    """The one number. A process counts as silent until its counters are taken over, or are summed up."""
+    told = Counted.objects.annotate(told_at=Coalesce("published_at", "began_at"))
+    is_silent = Q(ended=False, counter__isnull=False, told_at__lt=Now() - STALE, told_at__gt=Now() - SILENT_FOR)
+    found = told.aggregate(
+        hooks=Sum("missing"),
+        since=Min("missing_since"),
+        looked_at=Max("compared_at"),
+        silent=Count("process", distinct=True, filter=is_silent),
+    )
+    return Missing(found["hooks"] or 0, found["since"], found["looked_at"], found["silent"])
 
 
 def gaps() -> QuerySet[Counted]:

@@ -1,6 +1,5 @@
 """Missing hooks: whether every answered hook is in the record, what is counted by node, and acknowledging a gap."""
 
-from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -14,9 +13,6 @@ from apps.accounts.navigation import may, may_open
 from apps.accounts.pages import note_changes
 from apps.audit import gaps
 from apps.audit.spooled import spooled_by_node
-
-STALE = timedelta(minutes=3)
-"""After which something is wrong if nobody has looked: a process that lives is looked at each minute."""
 
 
 def missing_hooks(request: HttpRequest) -> HttpResponse:
@@ -33,7 +29,7 @@ def missing_hooks(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "Missing hooks",
         "missing": missing,
-        "stale": missing.looked_at is not None and timezone.now() - missing.looked_at > STALE,
+        "stale": missing.looked_at is not None and timezone.now() - missing.looked_at > gaps.STALE,
         "gaps": gaps.gaps()[:100],
         "may_acknowledge": may_acknowledge,
         "nodes": _nodes(),

@@ -17,7 +17,8 @@ import psycopg
 from apps.audit.count_file import Found, left_in, read
 from apps.audit.counting import Counts, Look
 from apps.audit.ids import multirange
-from apps.audit.spool import files, taken_over
+from apps.audit.spool import files
+from apps.audit.spool_folder import UnusableFile, move_aside, taken_over
 
 PAUSE = 1.0
 TAKE_OVER_EVERY = 5
@@ -97,9 +98,9 @@ class Publishing:
     def _publish_on(self, connection: Connection) -> None:
         rounds = 0
         while not self._stopped.wait(PAUSE):
+            self.publish(connection, datetime.now(UTC))  # its own first: whatever others have left keeps none from it
             if rounds % TAKE_OVER_EVERY == 0:
                 take_over(self._folder, connection)
-            self.publish(connection, datetime.now(UTC))
             rounds += 1
 
 
@@ -115,21 +116,31 @@ def take_over(folder: Path | None, connection: Connection) -> int:
     """
     taken = 0
     for path in left_in(folder):
-        with taken_over(path) as ours:
-            if ours and not files(folder):
-                _take_over(path, connection, datetime.now(UTC))
-                path.unlink()
-                taken += 1
+        try:
+            taken += _take_over(path, folder, connection)
+        except (UnusableFile, psycopg.DataError) as error:
+            move_aside(path, error)
+        except OSError as error:
+            logger.error("%s cannot be taken over just now: %s", path, error.strerror or error)
     return taken
 
 
-def _take_over(path: Path, connection: Connection, now: datetime) -> None:
-    counters, of_another_boot = read(path)
+def _take_over(path: Path, folder: Path | None, connection: Connection) -> bool:
+    with taken_over(path) as ours:
+        if ours is None or files(folder):
+            return False
+        with connection.transaction():
+            _tell(path.stem, *read(ours), connection, datetime.now(UTC))
+        path.unlink()
+        return True
+
+
+def _tell(process: str, counters: list[Found], of_another_boot: bool, connection: Connection, now: datetime) -> None:
     if of_another_boot:
         connection.execute(_END, [now, [found.key for found in counters]])
         return
     for found in counters:
-        values = _values(path.stem, found, found.busy | found.idle, now)
+        values = _values(process, found, found.busy | found.idle, now)
         busy = {"received": values["received"] + len(found.busy), "outstanding": "{}", "ended": True}
         connection.execute(_PUBLISH, {**values, **busy})
 

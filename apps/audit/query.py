@@ -17,7 +17,12 @@ from ipaddress import ip_network
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.protocol.action_words import joined
 
-WORD = re.compile(r'\s*(-?)(?:([A-Za-z]+):)?("[^"]*"?|\S+)')
+MAX_LENGTH = 2000
+"""Characters of a search, which every list of views and the worker of exports read again."""
+
+WORD = re.compile(r'(-?)(?:([A-Za-z]++):)?("[^"]*+"?|\S++)')
+"""One pass of any text: it begins at no space, so that a long run of them is not walked through from each of them."""
+
 MOMENTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m")
 AGO = re.compile(r"(\d{1,4})(m|h|d|w)", re.ASCII)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -70,6 +75,9 @@ class Query:
 
 def parse(text: str) -> Query:
     """Read what somebody typed. Whatever it is, something is understood or a problem says what was expected."""
+    if len(text) > MAX_LENGTH:
+        sentence = f"A search has at most {MAX_LENGTH} characters; this one has {len(text)}. Look for less at a time."
+        return Query(problems=(Problem(f"{text[MAX_LENGTH : MAX_LENGTH + 20]}…", MAX_LENGTH, sentence),))
     terms, problems = [], []
     for match in WORD.finditer(text):
         minus, key, quoted = match.groups()
@@ -111,7 +119,9 @@ def said(query: Query, zone: tzinfo, now: datetime) -> str:
 
 def quoted(qualifier: str, value: str) -> str:
     """A qualifier with its value; "" where that cannot be written."""
-    return "" if not value or any(mark in value for mark in NOT_QUOTED) else f'{qualifier}:"{value}"'
+    written = f'{qualifier}:"{value}"'
+    cannot_be = not value or len(written) > MAX_LENGTH or any(mark in value for mark in NOT_QUOTED)
+    return "" if cannot_be else written
 
 
 def moment(text: str, zone: tzinfo, now: datetime) -> datetime | None:

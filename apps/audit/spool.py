@@ -10,13 +10,15 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-SUFFIX, ASIDE = ".spool", ".aside"
+from apps.audit.spool_folder import ASIDE, UnusableFile, open_file
+
+SUFFIX = ".spool"
 MAGIC = b"WCSSPOOL"
 _HEAD = struct.Struct("!II")  # length and checksum of what follows
 _SINCE = "%Y%m%dT%H%M%S"
@@ -149,7 +151,7 @@ class Spool:
 
 def pieces(path: Path, start: int, until: int | None = None) -> Iterator[Piece]:
     """What is in a file from a place on; beyond an entry whose length cannot be right, nothing can be told apart."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_file) as file:
         end = os.fstat(file.fileno()).st_size if until is None else until
         place = max(start, len(MAGIC))
         while place < end:
@@ -168,7 +170,7 @@ def pieces(path: Path, start: int, until: int | None = None) -> Iterator[Piece]:
 def count(path: Path, start: int) -> tuple[int, int]:
     """How many whole entries there seem to be from a place on, by their lengths alone, and where they end."""
     counted, place = 0, max(start, len(MAGIC))
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_file) as file:
         end = os.fstat(file.fileno()).st_size
         while place + _HEAD.size <= end:
             file.seek(place)
@@ -198,11 +200,13 @@ _counted: dict[Path, tuple[int, int]] = {}
 
 def waiting(folder: Path | None) -> Waiting:
     """What waits in this folder, of all processes. Each entry is counted once, so that asking often costs little."""
-    counted = {path: found for path in files(folder) if (found := _count_on(path)) is not None}
+    found = {path: _count_on(path) for path in files(folder)}
+    counted = {path: entries for path, entries in found.items() if entries is not None}
     _counted.clear()
     _counted.update(counted)
     since = min(filter(None, map(since_of, counted)), default=None)
-    aside = len(list(folder.glob(f"*{ASIDE}"))) if folder is not None else 0
+    unusable = sum(os.path.lexists(path) for path in found.keys() - counted)
+    aside = len(list(folder.glob(f"*{ASIDE}"))) + unusable if folder is not None else 0
     return Waiting(sum(entries for entries, _ in counted.values()), since, aside)
 
 
@@ -210,7 +214,7 @@ def _count_on(path: Path) -> tuple[int, int] | None:
     before, place = _counted.get(path, (0, 0))
     try:
         more, place = count(path, place)
-    except FileNotFoundError:
+    except (FileNotFoundError, UnusableFile):
         return None
     return before + more, place
 
@@ -221,35 +225,6 @@ def since_of(path: Path) -> datetime | None:
         return datetime.strptime(path.name.partition("-")[0], _SINCE).replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-@contextmanager
-def taken_over(path: Path) -> Iterator[bool]:
-    """Whether this file is now ours: nobody holds it, and it was not removed under our hands."""
-    try:
-        fd = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        yield _lock(fd) and _is_still(path, fd)
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_still(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def keep_aside(path: Path, data: bytes) -> None:

@@ -18,7 +18,8 @@ import psycopg
 from psycopg import pq
 
 from apps.audit.late import decoded
-from apps.audit.spool import MAGIC, Piece, Spool, files, keep_aside, pieces, since_of, taken_over
+from apps.audit.spool import MAGIC, Piece, Spool, files, keep_aside, pieces, since_of
+from apps.audit.spool_folder import OthersFile, UnusableFile, move_aside, taken_over
 from apps.database.connection import StatementFailed
 
 BATCH = 500
@@ -45,14 +46,24 @@ def take_over(folder: Path | None, connection: Connection) -> int:
     """
     replayed = 0
     for path in files(folder):
-        with taken_over(path) as ours:
-            if ours:
-                written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                start, entries = _replay(path, since_of(path) or datetime.now(UTC), written_at, connection)
-                path.unlink()
-                replayed += entries
-                logger.warning("The spool file %s of a process that has ended was replayed, to %s.", path.name, start)
+        try:
+            replayed += _take_over(path, connection)
+        except OthersFile as error:  # what is in it was answered: it stays where its process, if it lives, looks for it
+            logger.error("%s cannot be replayed by this user: %s", path, error)
+        except UnusableFile as error:
+            move_aside(path, error)
     return replayed
+
+
+def _take_over(path: Path, connection: Connection) -> int:
+    with taken_over(path) as ours:
+        if ours is None:
+            return 0
+        written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        start, entries = _replay(path, since_of(path) or datetime.now(UTC), written_at, connection)
+        path.unlink()
+        logger.warning("The spool file %s of a process that has ended was replayed, to %s.", path.name, start)
+        return entries
 
 
 class Emptying:

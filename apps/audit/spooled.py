@@ -6,6 +6,7 @@ from pathlib import Path
 from apps.audit.late import decoded
 from apps.audit.recorder import COLUMNS
 from apps.audit.spool import files, pieces
+from apps.audit.spool_folder import UnusableFile
 
 _NODE = [name.strip() for name in COLUMNS.split(",")].index("node_id")
 _read: dict[Path, tuple[int, Counter[str]]] = {}
@@ -29,6 +30,6 @@ def _read_on(path: Path) -> tuple[int, Counter[str]]:
                 break  # torn, or not yet whole
             counted[(entry[1][_NODE] or b"").decode()] += 1
             place = piece.end
-    except FileNotFoundError:
+    except (FileNotFoundError, UnusableFile):
         return 0, Counter()
     return place, counted

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -25,8 +26,21 @@ _NUMBERS = """
     SELECT (SELECT revision FROM access_revision),
            (SELECT count(*) FROM (SELECT FROM audit_hookrecord LIMIT 100000) AS waiting),
            (SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)
-              FROM (SELECT received_at FROM audit_hookrecord ORDER BY id LIMIT 1) AS oldest)
+              FROM (SELECT received_at FROM audit_hookrecord ORDER BY id LIMIT 1) AS oldest),
+           (SELECT count(*) FROM (SELECT FROM audit_changerecord LIMIT 100000) AS waiting),
+           (SELECT coalesce(extract(epoch FROM now() - min(changed_at)), 0)
+              FROM (SELECT changed_at FROM audit_changerecord ORDER BY id LIMIT 1) AS oldest)
 """
+
+
+class _Numbers(NamedTuple):
+    """What Postgres says of the rules, and of what waits to be moved: records of hooks, and changes by staff."""
+
+    revision: int
+    records: int
+    oldest: float
+    changes: int
+    oldest_change: float
 
 
 @require_safe
@@ -43,14 +57,16 @@ def readyz(request: HttpRequest) -> HttpResponse:
     said = {"spooled": spooled.entries, "away_since": spooled.since}
     try:
         expect_an_answer(settings.HOOK_TIME_LIMIT)
-        revision, records, oldest = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
+        found = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
         outside, gone = net(), missing()
     except (DatabaseError, Unavailable):
         detail = "The database does not answer, or its rules are not loaded (yet)."
         return JsonResponse({"error": "not-ready", "detail": detail, **said}, status=503)
-    numbers = {"revision": revision, "records_waiting": records, "oldest_waiting_s": round(oldest, 1)}
+    numbers = {"revision": found.revision, "records_waiting": found.records, "oldest_waiting_s": round(found.oldest, 1)}
+    numbers |= {"changes_waiting": found.changes, "oldest_change_waiting_s": round(found.oldest_change, 1)}
     numbers["audit_outside_partitions"] = outside.rows
-    said |= {"missing": gone.hooks, "missing_since": gone.since}
+    said |= {"missing": gone.hooks, "missing_since": gone.since, "missing_looked_at": gone.looked_at}
+    said["silent_processes"] = gone.silent
     if 0 < settings.MISSING_LIMIT <= gone.hooks:
         detail = "More hooks that were answered are not in the record than WCSGATE_MISSING_LIMIT lets pass."
         return JsonResponse({"error": "hooks-missing", "detail": detail, **numbers, **said}, status=503)
@@ -80,15 +96,17 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_spool_aside_files", "Files with what could not be recorded", spooled.aside)
         try:
             expect_an_answer(settings.HOOK_TIME_LIMIT)
-            revision, records, oldest = _numbers()
+            found = _numbers()
             outside, gone, nodes = net(), missing(), per_node()
         except (DatabaseError, Unavailable):
             yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
             return
         yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 1)
-        yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", revision)
-        yield GaugeMetricFamily("wcsgate_records_waiting", "Records not yet in the audit log, up to 100000", records)
-        yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", oldest)
+        yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", found.revision)
+        yield GaugeMetricFamily("wcsgate_records_waiting", "Records not moved yet, up to 100000", found.records)
+        yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", found.oldest)
+        yield GaugeMetricFamily("wcsgate_changes_waiting", "Changes not moved yet, up to 100000", found.changes)
+        yield GaugeMetricFamily("wcsgate_oldest_change_seconds", "Age of the oldest of them", found.oldest_change)
         yield GaugeMetricFamily("wcsgate_audit_outside_partitions", "Audit events in the default one", outside.rows)
         yield GaugeMetricFamily("wcsgate_audit_being_moved", "Whether others leave it just now", outside.being_moved)
         yield from _counted(gone, nodes)
@@ -100,6 +118,7 @@ def _counted(gone: Missing, nodes: list[dict[str, int | str]]) -> Iterable[Metri
     unrecorded = sum(int(node["unrecorded"]) for node in nodes)
     yield GaugeMetricFamily("wcsgate_missing", "Hooks that were answered and are not in the record", gone.hooks)
     yield GaugeMetricFamily("wcsgate_missing_looked_for_seconds", "When that was last looked for", looked_at)
+    yield GaugeMetricFamily("wcsgate_silent_processes", "Processes that do not tell what they answered", gone.silent)
     yield GaugeMetricFamily("wcsgate_answered_unrecorded", "Hooks answered without a record", unrecorded)
     families = {
         "received": CounterMetricFamily("wcsgate_hooks_received_total", "Hooks that came", labels=["node"]),
@@ -126,17 +145,17 @@ def _spooled() -> Waiting:
     return found._replace(since=min(filter(None, (found.since, since)), default=None))
 
 
-def _numbers_when_fresh(deadline: float) -> tuple[int, int, float]:
+def _numbers_when_fresh(deadline: float) -> _Numbers:
     """The numbers, once the snapshot has their revision. Raises Unavailable if that takes too long."""
     keeper = snapshot_keeper()
     loaded = keeper.current(deadline).revision  # read before the database: it may be behind, never ahead
-    while (numbers := _numbers())[0] != loaded:
+    while (numbers := _numbers()).revision != loaded:
         loaded = keeper.other_than(loaded, deadline).revision
     return numbers
 
 
-def _numbers() -> tuple[int, int, float]:
+def _numbers() -> _Numbers:
     with connection.cursor() as cursor:
         cursor.execute(_NUMBERS)
-        revision, waiting, oldest = cursor.fetchone()
-    return revision, waiting, float(oldest or 0)
+        revision, records, oldest, changes, oldest_change = cursor.fetchone()
+    return _Numbers(revision, records, float(oldest or 0), changes, float(oldest_change or 0))

@@ -53,7 +53,12 @@ _ADDRESS_USER = re.compile(r"^://[^/?#]*@")
 _ADDRESS_QUERY = re.compile(r"([?&;](?:[^=&;?#]*+=)?+|#[^=&;?#]*+=)[^&;#]+")
 """A value of the query, with its name if it has one; or one of the fragment, with its name. One pass of any text."""
 
-_SIP_USER = re.compile(r"(sips?:[^:@\s\"]*+):[^@\s\"]*@", re.IGNORECASE)
+_SIP_USER = re.compile(
+    r'(?<![^@\s"])(?=[^@\s"]*+@)([^@\s"]*?sips?:[^:@\s"]*+):[^@\s"]*+@',
+    re.IGNORECASE,
+)
+"""The first user of a piece that ends with an @. Whether it does is looked at once, where the piece begins: were that
+found out at each `sip:`, a piece with many of them and no @ would take a pass for each."""
 
 
 class RepeatedName(ValueError):

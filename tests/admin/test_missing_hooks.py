@@ -46,6 +46,19 @@ def test_at_rest_it_is_0_and_says_what_that_means(root):
     assert "Hooks were answered and are not in the record." not in overview
 
 
+def test_processes_that_do_not_tell_are_named_beside_the_0_however_many_tell(root):
+    make_counted("edge-1", process="web-2-7-cd", published_at=timezone.now() - timedelta(minutes=4))
+    make_counted("edge-2", process="web-2-7-cd", published_at=timezone.now() - timedelta(minutes=4))
+    make_counted("edge-1", process="web-3-8-ef", published_at=timezone.now() - timedelta(days=2))
+    make_counted("edge-1", process="web-4-9-ef", published_at=timezone.now() - timedelta(hours=2), ended=True)
+    make_counted("edge-1")
+    said = page(root)
+    assert "<strong>1 process</strong> has not said for more than three minutes what it answered" in said
+    assert "every answered hook that was told of is in the record." in said
+    Counted.objects.filter(process="web-2-7-cd").update(published_at=timezone.now())
+    assert "more than three minutes" not in page(root)
+
+
 def test_what_is_missing_is_named_with_node_process_and_since_when(root):
     make_counted(missing=3)
     make_counted("edge-2")

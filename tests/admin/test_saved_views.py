@@ -140,6 +140,12 @@ def test_a_search_has_one_form(root):
         search_in("nothing", known)
 
 
+def test_a_search_that_is_too_long_is_no_view_however_it_is_written(audrey):
+    with pytest.raises(ValidationError, match="A search has at most 2000 characters; this one has 50001"):
+        search_in("q=a" + "+" * 50_000, known_parameters())
+    assert "A search has at most 2000 characters" in audrey.get(LOG, {"q": "a" + " " * 3000}).content.decode()
+
+
 def test_names_are_shown_as_they_are_written(audrey):
     make_view(audrey.user, name="<b>bold</b>", search="q=user%3A%3Cb%3E&last=7d")
     assert "&lt;b&gt;bold" in audrey.get(LOG).content.decode()

@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 
 from apps.audit import count_file
-from apps.audit.count_file import CountFile, left_in, read
+from apps.audit.count_file import CountFile, left_in, place_of, read
 from apps.audit.counting import OTHERS, Counts
 from apps.audit.ids import COUNTER_BITS, LAST_NUMBER, first_id, numbered_id, numbers_by_counter
 from apps.audit.recorder import new_id
-from apps.audit.spool import taken_over
+from apps.audit.spool_folder import UnusableFile, taken_over
 from runner import ROOT
 
 NOW = datetime(2026, 3, 1, 14, 30, 5, 123456, tzinfo=UTC)
@@ -198,8 +198,7 @@ def test_what_a_process_had_counted_is_there_after_it_was_killed(tmp_path):
     assert done.returncode == -9, done.stderr
     (path,) = left_in(tmp_path)
     with taken_over(path) as ours:
-        assert ours
-    counters, of_another_boot = read(path)
+        counters, of_another_boot = read(ours)
     assert not of_another_boot
     assert [(found.node_name, expected(found), found.failed, found.unrecorded) for found in counters] == [
         ("n-1", {1, 2, 3, 4, 5}, 1, 0),
@@ -219,14 +218,48 @@ def test_a_file_of_before_the_machine_was_started_anew_says_so(tmp_path, monkeyp
     counts.take("n-1", NOW).recorded()
     counts.stop()
     (path,) = left_in(tmp_path)
-    assert read(path)[1] is False
-    monkeypatch.setattr(count_file, "_boot", lambda: b"another boot....")
-    assert read(path)[1] is True
+    with taken_over(path) as ours:
+        assert read(ours)[1] is False
+        monkeypatch.setattr(count_file, "_boot", lambda: b"another boot....")
+        assert read(ours)[1] is True
 
 
-def test_a_file_that_is_none_says_nothing(tmp_path):
-    (tmp_path / "x.counts").write_bytes(b"WCSCOUNT")
-    assert read(tmp_path / "x.counts") == ([], True)
+def left(path, data):
+    path.write_bytes(data)
+    with taken_over(path) as ours:
+        return read(ours)
+
+
+def counts_with(tmp_path, place, word):
+    """The bytes that a process would leave, but for one word."""
+    counts = Counts(str(tmp_path), lambda node_id: True)
+    counts.take("n-1", NOW).recorded()
+    counts._words[place_of(0) + place] = word
+    counts.stop()
+    (path,) = left_in(tmp_path)
+    return path, path.read_bytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"WCSCOUNT", b"WCSCOUNT" + bytes(count_file.SIZE), b"x" * count_file.SIZE])
+def test_what_no_process_has_written_is_not_read(tmp_path, data):
+    with pytest.raises(UnusableFile):
+        left(tmp_path / "x.counts", data)
+
+
+@pytest.mark.parametrize(
+    ("place", "word"),
+    [(0, 1 << COUNTER_BITS), (0, 1 << 63), (count_file.GIVEN, LAST_NUMBER + 1), (count_file.NAME_BYTES, 256)],
+)
+def test_what_no_process_counts_to_is_not_believed(tmp_path, place, word):
+    path, data = counts_with(tmp_path, place, word)
+    with pytest.raises(UnusableFile, match="what no process counts"):
+        left(path, data)
+    path, data = counts_with(tmp_path / "twin", count_file.GIVEN, LAST_NUMBER)
+    assert left(path, data)[0][0].given == LAST_NUMBER
+
+
+def test_a_file_of_which_nothing_was_on_the_disk_when_the_machine_went_down_says_nothing(tmp_path):
+    assert left(tmp_path / "x.counts", bytes(count_file.SIZE)) == ([], True)
 
 
 def test_where_the_disk_has_no_room_counts_are_in_memory(tmp_path, monkeypatch, caplog):

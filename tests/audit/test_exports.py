@@ -371,7 +371,7 @@ def test_a_person_has_a_few_at_once(audrey, events):
     assert ask(audrey, "", "csv", NOW)
 
 
-@pytest.mark.parametrize("search", ["q=usr%3Ax", "from=yesterday-ish", "tried_out=x"])
+@pytest.mark.parametrize("search", ["q=usr%3Ax", "from=yesterday-ish", "tried_out=x", "q=a" + "+" * 2000])
 def test_a_search_that_cannot_be_understood_is_not_exported(audrey, search):
     with pytest.raises(BadSearch):
         ask(audrey, search, "csv", NOW)

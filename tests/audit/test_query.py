@@ -1,5 +1,6 @@
 """What is understood of what staff type into the search box."""
 
+import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.audit.query import Term, moment, parse, quoted, said
+from apps.audit.query import MAX_LENGTH, WORD, Term, moment, parse, quoted, said
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -69,6 +70,28 @@ def test_a_problem_points_at_its_word(text, start, words):
     assert words in problem.sentence
 
 
+@pytest.mark.parametrize("text", [" ", '"', "a", ":", "a:", "-", "\u2003", 'a:"', "a "])
+def test_reading_takes_time_in_proportion_to_the_text(text):
+    started = time.process_time()
+    for _ in WORD.finditer(text * (100_000 // len(text))):
+        pass
+    assert time.process_time() - started < 0.25  # a pass for each character would take minutes
+
+
+@pytest.mark.parametrize("text", ["a" + " " * 100_000, '"' * 100_000, "a" * 100_000, "user:ann " * 300])
+def test_a_search_that_is_too_long_is_a_problem_and_nothing_is_looked_for(text):
+    query = parse(text)
+    (problem,) = query.problems
+    assert problem.start == MAX_LENGTH
+    assert f"at most 2000 characters; this one has {len(text)}" in problem.sentence
+    assert not query.terms
+    assert said(query, UTC, NOW) == ""
+
+
+def test_a_search_may_have_as_many_characters_as_it_says():
+    assert read("a" * MAX_LENGTH) == [("", "a" * MAX_LENGTH, False)]
+
+
 @given(st.text(max_size=60))
 def test_whatever_is_typed_is_understood_or_a_problem_and_can_be_said(text):
     query = parse(text)
@@ -90,7 +113,7 @@ def test_what_can_be_quoted_is_looked_for_as_it_is(value, qualifier):
         assert (term.key, term.value, term.is_prefix) == (qualifier, value, False)
 
 
-@pytest.mark.parametrize("value", ["", 'a"b', "a*", "a\nb", "a\rb", "a\0b"])
+@pytest.mark.parametrize("value", ["", 'a"b', "a*", "a\nb", "a\rb", "a\0b", "a" * MAX_LENGTH])
 def test_what_cannot_be_written_is_not(value):
     assert quoted("call", value) == ""
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +11,10 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.audit import spool as module
-from apps.audit.spool import Spool, SpoolUnusable, count, files, keep_aside, pieces, since_of, taken_over
+from apps.audit import spool_folder
+from apps.audit.spool import Spool, SpoolUnusable, count, files, keep_aside, pieces, since_of, waiting
+from apps.audit.spool_folder import UnusableFile, taken_over
+from apps.audit.spooled import spooled_by_node
 from runner import ROOT
 
 SINCE = datetime(2026, 3, 1, 14, 30, 5, tzinfo=UTC)
@@ -184,7 +188,8 @@ def test_the_file_of_another_process_can_be_taken_over_once_that_has_died(folder
             assert not ours
         other.kill()
     with taken_over(path) as ours, taken_over(path) as twice:
-        assert (ours, twice) == (True, False)
+        assert ours is not None
+        assert twice is None
         path.unlink()
     with taken_over(path) as gone:
         assert not gone
@@ -193,15 +198,40 @@ def test_the_file_of_another_process_can_be_taken_over_once_that_has_died(folder
 def test_nobody_takes_over_what_was_removed_while_they_waited(spool, folder, monkeypatch):
     spool.append(b"one", SINCE)
     path = spool.file.path
-    real = module._lock
+    real = spool_folder._lock
 
     def late(fd):
         spool.remove(spool.file.synced)
         return real(fd)
 
-    monkeypatch.setattr(module, "_lock", late)
+    monkeypatch.setattr(spool_folder, "_lock", late)
     with taken_over(path) as ours:
         assert not ours
+
+
+def odd_things(folder, suffix):
+    """What does not belong there: to open it would fail, follow elsewhere or wait for ever."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"a{suffix}").mkdir()
+    os.mkfifo(folder / f"b{suffix}")
+    (folder / "elsewhere").write_bytes(b"x")
+    (folder / f"c{suffix}").symlink_to(folder / "elsewhere")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / f"d{suffix}"))
+    return [folder / f"{name}{suffix}" for name in "abcd"]
+
+
+def test_only_regular_files_are_taken_over_and_nobody_waits_for_another(folder):
+    for path in odd_things(folder, ".spool"):
+        with pytest.raises(UnusableFile), taken_over(path):
+            raise AssertionError
+
+
+def test_what_is_no_file_is_not_waited_for_when_counting(folder, spool):
+    odd_things(folder, ".spool")
+    spool.append(b"one", SINCE)
+    assert (waiting(folder).entries, waiting(folder).aside) == (1, 4)
+    assert spooled_by_node(folder) == {}
 
 
 FILL = """

@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 
 from apps.access.snapshot import SnapshotKeeper
+from apps.audit.changes import move_changes
+from apps.audit.models import ChangeRecord
 from apps.audit.spool import Spool, keep_aside
 from apps.database import hook_path
 from apps.database.connection import Database
@@ -64,14 +67,32 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
         "revision",
         "records_waiting",
         "oldest_waiting_s",
+        "changes_waiting",
+        "oldest_change_waiting_s",
         "spooled",
         "away_since",
         "audit_outside_partitions",
         "missing",
         "missing_since",
+        "missing_looked_at",
+        "silent_processes",
     }
     assert (said.json()["spooled"], said.json()["away_since"]) == (0, None)
     assert keeper.current(0).revision == said.json()["revision"]
+
+
+def test_it_is_told_that_changes_by_staff_are_not_in_the_audit_log_yet(keeper):
+    move_changes()
+    factories.make_stream()
+    ChangeRecord.objects.update(changed_at=timezone.now() - timedelta(minutes=5))
+    said = Client().get("/readyz").json()
+    assert (said["changes_waiting"], said["oldest_change_waiting_s"] >= 300) == (1, True)
+    text = Client().get("/metrics").content.decode()
+    assert "\nwcsgate_changes_waiting 1.0" in text
+    assert re.search(r"^wcsgate_oldest_change_seconds 30\d\.", text, re.MULTILINE)
+    move_changes()
+    said = Client().get("/readyz").json()
+    assert (said["changes_waiting"], said["oldest_change_waiting_s"]) == (0, 0)
 
 
 def test_readyz_is_not_ready_when_the_rules_can_no_longer_be_refreshed(keeper, settings):
@@ -152,11 +173,14 @@ def test_metrics_are_numbers_for_the_networks_that_may_read_them():
         "wcsgate_access_revision",
         "wcsgate_records_waiting",
         "wcsgate_oldest_waiting_seconds",
+        "wcsgate_changes_waiting",
+        "wcsgate_oldest_change_seconds",
         "wcsgate_spooled_entries",
         "wcsgate_away_since_seconds",
         "wcsgate_spool_aside_files",
         "wcsgate_missing",
         "wcsgate_missing_looked_for_seconds",
+        "wcsgate_silent_processes",
         "wcsgate_answered_unrecorded",
         "wcsgate_audit_outside_partitions",
         "wcsgate_audit_being_moved",

@@ -1,11 +1,14 @@
 """One number for blindness: hooks that were answered and are nowhere in the record; and no false alarm."""
 
+import errno
+import os
 import random
 import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -13,14 +16,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from apps.audit import count_file, gaps, publishing
+from apps.audit import count_file, gaps, publishing, spool_emptying, spool_folder
 from apps.audit.count_file import left_in
 from apps.audit.gaps import acknowledge, compare, missing, note_stored, per_node, sum_up
 from apps.audit.models import AuditEvent, BadRecord, Counted, HookRecord
 from apps.audit.mover import move_batch, try_again
 from apps.audit.publishing import Publishing, take_over
 from apps.audit.recorder import Recorder
-from apps.audit.spool import Spool, files
+from apps.audit.spool import Spool, files, waiting
 from apps.audit.tasks import look_for_gaps
 from apps.database.connection import Unavailable
 from apps.hooks import health
@@ -182,7 +185,7 @@ def test_a_record_that_went_behind_our_back_is_missing_with_node_process_and_sin
     (gap,) = gaps.gaps()
     assert (gap.node_name, gap.process, gap.missing) == (NODE, process.counts.name, 1)
     assert (gap.missing_after, gap.missing_since) == tuple(times[:2])
-    assert missing() == (1, times[1], times[1])
+    assert missing() == (1, times[1], times[1], 0)
     assert f"1 hooks that were answered are not in the record: of {NODE} in {process.counts.name}" in caplog.text
     move_batch()
     assert look(process, now=times[2]) == 1
@@ -383,6 +386,86 @@ def test_it_is_not_taken_over_while_its_spool_is_there(spooling):
     assert counted() == {"received": 3, "answered": 3, "pending": 3}
 
 
+def bad_files(folder):
+    """What others may have put there; each of them alone once kept every process from telling anything."""
+    good = next(path for path in left_in(folder)).read_bytes()
+    (folder / "0-folder.counts").mkdir()
+    os.mkfifo(folder / "0-fifo.counts")
+    (folder / "0-link.counts").symlink_to(folder / "elsewhere")
+    (folder / "0-short.counts").write_bytes(good[:1000])
+    (folder / "0-long.counts").touch()
+    os.truncate(folder / "0-long.counts", 1 << 40)
+    (folder / "0-garbage.counts").write_bytes(good[:32] + b"\xff" * (len(good) - 32))
+    name = (4 + 7) * 8  # words before the first counter's name
+    (folder / "0-nul.counts").write_bytes(good[:name] + b"\0" + good[name + 1 :])
+    return sorted(folder.glob("0-*.counts"))
+
+
+def test_a_bad_file_is_moved_aside_and_keeps_nobody_from_what_good_ones_say(killed, caplog):
+    bad = bad_files(killed.folder)
+    assert len(bad) == 7
+    assert taken_over(killed.folder) == 0
+    assert left_in(killed.folder) == []
+    assert {path.name for path in killed.folder.glob("*.aside")} == {f"{path.name}.aside" for path in bad}
+    assert len([record for record in caplog.records if "cannot be used and is moved aside" in record.message]) == 7
+    assert counted() == {"received": 6, "answered": 4, "pending": 5}
+
+
+def test_what_fails_for_the_moment_stays_for_the_next_time(killed, monkeypatch, caplog):
+    with monkeypatch.context() as patch, connected() as own:
+        patch.setattr(spool_folder.os, "open", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        assert take_over(killed.folder, own) == 0
+    assert "cannot be taken over just now: Too many open files" in caplog.text
+    assert taken_over(killed.folder) == 0
+    assert left_in(killed.folder) == []
+
+
+def test_a_process_tells_of_itself_before_it_looks_for_what_others_left(process, monkeypatch):
+    told = []
+    monkeypatch.setattr(publishing, "PAUSE", 0.01)
+    monkeypatch.setattr(
+        publishing, "take_over", lambda *_: told.append(Counted.objects.filter(answered=2).exists()) or stopped.set()
+    )
+    stopped = threading.Event()
+    events(process, 1)
+    process.publishing.start()
+    assert stopped.wait(5)
+    process.publishing.stop()
+    assert told[0] is True
+
+
+def test_a_bad_spool_is_moved_aside_and_those_of_others_are_replayed(spooling):
+    die(spooling)
+    spooling.spool.close()
+    (spooling.folder / "0.spool").mkdir()
+    os.mkfifo(spooling.folder / "1.spool")
+    with connected() as own:
+        assert spool_emptying.take_over(spooling.folder, own) == 3
+    assert files(spooling.folder) == []
+    assert {path.name for path in spooling.folder.glob("*.aside")} == {"0.spool.aside", "1.spool.aside"}
+
+
+def test_the_spool_of_another_user_stays_where_it_is_and_is_counted(spooling, monkeypatch, caplog):
+    """Its process may live, and empty it."""
+    others = spooling.folder / "0.spool"
+    others.write_bytes(b"WCSSPOOL")
+    real = os.open
+
+    def denied(path, *args):
+        if str(path) == str(others):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *args)
+
+    die(spooling)
+    spooling.spool.close()
+    monkeypatch.setattr(spool_folder.os, "open", denied)
+    with connected() as own:
+        assert spool_emptying.take_over(spooling.folder, own) == 3
+    assert files(spooling.folder) == [others]
+    assert "0.spool cannot be replayed by this user: Permission denied" in caplog.text
+    assert (waiting(spooling.folder).entries, waiting(spooling.folder).aside) == (0, 1)
+
+
 def test_of_a_machine_that_went_down_counts_what_it_had_told(process, monkeypatch):
     events(process, 2)
     assert look(process) == 0
@@ -463,6 +546,31 @@ def test_whoever_lives_tells_so_each_minute(process):
 
 
 # Where it shows
+
+
+def test_a_process_that_does_not_tell_is_not_hidden_by_one_that_does(machine):
+    silent, telling = machine("one"), machine("two")
+    for process in (silent, telling):
+        assert process.reason("connect", custom={"token": "tok-alice"}) == ""
+    look(silent, telling, now=timezone.now() - gaps.STALE - timedelta(seconds=5))
+    assert missing().silent == 2
+    look(telling)
+    assert missing().silent == 1
+    assert Client().get("/readyz").json()["silent_processes"] == 1
+    assert "\nwcsgate_silent_processes 1.0" in Client().get("/metrics").content.decode()
+    die(silent)
+    assert taken_over(silent.folder) == 0
+    assert missing().silent == 0
+
+
+def test_a_process_that_never_told_but_whose_hooks_are_in_the_record_is_silent(process):
+    move_batch()
+    Counted.objects.update(began_at=timezone.now() - gaps.STALE)
+    assert missing().silent == 1
+    Counted.objects.update(began_at=timezone.now() - gaps.SILENT_FOR)
+    assert missing().silent == 0
+    look(process)
+    assert missing().silent == 0
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""The folder of the spool, in which processes leave files for others: whose they are, and what is no file of ours.
+
+Somebody may put anything there, or make it unreadable. So every file stands for itself: what cannot be used is moved
+aside and said, and nobody waits for it, nor leaves the others of the folder alone because of it.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ASIDE = ".aside"
+_UNUSABLE = {errno.EISDIR, errno.ELOOP, errno.ENXIO}
+"""What opening says of what never becomes usable by itself; anything else, such as too many open files, passes."""
+
+logger = logging.getLogger(__name__)
+
+
+class UnusableFile(Exception):
+    """What lies there is nothing that a process of ours has written, or nothing that we may read."""
+
+
+class OthersFile(UnusableFile):
+    """It belongs to another user, a process of whom may still write into it."""
+
+
+def open_file(path: Path | str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file, without waiting for anything and without following a link.
+
+    Raises FileNotFoundError, and UnusableFile where there is something else.
+    """
+    try:
+        fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except PermissionError as error:
+        raise OthersFile(error.strerror) from error
+    except OSError as error:
+        if error.errno in _UNUSABLE:
+            raise UnusableFile(error.strerror) from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UnusableFile("It is no regular file.")
+    return fd
+
+
+@contextmanager
+def taken_over(path: Path) -> Iterator[int | None]:
+    """A descriptor of this file if it is ours now: nobody holds it, and it was not removed under our hands. Else None.
+
+    Raises UnusableFile.
+    """
+    try:
+        fd = open_file(path, os.O_RDWR)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield fd if _lock(fd) and _is_still(path, fd) else None
+    finally:
+        os.close(fd)
+
+
+def move_aside(path: Path, why: Exception) -> None:
+    """Put what nobody can use but a person out of the way of others."""
+    logger.error("%s cannot be used and is moved aside, for you to look at: %s", path, str(why).partition("\n")[0])
+    try:
+        path.rename(path.with_name(f"{path.name}{ASIDE}"))
+    except OSError as error:
+        logger.error("%s cannot even be moved aside: %s", path, error.strerror)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
