@@ -234,6 +234,8 @@ def test_a_batch_takes_as_many_queries_for_many_tokens_and_nodes_as_for_one(data
     tokens = [factories.make_token(user, f"tok-{number}", f"device {number}").id for number in range(20)]
     for number in range(20):
         factories.make_node(f"node-{number}@192.0.2.1")
+    make_record(100)
+    move_batch()  # the first batch of all looks for what was there before it
     counts = []
     for used in (tokens[:1], tokens):
         for number, token_id in enumerate(used):

@@ -88,6 +88,7 @@ def test_secrets_are_for_the_owner_alone(service: Up, environment: dict[str, str
         "BROKER_URL",
         "WCSGATE_SECRET_KEY",
         "WCSGATE_ENCRYPTION_KEYS",
+        "WCSGATE_SEAL_KEYS",
         "WCSGATE_ADMIN_PASSWORD",
         "WCSGATE_HOOK_PASSWORD",
         "WCSGATE_PORT",

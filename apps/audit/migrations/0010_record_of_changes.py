@@ -41,7 +41,7 @@ CREATE FUNCTION audit_new_id(moment timestamptz) RETURNS uuid LANGUAGE sql VOLAT
 $$;
 
 CREATE FUNCTION audit_without_logins(address text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT regexp_replace(regexp_replace(address, '^([a-zA-Z][a-zA-Z0-9+.-]*://)?[^?#]*@', '\1***@'), '([?;#]).*$', '\1***')
+    SELECT regexp_replace(regexp_replace(address, '^(sips?:|[a-zA-Z][a-zA-Z0-9+.-]*://)?[^?#]*@', '\1***@'), '([?;#]).*$', '\1***')
 $$;
 
 CREATE FUNCTION audit_kept_of(kept jsonb, secrets text[], addresses text[]) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$

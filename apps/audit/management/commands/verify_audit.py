@@ -1,15 +1,16 @@
 """manage.py verify_audit [FILE] [--decisions [--since MOMENT]]"""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from apps.access.then import NotRecorded
 from apps.audit.evidence import at_one_moment, from_before, outside_the_chain, pieces, trusted_keys
-from apps.audit.models import AuditEvent, received
+from apps.audit.models import AuditEvent, Batch, received
 from apps.audit.past import past
 from apps.audit.redeciding import Again, events_again
 from apps.audit.verifying import Found, Verifier, pieces_of
@@ -57,11 +58,7 @@ class Command(BaseCommand):
         except ValueError:
             raise CommandError("A key is none: public keys are 32 bytes in base64.") from None
         found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
-        if (
-            verifier.has_keys
-            and found.batches
-            and (found.sealed_until == 0 or (file and found.sealed_until < found.last_batch))
-        ):
+        if verifier.has_keys and (found.sealed_until < found.last_batch if file else _never_sealed(found)):
             found.problem("Its end is not sealed: it may have been cut off, or replaced as a whole.")
         self._say(found)
         if options["decisions"]:
@@ -117,6 +114,12 @@ class Command(BaseCommand):
             self.stdout.write("No seal was checked: whoever can write to the database could have replaced all of it.")
         for key in sorted(found.untrusted_keys):
             self.stdout.write(f"Not checked: seals made with key {key}. Give its public key with --public-key.")
+
+
+def _never_sealed(found: Found) -> bool:
+    """Whether the audit log has no good seal, though the workers have had more than a day to make one."""
+    first = Batch.objects.order_by("number").values_list("moved_at", flat=True).first()
+    return found.sealed_until == 0 and first is not None and timezone.now() - first > timedelta(days=1)
 
 
 def _of_file(verifier: Verifier, file: Path) -> Found:
