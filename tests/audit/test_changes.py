@@ -208,6 +208,31 @@ def test_secrets_stay_out_and_that_they_changed_is_said(database):
     )
 
 
+def test_a_secret_that_is_removed_and_a_login_within_an_address_are_told_too(database):
+    app, stream = factories.make_app(), factories.make_stream("cam", source="rtsp://admin:one@10.0.0.5/live")
+    changes()
+    type(app).objects.update(hook_passwords=[])
+    type(stream).objects.update(source="rtsp://admin:two@10.0.0.5/live")
+    assert [event.told for event in changes()][-2:] == ["hook passwords removed", "source set anew"]
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("rtsp://admin:p@ssW0rd1@10.0.0.9/live", "rtsp://***@10.0.0.9/live"),
+        ("rtsp://admin:a/bSecret2@10.0.0.9/live", "rtsp://***@10.0.0.9/live"),
+        ("rtsp://10.0.0.9/live?Secret3", "rtsp://10.0.0.9/live?***"),
+        ("rtsp://10.0.0.9/live;pw=Secret4", "rtsp://10.0.0.9/live;***"),
+        ("admin:Secret5@10.0.0.9/live", "***@10.0.0.9/live"),
+        ("sip:admin:Secret6@10.0.0.9", "sip:***@10.0.0.9"),
+        ("rtsp://10.0.0.9/live", "rtsp://10.0.0.9/live"),
+    ],
+)
+def test_nothing_of_a_login_in_an_address_is_kept(database, address, kept):
+    factories.make_stream("cam", source=address)
+    assert said(changes()[0])["after"]["source"] == kept
+
+
 def test_what_hooks_and_workers_write_all_the_time_is_no_change(wcs, school):
     ChangeRecord.objects.all().delete()
     wcs.hook("connect", custom={"token": "tok-alice"})
