@@ -108,6 +108,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: its file would be closed under it when it is told to stop
 CELERY_BEAT_SCHEDULE = {
     # Nudges expire quickly: one that waited is no better than the next one.
     "move records": {"task": "audit.move_records", "schedule": 1.0, "options": {"expires": 5}},
