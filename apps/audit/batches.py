@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import connection
 
 from apps.audit.chain import BEFORE_THE_FIRST, batch_hash, count_line, entry, event_line, kind_of, line
-from apps.audit.locks import AdvisoryLock
+from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.models import AuditEvent, Batch
 from apps.audit.outbox import KnownEvent, NewEvent
 
@@ -20,9 +20,7 @@ CONTENT = (
 
 def alone() -> bool:
     """Whether this transaction is now the only one that may write a batch; it is until it ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.BATCHES])
-        return bool(cursor.fetchone()[0])
+    return only_one(AdvisoryLock.BATCHES)
 
 
 def wait_to_be_alone() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apps.audit.ids import COUNTER_BITS, LAST_NUMBER
-from apps.audit.spool_folder import UnusableFile
+from apps.audit.spool_folder import UnusableFile, files_of
 
 SUFFIX = ".counts"
 COUNTERS, CELLS = 256, 32_768
@@ -152,4 +152,4 @@ def _may_be_ours(words: memoryview, place: int) -> bool:
 
 def left_in(folder: Path | None) -> list[Path]:
     """The files of all processes that use this folder."""
-    return sorted(folder.glob(f"*{SUFFIX}")) if folder is not None and folder.is_dir() else []
+    return files_of(folder, SUFFIX)

@@ -17,7 +17,7 @@ from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Now
 
 from apps.audit.ids import COUNTER_SQL, IS_NUMBERED_SQL, NUMBER_SQL, multirange, numbers_by_counter
-from apps.audit.locks import AdvisoryLock
+from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.models import Counted
 
 MOST = 100_000
@@ -105,8 +105,7 @@ def note_stored(ids: Iterable[UUID]) -> None:
 def compare(now: datetime) -> None:
     """See what is missing, and note it; nothing where somebody else does just now, or too much waits to tell."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.GAPS])
-        if not cursor.fetchone()[0]:
+        if not only_one(AdvisoryLock.GAPS):
             return
         cursor.execute(_COMPARED, {"most": MOST})
         rows = cursor.fetchall()

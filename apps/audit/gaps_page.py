@@ -1,8 +1,5 @@
 """Missing hooks: whether every answered hook is in the record, what is counted by node, and acknowledging a gap."""
 
-from pathlib import Path
-
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -11,7 +8,7 @@ from django.utils import timezone
 
 from apps.accounts.navigation import may, may_open
 from apps.accounts.pages import note_changes
-from apps.audit import gaps
+from apps.audit import gaps, spool_folder
 from apps.audit.spooled import spooled_by_node
 
 
@@ -53,6 +50,6 @@ def _acknowledge(request: HttpRequest) -> HttpResponse:
 def _nodes() -> list[dict[str, int | str]]:
     """What is counted, by node; with what waits in the spools of this machine."""
     nodes = {str(node["node_name"]): {**node, "spooled": 0} for node in gaps.per_node(100)}
-    for node_id, entries in spooled_by_node(Path(settings.SPOOL) if settings.SPOOL else None).items():
+    for node_id, entries in spooled_by_node(spool_folder.configured()).items():
         nodes.setdefault(node_id, {"node_name": node_id, **dict.fromkeys(gaps.SHOWN, 0)})["spooled"] = entries
     return list(nodes.values())

@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from django.db import connection
+
 
 class AdvisoryLock(IntEnum):
     """Held until the end of a transaction. The numbers begin with “WCSG”."""
@@ -10,3 +12,10 @@ class AdvisoryLock(IntEnum):
     PARTITIONS = 0x5743_5348
     MEASURING = 0x5743_5349
     GAPS = 0x5743_534A
+
+
+def only_one(lock: AdvisoryLock) -> bool:
+    """Whether this transaction is now the only one at that work; it is until it ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
+        return bool(cursor.fetchone()[0])

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from apps.audit.locks import AdvisoryLock
+from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.retention import past
 from apps.audit.tallies import NAME_TEXT
 from apps.audit.tally_models import RunningDay, RunningHour
@@ -188,8 +188,7 @@ def _measure(windows: Sequence[Window], now: datetime, *statements: str) -> int:
         "measured": list(MEASURED),
     }
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.MEASURING])
-        if not cursor.fetchone()[0]:
+        if not only_one(AdvisoryLock.MEASURING):
             return 0
         for statement in statements:
             cursor.execute(statement, values)

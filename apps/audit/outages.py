@@ -4,15 +4,14 @@ One look at a small table and one into a folder; the page itself shows that the 
 """
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.navigation import may_see
+from apps.audit import spool_folder
 from apps.audit.models import Outage
 from apps.audit.spool import waiting
 from apps.protocol.action_words import joined
@@ -46,7 +45,7 @@ def outages(request: HttpRequest) -> dict:
 def told(request: HttpRequest) -> Told | None:
     """What to say now; None where nothing happened lately."""
     lately = list(Outage.objects.filter(noted_at__gte=timezone.now() - TOLD_FOR).order_by("since"))
-    pending = waiting(Path(settings.SPOOL) if settings.SPOOL else None)
+    pending = waiting(spool_folder.configured())
     times = _times(lately, pending.since)
     if not times:
         return None

@@ -20,7 +20,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from apps.audit.ids import first_id, moment_of
-from apps.audit.locks import AdvisoryLock
+from apps.audit.locks import AdvisoryLock, only_one
 
 TABLE = "audit_auditevent"
 NET = f"{TABLE}_default"
@@ -125,7 +125,7 @@ def make_ahead(now: datetime) -> list[Partition]:
     Where the setting was changed, those to come that are still empty are made anew in the other size.
     """
     with short_lock():
-        if not _only_one():
+        if not only_one(AdvisoryLock.PARTITIONS):
             return []
         for partition in partitions():
             if _is_of_another_size(partition, now) and _is_empty(partition.name):
@@ -238,7 +238,7 @@ def put_in_place(deadline: float, batch: int = BATCH, said: Callable[[int], None
     moved = 0
     while net().being_moved and time.monotonic() < deadline:
         with transaction.atomic(), connection.cursor() as cursor:
-            if not _only_one():
+            if not only_one(AdvisoryLock.PARTITIONS):
                 break
             columns = _columns_aside()
             cursor.execute(
@@ -267,7 +267,7 @@ def _columns_aside() -> Composed:
 def drop(partition: Partition, still: Callable[[], bool] = lambda: True) -> bool:
     """Drop a partition with all it holds, if this is `still` right just before. Gives whether it was dropped."""
     with short_lock():
-        if not (_only_one() and still()):
+        if not (only_one(AdvisoryLock.PARTITIONS) and still()):
             return False
         _execute(SQL("DROP TABLE {}").format(Identifier(partition.name)))
     return True
@@ -291,12 +291,6 @@ def short_lock() -> Iterator[None]:
     with transaction.atomic():
         _execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(f"{LOCK_TIMEOUT // timedelta(milliseconds=1)}ms")))
         yield
-
-
-def _only_one() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [AdvisoryLock.PARTITIONS])
-        return bool(cursor.fetchone()[0])
 
 
 def _is_empty(table: str) -> bool:

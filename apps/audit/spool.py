@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from apps.audit.spool_folder import ASIDE, UnusableFile, open_file
+from apps.audit.spool_folder import ASIDE, UnusableFile, files_of, open_file
 
 SUFFIX = ".spool"
 MAGIC = b"WCSSPOOL"
@@ -183,7 +183,7 @@ def count(path: Path, start: int) -> tuple[int, int]:
 
 def files(folder: Path | None) -> list[Path]:
     """The files of all processes that use this folder, the oldest first."""
-    return sorted(folder.glob(f"*{SUFFIX}")) if folder is not None and folder.is_dir() else []
+    return files_of(folder, SUFFIX)
 
 
 class Waiting(NamedTuple):

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from django.conf import settings
+
 ASIDE = ".aside"
 _UNUSABLE = {errno.EISDIR, errno.ELOOP, errno.ENXIO}
 """What opening says of what never becomes usable by itself; anything else, such as too many open files, passes."""
@@ -45,6 +47,16 @@ def open_file(path: Path | str, flags: int = os.O_RDONLY) -> int:
         os.close(fd)
         raise UnusableFile("It is no regular file.")
     return fd
+
+
+def configured() -> Path | None:
+    """The folder that the settings name; None where they name none."""
+    return Path(settings.SPOOL) if settings.SPOOL else None
+
+
+def files_of(folder: Path | None, suffix: str) -> list[Path]:
+    """The files of a kind that all processes have in this folder, sorted by name."""
+    return sorted(folder.glob(f"*{suffix}")) if folder is not None and folder.is_dir() else []
 
 
 @contextmanager

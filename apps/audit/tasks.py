@@ -1,15 +1,24 @@
 """The workers' tasks. Nudges only: whatever is lost of them, the next one makes up for."""
 
 import time
-from contextlib import closing
-from pathlib import Path
+from typing import Any
 
 import psycopg
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from apps.audit import exports, gaps, measuring, partitions, publishing, recounting, retention, tally_retention
+from apps.audit import (
+    exports,
+    gaps,
+    measuring,
+    partitions,
+    publishing,
+    recounting,
+    retention,
+    spool_folder,
+    tally_retention,
+)
 from apps.audit.changes import move_changes
 from apps.audit.count_file import left_in
 from apps.audit.evidence import seal
@@ -46,23 +55,28 @@ def move_records(*, batch: int = MOST, batches: int = 200, **_: object) -> int:
 @shared_task(name="audit.take_over_spools")
 def take_over_spools(**_: object) -> int:
     """Replay what web processes that died have left in their spools; gives how many entries that were."""
-    folder = Path(settings.SPOOL) if settings.SPOOL else None
+    folder = spool_folder.configured()
     if not files(folder):
         return 0
-    with closing(psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True)) as connection:
+    with _connection() as connection:
         return take_over(folder, connection)
 
 
 @shared_task(name="audit.look_for_gaps")
 def look_for_gaps(**_: object) -> int:
     """Compare what was answered with what is in the record; gives how many hooks are missing. Safe to run twice."""
-    folder = Path(settings.SPOOL) if settings.SPOOL else None
+    folder = spool_folder.configured()
     if left_in(folder):
-        with closing(psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True)) as connection:
+        with _connection() as connection:
             publishing.take_over(folder, connection)
     gaps.compare(timezone.now())
     gaps.sum_up(timezone.now())
     return gaps.missing().hooks
+
+
+def _connection() -> psycopg.Connection[Any]:
+    """One of their own for what commits by itself."""
+    return psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True)
 
 
 @shared_task(name="audit.keep_partitions")

@@ -1,11 +1,11 @@
 """The counts of this process, and who tells the database of them."""
 
 from functools import lru_cache
-from pathlib import Path
 
 from django.conf import settings
 
 from apps.access.snapshot import SnapshotKeeper, snapshot_keeper
+from apps.audit import spool_folder
 from apps.audit.counting import Counts
 from apps.audit.publishing import Publishing
 from apps.database.connection import conninfo_of
@@ -26,5 +26,4 @@ def counts() -> Counts:
 @lru_cache(maxsize=1)
 def publishing() -> Publishing:
     """That of this process."""
-    folder = Path(settings.SPOOL) if settings.SPOOL else None
-    return Publishing(conninfo_of(settings.DATABASES["default"]), counts(), folder)
+    return Publishing(conninfo_of(settings.DATABASES["default"]), counts(), spool_folder.configured())
