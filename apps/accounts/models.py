@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime, timedelta
+from typing import Self
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -48,7 +49,13 @@ def revoked_of(owner: str) -> models.Q:
     )
 
 
-class TokenQuerySet(models.QuerySet):
+class IssuedQuerySet(models.QuerySet):
+    def with_revoked(self) -> Self:
+        """With `revoked`: whether each was revoked with all of its user's, or with everything."""
+        return self.annotate(revoked=revoked_of("user"))
+
+
+class TokenQuerySet(IssuedQuerySet):
     def issue(self, user: User, label: str, **limits) -> tuple["Token", str]:
         """Make a token for a user; gives the row and the token itself, which is not kept and cannot be shown again."""
         token = secrets.token_urlsafe(24)
@@ -59,10 +66,6 @@ class TokenQuerySet(models.QuerySet):
         return self.with_revoked().filter(
             models.Q(expires_at=None) | models.Q(expires_at__gt=now), revoked=False, used_at=None
         )
-
-    def with_revoked(self) -> "TokenQuerySet":
-        """With `revoked`: whether each was revoked with all of its user's, or with everything."""
-        return self.annotate(revoked=revoked_of("user"))
 
 
 class Token(models.Model):
@@ -126,7 +129,7 @@ class Token(models.Model):
         return f"{self.label} of {self.user}"
 
 
-class ApiKeyQuerySet(models.QuerySet):
+class ApiKeyQuerySet(IssuedQuerySet):
     def issue(self, user: User, label: str, **limits) -> tuple["ApiKey", str]:
         """Make a key for a user; gives the row and the key itself, which is not kept and cannot be shown again."""
         key = KEY_PREFIX + secrets.token_urlsafe(24)
@@ -135,10 +138,6 @@ class ApiKeyQuerySet(models.QuerySet):
     def with_key(self, key: str) -> "ApiKey | None":
         """The key that is this one, whether it works or not, with its user."""
         return self.with_revoked().select_related("user").filter(key_hash=hash_token(key)).first()
-
-    def with_revoked(self) -> "ApiKeyQuerySet":
-        """With `revoked`: whether each was revoked with all of its user's, or with everything."""
-        return self.annotate(revoked=revoked_of("user"))
 
 
 class ApiKey(models.Model):
