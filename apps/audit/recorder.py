@@ -78,16 +78,15 @@ _OPENING = Statement(
         {_opening(("$23", "$24", "$25", "$26"), "record")}""",
     (*FORMATS, 0, 0, 0, 0),
 )
-_STARTED_BY_THEN = "CASE WHEN started_at <= greatest($2, opened_at) THEN started_at END"
-_ENDED = f"ended_at = greatest($2, opened_at), end_reason = REASON, started_at = {_STARTED_BY_THEN}"
+_ENDED = """ended_at = greatest($2, opened_at), end_reason = REASON,
+    started_at = CASE WHEN started_at <= greatest($2, opened_at) THEN started_at END"""
 ENDING = Statement(
     "record_ending_session",
     f"""WITH record AS ({_INSERT} WHERE r.revision = $22::bigint RETURNING revision),
         ended AS (UPDATE connections_session SET ended_at = $2, end_reason = $23
             WHERE node_id = $4 AND session_id = $6 AND app_key = $5 AND ended_at IS NULL
                 AND EXISTS (SELECT FROM record)),
-        all_in_it AS (UPDATE live_lease SET ended_at = greatest($2, opened_at), end_reason = $23,
-                started_at = {_STARTED_BY_THEN}
+        all_in_it AS (UPDATE live_lease SET {_ENDED.replace("REASON", "$23")}
             WHERE node_id = $4 AND session_id = $6 AND app_key = $5 AND ended_at IS NULL
                 AND EXISTS (SELECT FROM record))
         SELECT revision FROM record""",  # noqa: S608 - constants
@@ -113,15 +112,7 @@ STARTED = {
     plain: _changing(plain, "of_start", "started_at = coalesce(started_at, greatest($2, opened_at))")
     for plain in (PLAIN, _IN_SESSION)
 }
-ENDED = {
-    plain: _changing(
-        plain,
-        "of_end",
-        f"ended_at = greatest($2, opened_at), end_reason = REASON, started_at = {_STARTED_BY_THEN}",
-        "REASON",
-    )
-    for plain in (PLAIN, _IN_SESSION)
-}
+ENDED = {plain: _changing(plain, "of_end", _ENDED, "REASON") for plain in (PLAIN, _IN_SESSION)}
 _AS_ADMITTED = VALUES.replace("$14, $15, $16::bigint[]", "a.effect, a.reason, a.rule_ids").replace(
     "$21, r.revision", "CASE a.effect WHEN 'allow' THEN $21 ELSE '' END, $22"
 )

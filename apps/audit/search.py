@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from operator import or_
 
 from django.db import connection
-from django.db.models import GenericIPAddressField, Lookup, Q, QuerySet
+from django.db.models import Case, GenericIPAddressField, Lookup, Q, QuerySet, Value, When
 
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.access.rule_rows import number_plan
@@ -121,6 +121,15 @@ def _method(term: Term, zone: tzinfo, now: datetime) -> Q:
         return Q(method__startswith=term.text)
     row = find(term.value)
     return Q(method__in=[row.name, *row.aliases, term.value]) if row else Q(method=term.value)
+
+
+OUTCOME = Case(
+    When(effect=Effect.REFUSED, then=Value("refused")),
+    When(reason__in=NOTED, then=Value("noted")),
+    When(reason=STAFF_ACTION, then=Value("changed")),
+    default=Value("allowed"),
+)
+"""Which one of DECISIONS it was, of what has an effect and a reason."""
 
 
 def decided(decision: str) -> Q:

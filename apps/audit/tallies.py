@@ -12,13 +12,13 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Case, F, Q, QuerySet, Sum, Value, When
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.audit.models import AuditEvent
 from apps.audit.query import Query
-from apps.audit.search import find_events
+from apps.audit.search import OUTCOME, find_events
 from apps.audit.tally_models import DayCount, HourCount
 from apps.audit.tally_retention import HOURS_KEPT
 
@@ -113,11 +113,5 @@ def days(since: datetime, before: datetime) -> QuerySet:
 
 def by_answer(counts: QuerySet) -> QuerySet:
     """Counts put together by time and answer."""
-    answer = Case(
-        When(effect="deny", then=Value("refused")),
-        When(reason__in=NOTED, then=Value("noted")),
-        When(reason=STAFF_ACTION, then=Value("changed")),
-        default=Value("allowed"),
-    )
-    found = counts.annotate(answer=answer).values("at", "answer")
+    found = counts.annotate(answer=OUTCOME).values("at", "answer")
     return found.annotate(events=Sum("events"), hooks=Sum("hooks")).order_by("at", "answer")

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import Case, QuerySet, Value, When
+from django.db.models import QuerySet
 
-from apps.access.reasons import NOTED, STAFF_ACTION
-from apps.audit.models import Effect
 from apps.audit.paging import NEWEST_FIRST, first_of, patience
+from apps.audit.search import OUTCOME
 
 LOOKED_AT = 5_000
 PATIENCE = timedelta(seconds=1)
@@ -32,13 +31,6 @@ WIDTHS = (
     *(timedelta(hours=number) for number in (1, 2, 3, 6, 12)),
 )
 """How long the time of a bar may be, below a day."""
-
-_OUTCOME = Case(
-    When(effect=Effect.REFUSED, then=Value("refused")),
-    When(reason__in=NOTED, then=Value("noted")),
-    When(reason=STAFF_ACTION, then=Value("changed")),
-    default=Value("allowed"),
-)
 
 
 class Count(NamedTuple):
@@ -81,7 +73,7 @@ def counts_of(ways: Sequence[QuerySet]) -> Counts:
     All that the chart knows comes from here: where counts are kept by hour or day, they can be given instead. Raises
     TakesTooLong.
     """
-    events = [way.annotate(outcome=_OUTCOME).values_list("id", "received_at", "outcome") for way in ways]
+    events = [way.annotate(outcome=OUTCOME).values_list("id", "received_at", "outcome") for way in ways]
     try:
         sql, params = first_of(events, NEWEST_FIRST, LOOKED_AT).query.sql_with_params()
     except EmptyResultSet:  # Django knows that there is nothing
