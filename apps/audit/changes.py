@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -24,14 +25,11 @@ from apps.audit import tallies
 from apps.audit.batches import alone, append, next_number
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
 from apps.audit.mover import database_is_in_trouble
+from apps.audit.recorder import MAX_TEXT
 from apps.live.models import Lease
 from apps.protocol.action_words import joined
 
 BATCH = 500
-
-logger = logging.getLogger(__name__)
-MAX_WORDS = 600
-"""Characters of what changed, in words; the body has it whole."""
 
 ASIDE = ("date_joined", "created_at", "made_at", "made_by", "first_seen_at", "last_seen_at", "ordered_at", "try_at")
 """Columns of a new row that say nothing that the event does not say by itself."""
@@ -45,7 +43,7 @@ OURSELVES = "WCS Gate"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How rows of a table are spoken of: what one is, and the columns that name it, the first that is not empty."""
+    """How rows of a table are spoken of: what one is, and the columns that name it together."""
 
     noun: str
     names: tuple[str, ...] = ()
@@ -77,6 +75,8 @@ TABLES = {
 
 ACTIONS = {"add": "added", "change": "changed", "delete": "removed", "empty": "emptied"}
 """What is done to a row, with the word for it."""
+
+logger = logging.getLogger(__name__)
 
 
 def move_changes(limit: int = BATCH) -> int:
@@ -147,12 +147,14 @@ class Known:
         return str(rule)
 
 
+@cache
 def links(table: str) -> dict[str, type[models.Model]]:
     """The columns of a table that link to rows with a name, and to which."""
     linked = {field.column: field.related_model for field in model_of(table)._meta.concrete_fields if field.is_relation}
     return {column: model for column, model in linked.items() if model is Lease or _naming(model)}
 
 
+@cache
 def model_of(table: str) -> type[models.Model]:
     """Of which model a table has the rows."""
     return next(model for model in apps.get_models(include_auto_created=True) if model._meta.db_table == table)
@@ -182,7 +184,7 @@ def _event(change: ChangeRecord, batch: int) -> AuditEvent:
         action=_action(change),
         target=f"{change.table_name} {change.row_id or ''}".strip(),
         client_address=_address(change.actor),
-        username=who(change.actor)[:MAX_WORDS],
+        username=who(change.actor)[:MAX_TEXT],
         user_id=user_id if isinstance(user_id := change.actor.get("user_id"), int) else None,
         effect=Effect.ALLOWED,
         reason=STAFF_ACTION,
@@ -198,7 +200,7 @@ def _events(changes: Iterable[ChangeRecord], batch: int, known: Known) -> list[A
     events = []
     for change in changes:
         event = _event(change, batch)
-        event.target, event.told = _subject(change, known)[:MAX_WORDS], _said(change, known)
+        event.target, event.told = _subject(change, known)[:MAX_TEXT], _said(change, known)
         if change.id in known.sentences:
             event.rule_ids, event.rules = [change.row_id], [known.sentences[change.id]]
         events.append(event)
@@ -264,7 +266,7 @@ def _said(change: ChangeRecord, known: Known) -> str:
     for column, _, what in (secret.partition(" ") for secret in change.secrets):
         parts.append(f"{labels.get(column, column)} {what}")
     words = "; ".join(parts)
-    return words if len(words) <= MAX_WORDS else f"{words[: MAX_WORDS - 1]}…"
+    return words if len(words) <= MAX_TEXT else f"{words[: MAX_TEXT - 1]}…"
 
 
 def _rules(changes: Iterable[ChangeRecord]) -> list[tuple[ChangeRecord, Rule]]:
@@ -300,7 +302,7 @@ def _body(change: ChangeRecord) -> bytes:
             "before": change.before,
             "after": change.after,
             "secrets": change.secrets,
-            **{name: value for name, value in change.actor.items() if name not in ("user_id",)},
+            **{name: value for name, value in change.actor.items() if name != "user_id"},
         },
         ensure_ascii=False,
     ).encode()

@@ -3,7 +3,7 @@
 Names are copied, so that the record speaks for itself when its subjects are renamed or gone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 
@@ -50,8 +50,9 @@ class Surroundings:
 
     @cached_property
     def _sentences(self) -> dict[int, str]:
+        """What the rules say now; those that are gone say nothing."""
         ids = {rule_id for record in self._records for rule_id in [*record.rule_ids, *record.logged_rule_ids]}
-        return sentences(ids)
+        return {rule.id: str(rule) for rule in Rule.objects.filter(id__in=ids).with_names()} if ids else {}
 
     @cached_property
     def _streams(self) -> dict[str, int]:
@@ -78,12 +79,6 @@ class Surroundings:
             (lease.node_id, lease.session_id, lease.key, lease.ended_at): lease.ended_at - lease.began_at
             for lease in leases
         }
-
-
-def sentences(rule_ids: Iterable[int]) -> dict[int, str]:
-    """What these rules say now; those that are gone say nothing."""
-    ids = set(rule_ids)
-    return {rule.id: str(rule) for rule in Rule.objects.filter(id__in=ids).with_names()} if ids else {}
 
 
 def number_of(record: Record) -> str:
