@@ -1,7 +1,8 @@
 """The batches in which events come into the audit log, each a link of the chain (`chain`)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from django.db import connection
 
@@ -39,23 +40,27 @@ def append(
     moved_at: datetime,
     new: Sequence[AuditEvent | NewEvent] = (),
     counted: Iterable[AuditEvent | KnownEvent] = (),
-    note: str = "",
+    note: Mapping[str, object] = MappingProxyType({}),
 ) -> Batch:
-    """Add a link to the chain: these events came, these other ones were counted again. Only for who is alone."""
+    """Add a link to the chain: these events came, these other ones were counted again. Only for who is alone.
+
+    The first one also notes how many events are from before there were batches, so that nobody adds any to them.
+    """
     kept = b"".join(
         [*(entry(kind_of(event.reason), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
     )
-    if number == 1 and not note and (before := AuditEvent.objects.filter(batch=None).count()):
-        note = line(**{"from before": before}).decode()  # so that nobody adds any to them
+    if number == 1 and (before := AuditEvent.objects.filter(batch=None).count()):
+        note = {"from before": before, **note}
+    noted = line(**note).decode() if note else ""
     last = Batch.objects.filter(number=number - 1).values_list("hash", flat=True).first()
     previous = bytes(last) if last is not None else BEFORE_THE_FIRST
     return Batch.objects.create(
         number=number,
         moved_at=moved_at,
-        note=note,
+        note=noted,
         entries=kept,
         previous=previous,
-        hash=batch_hash(number, moved_at, note, previous, kept),
+        hash=batch_hash(number, moved_at, noted, previous, kept),
     )
 
 

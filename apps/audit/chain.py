@@ -3,7 +3,7 @@
 Events are moved in batches. Each batch lists its entries, one for each event and each change of a count, with the
 SHA-256 of a line of JSON that says all there is to say; and it is itself such a line, with the hash of the batch before
 it. So whoever changes, deletes, swaps or adds anything has to change every batch from there on, and the seals
-(`sealing`) show that. docs/evidence.md tells others how to check it without us.
+(`evidence`) show that. docs/evidence.md tells others how to check it without us.
 """
 
 from base64 import b64encode
@@ -20,6 +20,9 @@ from apps.access import reasons
 BEFORE_THE_FIRST = bytes(32)
 DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
 """Kinds of entries: an event of this class of the record came. In small letters, its count has changed."""
+
+CLASSES = {"decisions": DECISION, "status events": EVENT, "changes by staff": STAFF_ACTION}
+"""What a batch calls the class of the record that it lets go."""
 
 ENTRY = 1 + 16 + 32
 """Bytes of an entry: its kind, the id of its event, and a SHA-256."""

@@ -85,10 +85,10 @@ class NotedFirst(Step):
         return 0
 
     def _note(self) -> None:
-        note = line(**{"let go": self.of.words, "before": self.before}).decode()
+        note = {"let go": self.of.words, "before": self.before}
         with short_lock():
             wait_to_be_alone()
-            if not Batch.objects.exclude(note="").filter(note=note).exists():
+            if not Batch.objects.exclude(note="").filter(note=line(**note).decode()).exists():
                 append(next_number(), timezone.now(), note=note)
 
 

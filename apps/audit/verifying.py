@@ -15,11 +15,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from apps.audit.chain import BEFORE_THE_FIRST, Entry, entries
+from apps.audit.chain import BEFORE_THE_FIRST, CLASSES, Entry, entries
 from apps.audit.ids import MARGIN, moment_of
-
-ENTRY_OF = {"decisions": b"D", "status events": b"E", "changes by staff": b"S"}
-"""The kind of entry that each class of the record has; notes of what was let go name the classes."""
 
 
 class Event(NamedTuple):
@@ -167,14 +164,15 @@ class Verifier:
         self._went.add(of_day)
 
     def _note(self, number: int, moved: str, note: str) -> None:
-        """What was let go before this batch, as retention says it."""
+        """What was let go before this batch, as retention says it; and of the first one, what was there before it."""
         try:
             said = json.loads(note)
             if number == 1 and "from before" in said:
                 self.found.from_before = int(said["from before"])
-                return
+                if "let go" not in said:
+                    return
             moved_at = datetime.fromisoformat(moved)
-            kind, before = ENTRY_OF[said["let go"]], datetime.fromisoformat(said["before"]).astimezone(UTC)
+            kind, before = CLASSES[said["let go"]], datetime.fromisoformat(said["before"]).astimezone(UTC)
         except (ValueError, KeyError, TypeError):
             self.found.problem(f"Batch {number} has a note that cannot be read.")
             return

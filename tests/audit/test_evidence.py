@@ -206,8 +206,7 @@ def test_what_is_not_what_was_sealed_is_not_sealed_again(record, caplog):
 
 def test_a_note_that_lets_go_what_is_yet_to_come_covers_nothing(record):
     AuditEvent.objects.order_by("id")[:1].get().delete()
-    note = chain.line(**{"let go": "decisions", "before": "2100-01-01T00:00:00Z"}).decode()
-    append(next_number(), timezone.now(), note=note)
+    append(next_number(), timezone.now(), note={"let go": "decisions", "before": "2100-01-01T00:00:00Z"})
     assert any("missing, and nothing says" in problem for problem in problems())
     assert any("had not come yet" in problem for problem in problems())
 
@@ -221,6 +220,18 @@ def test_no_event_is_added_to_those_from_before(transactional_db, settings):
     make_event(batch=None, received_at=timezone.now() - timedelta(days=400))
     with pytest.raises(CommandError, match="2 events are of no batch, and only 1 were there"):
         verify()
+
+
+def test_what_is_from_before_is_noted_also_where_the_first_batch_lets_something_go(transactional_db, settings):
+    """As after an upgrade, where retention is there before the first hook."""
+    settings.SEAL_KEYS, settings.KEEP_DECISIONS = [], 1
+    for days in (0, 3):
+        make_event(batch=None, received_at=timezone.now() - timedelta(days=days))
+    purge(timezone.now(), 1e12)
+    make_record(0)
+    move_batch()
+    assert "Not covered: 1 events" in verify()
+    assert "Noted as let go: decisions before" in verify()
 
 
 def test_a_record_without_anything_in_it_is_no_whole_one(transactional_db, tmp_path):

@@ -194,7 +194,7 @@ def test_a_batch_that_is_not_committed_is_waited_for(database):
     def slow():
         with transaction.atomic():
             wait_to_be_alone()
-            append(next_number(), timezone.now(), note="slow")
+            append(next_number(), timezone.now(), note={"slow": True})
             written.set()
             commit.wait()
         connections.close_all()
@@ -310,7 +310,7 @@ def test_a_page_asks_the_same_number_of_questions_whatever_is_on_it(database):
 def test_a_page_goes_through_so_many_batches_and_says_that_there_is_more(database, monkeypatch):
     monkeypatch.setattr(feed, "BATCHES", 3)
     for number in range(1, 6):
-        append(number, timezone.now(), note=f"note {number}")
+        append(number, timezone.now(), note={"note": number})
     make_record(0)
     move_batch()
     first = page(BEGINNING, 1000)

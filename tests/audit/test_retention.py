@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from apps.access.models import TriedOut
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
-from apps.audit import retention
+from apps.audit import chain, retention
+from apps.audit.chain import kind_of
 from apps.audit.models import AuditEvent, Hold
 from apps.audit.partitions import NET, drop, partitions
 from apps.audit.recorder import new_id
@@ -72,6 +73,12 @@ def dry_run():
 
 
 # Classes and their times
+
+
+def test_what_is_let_go_is_called_as_in_the_chain():
+    assert {of.words: {kind_of(reason) for reason in of.reasons} for of in CLASSES} == {
+        words: {kind} for words, kind in chain.CLASSES.items()
+    }
 
 
 def test_every_reason_is_in_one_class():
