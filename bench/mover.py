@@ -37,7 +37,7 @@ for _line in sys.stdin:
     print("done", flush=True)
 """
 EMPTIED = """audit_hookrecord, audit_auditevent, audit_batch, audit_badrecord, audit_changerecord, audit_counted,
-    audit_hourcount, audit_daycount, audit_usercount, access_triedout, live_lease"""
+    audit_hourcount, audit_daycount, audit_dayanswer, audit_usercount, access_triedout, live_lease"""
 FILL = "INSERT INTO audit_hookrecord SELECT * FROM bench_record"
 BARE = """WITH taken AS (SELECT id, received_at, method, node_id, app_key, session_id, media_session_id, call_id,
         status, action, target, client_address, username, effect, reason, rule_ids, logged_rule_ids, told, revision,

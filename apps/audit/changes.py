@@ -182,7 +182,7 @@ def _event(change: ChangeRecord, batch: int) -> AuditEvent:
         received_at=change.changed_at,
         last_received_at=change.changed_at,
         action=_action(change),
-        target=f"{change.table_name} {change.row_id or ''}".strip(),
+        target=f"{change.table_name} {change.row_id}" if change.row_id else f"all of {change.table_name}",
         client_address=_address(change.actor),
         username=who(change.actor)[:MAX_TEXT],
         user_id=user_id if isinstance(user_id := change.actor.get("user_id"), int) else None,

@@ -15,7 +15,7 @@ from apps.accounts.pages import HITS_SHOWN, ColumnFilter
 from apps.audit.asked import asked_at
 from apps.audit.models import Effect, received
 from apps.audit.query import Query, Term
-from apps.audit.search import decided
+from apps.audit.search import HOOKS, about, decided
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
 
@@ -31,6 +31,13 @@ class Field(ColumnFilter):
 
     def has_output(self) -> bool:
         return True
+
+
+class HookField(Field):
+    """What no change by staff has."""
+
+    def queryset(self, request, queryset):
+        return super().queryset(request, queryset).filter(HOOKS) if self.value() else queryset
 
 
 class PeriodFilter(admin.ListFilter):
@@ -118,7 +125,7 @@ class ReasonFilter(Field):
         ]
 
 
-class MethodFilter(Field):
+class MethodFilter(HookField):
     title, parameter_name, column = "method", "method", "method"
 
     def lookups(self, request, model_admin):
@@ -130,10 +137,13 @@ class UserFilter(Field):
 
 
 class TargetFilter(Field):
-    title, parameter_name, column, hint = "stream or number", "target", "target", "Whole name or number"
+    title, parameter_name, hint = "stream or number", "target", "Whole name or number"
+
+    def queryset(self, request, queryset):
+        return queryset.filter(about(self.value().strip())) if self.value() else queryset
 
 
-class SessionFilter(Field):
+class SessionFilter(HookField):
     title, parameter_name, column, hint = "session", "session", "session_id", "Session id"
 
 
@@ -163,11 +173,11 @@ class WhileAwayFilter(Field):
         return queryset.filter(while_away=True) if self.value() == "away" else queryset
 
 
-class AppFilter(Field, connections.AppFilter):
+class AppFilter(HookField, connections.AppFilter):
     pass
 
 
-class NodeFilter(Field, connections.NodeFilter):
+class NodeFilter(HookField, connections.NodeFilter):
     pass
 
 

@@ -17,7 +17,7 @@ from apps.audit.measuring import day_begins
 from apps.audit.models import AuditEvent, received
 from apps.audit.partitions import TABLE, net, patiently, short_lock
 from apps.audit.retention import CLASSES, past
-from apps.audit.tallies import ADD_DAYS, ADD_HOURS, ADD_USERS, COUNTED, constants
+from apps.audit.tallies import ADD_ANSWERS, ADD_DAYS, ADD_HOURS, ADD_USERS, COUNTED, constants
 from apps.audit.tally_models import Recount
 from apps.audit.tally_retention import HOURS_KEPT
 
@@ -33,7 +33,8 @@ _OF_HOURS = (
 )
 _OF_DAY = (
     "DELETE FROM audit_daycount WHERE day = %(day)s AND reason = ANY (%(reasons)s)",
-    f"WITH {_LOG} {ADD_DAYS}",
+    "DELETE FROM audit_dayanswer WHERE day = %(day)s AND reason = ANY (%(reasons)s)",
+    f"WITH {_LOG}, days AS ({ADD_DAYS}) {ADD_ANSWERS}",
 )
 _OF_USERS = (
     """WITH gone AS (DELETE FROM audit_usercount WHERE span = 'day' AND starts_on = %(day)s RETURNING *)

@@ -1,9 +1,8 @@
 """Statistics with names: who asked most, who was busiest, what was watched most. Of whole days."""
 
-from datetime import date
 from typing import Any
 
-from django.db.models import F, Max, Sum
+from django.db.models import F, Max, Q, Sum
 from django.utils import timezone
 
 from apps.audit.charts import number
@@ -20,8 +19,8 @@ EXPORTED = 1_000
 
 def users_by_attempts(period: Period, most: int = SHOWN) -> Statistic:
     """Users whose hooks were decided most often."""
-    counts = UserCount.objects.filter(period.of_names(_kept_since())).values("username")
-    counts = counts.annotate(yes=Sum("allowed"), no=Sum("refused"), times=Sum(F("allowed") + F("refused")))
+    counts = UserCount.objects.filter(_names(period)).values("username")
+    counts = counts.annotate(yes=Sum("allowed"), no=Sum("refused"), times=F("yes") + F("no"))
     rows = list(counts.filter(times__gt=0).order_by("-times", "username")[:most])
     title = "Users by attempts"
     if not rows:
@@ -90,14 +89,15 @@ def streams_by_viewers(period: Period, most: int = SHOWN) -> Statistic:
 
 
 def _busiest(period: Period, most: int, **of: str) -> list[dict[str, Any]]:
-    times = NameTime.objects.filter(period.of_names(_kept_since()), **of).values("name")
+    times = NameTime.objects.filter(_names(period), **of).values("name")
     times = times.annotate(ran=Sum("seconds"), started=Sum("times"), most=Max("peak"))
     return list(times.filter(ran__gt=0).order_by("-ran", "name")[:most])
 
 
-def _kept_since() -> date:
+def _names(period: Period) -> Q:
     now = timezone.now()
-    return names_kept_since(past("KEEP_STATISTICS", now), past("KEEP_DECISIONS", now))
+    kept_since = names_kept_since(past("KEEP_STATISTICS", now), past("KEEP_DECISIONS", now))
+    return period.of_names(kept_since, timezone.localdate(now))
 
 
 def _who(username: str) -> str:

@@ -67,10 +67,11 @@ class Period:
         """All days that have something of it."""
         return [self.first_day + DAY * number for number in range((self.last_day - self.first_day).days + 1)]
 
-    def of_names(self, kept_since: date) -> Q:
-        """Which rows with names to put together: whole months as such, and the days beside them."""
+    def of_names(self, kept_since: date, today: date) -> Q:
+        """Which rows with names to put together: whole months as such, also this one until now, and the days beside."""
         months = [month for month in _months(self.first_day, self.last_day) if month >= max(kept_since, self.first_day)]
-        months = [month for month in months if _next_month(month) <= self.last_day + DAY]
+        ends = date.max if self.last_day >= today else self.last_day + DAY
+        months = [month for month in months if _next_month(month) <= ends]
         whole = {(month.year, month.month) for month in months}
         days = [day for day in self.days() if day >= kept_since and (day.year, day.month) not in whole]
         return Q(span=Span.MONTH, starts_on__in=months) | Q(span=Span.DAY, starts_on__in=days)

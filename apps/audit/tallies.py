@@ -19,20 +19,25 @@ from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.audit.models import AuditEvent
 from apps.audit.query import Query
 from apps.audit.search import OUTCOME, find_events
-from apps.audit.tally_models import DayCount, HourCount
+from apps.audit.tally_models import DayAnswer, DayCount, HourCount
 from apps.audit.tally_retention import HOURS_KEPT
 
 KEY_TEXT = 100
 NAME_TEXT = 300
 """How much is kept of names that come with hooks: what an index can hold, and more than anybody needs."""
 
-_ADD = """INSERT INTO {table} AS known ({place}, effect, reason, action, app_key, node_id, events, hooks)
-    SELECT {place}, effect, reason, action, app_key, node_id, sum(events), sum(hooks)
-    FROM counted GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
-    ON CONFLICT ({place}, effect, reason, action, app_key, node_id)
-        DO UPDATE SET events = known.events + excluded.events, hooks = known.hooks + excluded.hooks"""
-ADD_HOURS = _ADD.format(table="audit_hourcount", place="hour")
-ADD_DAYS = _ADD.format(table="audit_daycount", place="day")
+
+def _add(table: str, *by: str) -> str:
+    key = ", ".join(by)
+    return f"""INSERT INTO {table} AS known ({key}, events, hooks)
+    SELECT {key}, sum(events), sum(hooks) FROM counted GROUP BY {key} ORDER BY {key}
+    ON CONFLICT ({key})
+        DO UPDATE SET events = known.events + excluded.events, hooks = known.hooks + excluded.hooks"""  # noqa: S608
+
+
+ADD_HOURS = _add("audit_hourcount", "hour", "effect", "reason", "action", "app_key", "node_id")
+ADD_DAYS = _add("audit_daycount", "day", "effect", "reason", "action", "app_key", "node_id")
+ADD_ANSWERS = _add("audit_dayanswer", "day", "effect", "reason")
 ADD_USERS = """INSERT INTO audit_usercount AS known (span, starts_on, username, allowed, refused)
     SELECT of.span, of.starts_on, username, coalesce(sum(hooks) FILTER (WHERE effect = 'allow'), 0),
         coalesce(sum(hooks) FILTER (WHERE effect = 'deny'), 0)
@@ -52,7 +57,7 @@ _NOTED = COUNTED.format(
     source="""unnest(%(ids)s::uuid[], %(events)s::int[], %(hooks)s::int[]) AS n (id, events, hooks)
         JOIN audit_auditevent e ON e.id = n.id AND e.id BETWEEN %(first)s AND %(last)s""",
 )
-_NOTE = f"WITH {_NOTED}, hours AS ({ADD_HOURS}), days AS ({ADD_DAYS}) {ADD_USERS}"
+_NOTE = f"WITH {_NOTED}, hours AS ({ADD_HOURS}), days AS ({ADD_DAYS}), answers AS ({ADD_ANSWERS}) {ADD_USERS}"
 
 
 def note(new: Iterable[AuditEvent], repeats: Mapping[UUID, int] = MappingProxyType({})) -> None:
@@ -76,8 +81,9 @@ def constants() -> dict[str, object]:
 
 # Reading
 
-TELLING = {"after", "before", "decision", "reason", "action", "app", "node"}
-"""Qualifiers of a search that counts can tell of."""
+FINE = {"action", "app", "node"}
+TELLING = {"after", "before", "decision", "reason", *FINE}
+"""Qualifiers of a search that counts can tell of, FINE ones only those that are kept by these as well."""
 
 
 def can_tell(query: Query) -> bool:
@@ -86,13 +92,17 @@ def can_tell(query: Query) -> bool:
     return whole and {term.key for term in query.terms} <= TELLING
 
 
-def timeline(query: Query, since: datetime, before: datetime, now: datetime, condition: Q | None = None) -> QuerySet:
+def timeline(
+    query: Query, since: datetime, before: datetime, now: datetime, condition: Q | None = None, finely: bool = False
+) -> QuerySet:
     """How many events of a search fall on each hour, or (where hours are no longer kept) each day of a time.
 
-    For searches that `can_tell`; `condition` may ask for more, of what is counted. Rows have `at` (a moment, or a
-    date), `answer` (allowed, refused, noted, changed), `events` and `hooks`. Hours and days at the ends are whole ones.
+    For searches that `can_tell`; `condition` may ask for more, `finely` where that is app or node. Rows have `at` (a
+    moment, or a date), `answer` (allowed, refused, noted, changed), `events` and `hooks`. Hours and days at the ends
+    are whole ones.
     """
-    rows = hours(since, before) if since >= now - HOURS_KEPT else days(since, before)
+    finely = finely or any(term.key in FINE for term in query.terms)
+    rows = hours(since, before) if since >= now - HOURS_KEPT else days(since, before, finely)
     terms = tuple(term for term in query.terms if term.key not in ("after", "before"))
     found = find_events(rows, Query(terms), timezone.get_default_timezone(), now).filter(condition or Q())
     return by_answer(found)
@@ -104,11 +114,14 @@ def hours(since: datetime, before: datetime) -> QuerySet:
     return HourCount.objects.filter(hour__gte=begins, hour__lt=before).annotate(at=F("hour"))
 
 
-def days(since: datetime, before: datetime) -> QuerySet:
-    """Counts of the days that have something of this time; `at` is the date of each."""
+def days(since: datetime, before: datetime, finely: bool = False) -> QuerySet:
+    """Counts of the days that have something of this time; `at` is the date of each. By action, app and node as well
+    if `finely`, which are many more.
+    """
+    model = DayCount if finely else DayAnswer
     zone = timezone.get_default_timezone()
     last = (before - timedelta(microseconds=1)).astimezone(zone).date()
-    return DayCount.objects.filter(day__gte=since.astimezone(zone).date(), day__lte=last).annotate(at=F("day"))
+    return model.objects.filter(day__gte=since.astimezone(zone).date(), day__lte=last).annotate(at=F("day"))
 
 
 def by_answer(counts: QuerySet) -> QuerySet:

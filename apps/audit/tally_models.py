@@ -57,6 +57,23 @@ class DayCount(HookCounts):
         default_permissions = ()
 
 
+class DayAnswer(models.Model):
+    """Of events that first came on a day: the same as DayCount, for whoever asks neither for action, app nor node."""
+
+    pk = models.CompositePrimaryKey("day", "effect", "reason")
+    day = models.DateField()
+    effect = models.TextField("decision")
+    reason = models.TextField()
+    events = models.BigIntegerField()
+    hooks = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.hooks} hooks, {self.reason}"
+
+
 class UserCount(models.Model):
     """How often hooks of one user were allowed and refused in a day or month; what cannot be refused is left out."""
 

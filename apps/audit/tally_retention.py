@@ -6,7 +6,17 @@ from datetime import date, datetime, timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from apps.audit.tally_models import About, DayCount, HourCount, NameTime, RunningDay, RunningHour, Span, UserCount
+from apps.audit.tally_models import (
+    About,
+    DayAnswer,
+    DayCount,
+    HourCount,
+    NameTime,
+    RunningDay,
+    RunningHour,
+    Span,
+    UserCount,
+)
 
 HOURS_KEPT = timedelta(days=62)
 """For how long hooks are kept by hour."""
@@ -22,6 +32,7 @@ def statistics_past(
         day = _day(before)
         yield f"hooks by hour before {day}", lambda: HourCount.objects.filter(hour__lt=before)
         yield f"hooks by day before {day}", lambda: DayCount.objects.filter(day__lt=day)
+        yield f"answers by day before {day}", lambda: DayAnswer.objects.filter(day__lt=day)
         yield f"what ran by hour before {day}", lambda: RunningHour.objects.filter(hour__lt=before)
         yield f"what ran by day before {day}", lambda: RunningDay.objects.filter(day__lt=day)
     if before is not None or decisions is not None:

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from apps.audit.paging import NEWEST_FIRST, first_of, patience
 from apps.audit.search import OUTCOME
 
-LOOKED_AT = 5_000
+LOOKED_AT = 3_000
 PATIENCE = timedelta(seconds=1)
 BARS = 60
 OUTCOMES = ("refused", "allowed", "changed", "noted")

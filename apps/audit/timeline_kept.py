@@ -14,7 +14,7 @@ from apps.audit.filters import DecisionFilter, PeriodFilter
 from apps.audit.models import AuditEvent
 from apps.audit.query import Query, moment
 from apps.audit.recounting import is_counted
-from apps.audit.tallies import can_tell, timeline
+from apps.audit.tallies import FINE, can_tell, timeline
 from apps.audit.timeline import Count, Counts
 
 LONG = timedelta(hours=60)
@@ -37,7 +37,7 @@ def kept_counts(asked: QueryDict, query: Query, now: datetime) -> Counts | None:
     condition = Q(**{COLUMNS[name]: value for name, value in filters.items()})
     condition &= DecisionFilter.condition(effect) if effect else Q()
     zone = timezone.get_default_timezone()
-    rows = timeline(query, since, before, now, condition)
+    rows = timeline(query, since, before, now, condition, finely=bool(filters.keys() & FINE))
     return Counts(
         tuple(Count(_moment(row["at"], zone), row["answer"], row["events"]) for row in rows), complete=True, exact=False
     )

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from apps.audit.paging import AuditChangeList, TakesTooLong
 from apps.audit.query import parse
-from apps.audit.timeline import OUTCOMES, Bar, Counts, bars, counts_of
+from apps.audit.timeline import LOOKED_AT, OUTCOMES, Bar, Counts, bars, counts_of
 from apps.audit.timeline_kept import kept_counts
 
 HEIGHT = 100
@@ -44,14 +44,14 @@ def timeline_page(request: HttpRequest, changes: AuditChangeList, context: dict[
 
 
 def _counts(request: HttpRequest, changes: AuditChangeList) -> Counts | None:
-    """What there is to draw: of all that is found, if that is not too much, or if it is counted anyway."""
+    """What there is to draw: what is counted anyway, where it is much; else what is found, to the second."""
+    kept = kept_counts(request.GET, parse(request.GET.get("q", "")), timezone.now())
+    if kept is not None and kept.total > LOOKED_AT:
+        return kept
     try:
-        counts = counts_of(changes.ways)
+        return counts_of(changes.ways)
     except TakesTooLong:
-        counts = None
-    if counts is not None and counts.complete:
-        return counts
-    return kept_counts(request.GET, parse(request.GET.get("q", "")), timezone.now()) or counts
+        return kept
 
 
 def _most(found: list[Bar]) -> int:

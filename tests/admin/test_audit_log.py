@@ -10,10 +10,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION, Reason
-from apps.audit import paging, timeline_page
+from apps.audit import paging, tallies, timeline_page
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
 from apps.audit.paging import OLDER, Place, Turn
+from apps.audit.tally_models import Recount
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
 
@@ -240,6 +241,18 @@ def test_the_timeline_says_how_far_it_looked(audrey, monkeypatch):
         make_event(received_at=timezone.now() - timedelta(minutes=number))
     text = " ".join(audrey.get(f"{LOG}timeline/").content.decode().split())
     assert "The newest 2 of this result, since" in text
+
+
+@pytest.mark.parametrize(("number", "exact"), [(2, True), (3, False)])
+def test_the_timeline_is_drawn_from_counts_where_much_is_found(audrey, monkeypatch, number, exact):
+    """What is not much is looked at itself, to the second."""
+    monkeypatch.setattr(timeline_page, "LOOKED_AT", 2)
+    for days in range(number):
+        event = make_event(received_at=timezone.now() - timedelta(days=days * 4))
+        tallies.note([event])
+    Recount.objects.create(pk=1, done=True)
+    counts = audrey.get(f"{LOG}timeline/").context["counts"]
+    assert (counts.total, counts.complete, counts.exact) == (number, True, exact)
 
 
 def test_the_timeline_is_a_page_of_its_own_without_javascript(audrey):

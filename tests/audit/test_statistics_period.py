@@ -71,8 +71,8 @@ def test_a_year_that_has_no_day_before_in_the_time_zone_is_no_period(settings):
         own("0001-01-01", "0001-01-03")
 
 
-def rows_of(period, kept_since=date.min):
-    months, days = (dict(child.children)["starts_on__in"] for child in period.of_names(kept_since).children)
+def rows_of(period, kept_since=date.min, today=date(2026, 12, 1)):
+    months, days = (dict(child.children)["starts_on__in"] for child in period.of_names(kept_since, today).children)
     return months, days
 
 
@@ -92,6 +92,16 @@ def test_of_a_month_whose_beginning_is_gone_days_are_read():
     months, days = rows_of(own("2026-08-30", "2026-11-26"), kept_since=date(2026, 9, 3))
     assert months == [date(2026, 10, 1)]
     assert days[0] == date(2026, 9, 3)
+
+
+def test_this_month_is_read_as_such_until_today():
+    ends_today, today = own("2026-10-30", "2026-11-26"), date(2026, 11, 26)
+    months, days = rows_of(ends_today, today=today)
+    assert months == [date(2026, 11, 1)]
+    assert days == [date(2026, 10, 30), date(2026, 10, 31)]
+    months, days = rows_of(own("2026-10-30", "2026-11-25"), today=today)
+    assert months == []
+    assert days[-1] == date(2026, 11, 25)
 
 
 def test_every_day_of_a_year_is_read_once():

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 from io import StringIO
 
 import pytest
@@ -24,7 +25,16 @@ from apps.audit.query import parse
 from apps.audit.recorder import new_id
 from apps.audit.search import find_events
 from apps.audit.tallies import can_tell, timeline
-from apps.audit.tally_models import DayCount, HourCount, NameTime, Recount, RunningDay, RunningHour, UserCount
+from apps.audit.tally_models import (
+    DayAnswer,
+    DayCount,
+    HourCount,
+    NameTime,
+    Recount,
+    RunningDay,
+    RunningHour,
+    UserCount,
+)
 from apps.audit.tasks import forget_hours, purge
 from tests import factories
 from tests.admin.conftest import make_event
@@ -61,8 +71,8 @@ def random_record(dice, at):
 
 
 def in_the_log(zone):
-    """What the audit log says, counted here: by hour, by day, and by user."""
-    hours, days, users = Counter(), Counter(), Counter()
+    """What the audit log says, counted here: by hour, by day (also coarsely), and by user."""
+    hours, days, answers, users = Counter(), Counter(), Counter(), Counter()
     for event in AuditEvent.objects.all():
         key = (event.effect, event.reason, event.action, event.app_key[:100], event.node_id[:100])
         local, hooks = event.received_at.astimezone(zone), 1 + event.repeats
@@ -70,10 +80,12 @@ def in_the_log(zone):
         for counts, place in ((hours, hour), (days, local.date())):
             counts[place, *key, "events"] += 1
             counts[place, *key, "hooks"] += hooks
+        answers[local.date(), event.effect, event.reason, "events"] += 1
+        answers[local.date(), event.effect, event.reason, "hooks"] += hooks
         if event.reason not in (*NOTED, STAFF_ACTION):
             for span, day in (("day", local.date()), ("month", local.date().replace(day=1))):
                 users[span, day, event.username, event.effect] += hooks
-    return hours, days, users
+    return hours, days, answers, users
 
 
 def counted():
@@ -85,11 +97,15 @@ def counted():
             key = (getattr(row, place), *(getattr(row, name) for name in KEYS))
             counts[*key, "events"], counts[*key, "hooks"] = row.events, row.hooks
         found.append(counts)
+    answers = Counter()
+    for row in DayAnswer.objects.all():
+        answers[row.day, row.effect, row.reason, "events"] = row.events
+        answers[row.day, row.effect, row.reason, "hooks"] = row.hooks
     users = Counter()
     for row in UserCount.objects.all():
         users[row.span, row.starts_on, row.username, "allow"] = row.allowed
         users[row.span, row.starts_on, row.username, "deny"] = row.refused
-    return (*found, +users)
+    return (*found, answers, +users)
 
 
 def assert_exact():
@@ -227,6 +243,16 @@ def test_counting_again_puts_right_what_was_wrong():
     assert_exact()
 
 
+def test_days_counted_before_there_were_answers_are_put_together():
+    some_days(random.Random(6))
+    count_before()
+    DayAnswer.objects.all().delete()
+    migration = import_module("apps.audit.migrations.0020_day_answers")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.COUNT)
+    assert_exact()
+
+
 def test_the_command_says_how_far_it_is():
     now = timezone.now()
     make_event(received_at=now - timedelta(days=2))
@@ -359,6 +385,6 @@ def test_statistics_go_where_an_operator_wants_an_end(settings):
         RunningHour.objects.create(hour=day, measured_at=day, **measure)
     settings.KEEP_STATISTICS = 50
     purge()
-    for model in (DayCount, HourCount, RunningDay, RunningHour):
+    for model in (DayAnswer, DayCount, HourCount, RunningDay, RunningHour):
         assert model.objects.count() == 1, model
     assert AuditEvent.objects.count() == 2

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from apps.access.reasons import STAFF_ACTION
 from apps.audit.changes import OURSELVES
+from apps.audit.ids import MARGIN
 from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.narrative import headline, outcome, reason_text
 from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, with_gaps
@@ -27,9 +28,9 @@ RAN_OUT = "WCS did not ask for it again"
 _ID_IN_USE = "status = 'FAILED' AND position('MediaSessionId is already in use'::bytea IN body) > 0"
 
 
-def events_of(since: datetime, before: datetime) -> QuerySet[AuditEvent]:
+def events_of(since: datetime, before: datetime, margin: timedelta = MARGIN) -> QuerySet[AuditEvent]:
     """The events of a time, without what is long. Each says whether it only tells that an id is in use already."""
-    events = AuditEvent.objects.filter(received(since, before)).defer("body", "digest", "rules")
+    events = AuditEvent.objects.filter(received(since, before, margin)).defer("body", "digest", "rules")
     return events.annotate(id_in_use=RawSQL(_ID_IN_USE, ()))  # noqa: S611 - a text of ours
 
 

@@ -21,7 +21,7 @@ from apps.streams.models import Stream
 READ = 500
 """Publications and playbacks that are read for one page."""
 
-EVENTS_READ = 3_000
+EVENTS_READ = 1_500
 """Events that those are put together from, where nothing else is known of them any more."""
 
 REFUSED_SHOWN = 50
@@ -132,7 +132,9 @@ def _of_events(name: str, since: datetime, until: datetime) -> tuple[list[Part],
     methods = [method for method in METHODS if method.action in STREAM_ACTIONS and method.extent is RUNS]
     methods += [method for method in METHODS if set(method.tells_of) & set(STREAM_ACTIONS)]
     wanted = [spelling for method in methods for spelling in (method.name, *method.aliases)]
-    events = events_of(since - EARLIER, until).filter(target=name, effect=Effect.ALLOWED, method__in=wanted)
+    events = events_of(since - EARLIER, until, margin=timedelta(days=31)).filter(
+        target=name, effect=Effect.ALLOWED, method__in=wanted
+    )
     found = list(events.order_by("-received_at")[: EVENTS_READ + 1])
     ran = runs(in_order(map(entry_of, found)))
     parts = [_of_event(event, ran[str(event.pk)]) for event in found if str(event.pk) in ran]
