@@ -256,9 +256,22 @@ def test_bars_are_cut_off_at_the_edges_and_always_seen():
     assert last.x + last.width <= WIDTH
 
 
-@pytest.mark.parametrize(("hours", "first"), [(1, "12:15"), (24, "15:00"), (24 * 7, "11-27"), (24 * 31, "12-01")])
+def test_only_the_time_is_drawn_that_has_something():
+    """Ten minutes of a month would be one line."""
+    drawn = chart([stretch(0, 300), stretch(300, 600)], at(-86_400), at(86_400 * 30), UTC)
+    first, second = drawn.bars
+    width = (WIDTH - LABELS) / 11
+    assert (first.width, second.width) == (pytest.approx(5 * width, abs=0.2), pytest.approx(5 * width, abs=0.2))
+    assert first.x == pytest.approx(LABELS + width / 2, abs=0.2)
+    (short,) = chart([stretch(0, 0)], at(-86_400), at(86_400), UTC).bars
+    assert short.x == pytest.approx(LABELS + (WIDTH - LABELS) / 2, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("hours", "first"), [(1, "11-26 12:15"), (24, "11-26 15:00"), (24 * 7, "11-27"), (24 * 31, "12-01")]
+)
 def test_the_top_has_a_few_round_moments(hours, first):
-    drawn = chart([stretch(0, 50)], NOON, NOON + timedelta(hours=hours), UTC)
+    drawn = chart([stretch(0, hours * 3600)], NOON, NOON + timedelta(hours=hours), UTC)
     assert 2 <= len(drawn.ticks) <= 10
     assert drawn.ticks[0][1] == first
     assert all(LABELS < x <= WIDTH for x, _ in drawn.ticks)

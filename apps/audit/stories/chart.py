@@ -13,6 +13,9 @@ HEAD = 26
 NARROWEST = 2.0
 """So wide is what was over at once."""
 
+SHORTEST = timedelta(minutes=5)
+"""At least so much time is drawn."""
+
 STEPS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 1440, 2880, 7200))
 MOST_TICKS = 9
 
@@ -54,10 +57,21 @@ class Stretch:
 
 
 def chart(stretches: Sequence[Stretch], since: datetime, until: datetime, zone: tzinfo) -> Chart:
-    """The chart of these over a time; what began before or goes on after it is cut off at its edges."""
+    """The chart of these over a time, as much of it as has any; what began before or goes on after it is cut off."""
+    since, until = _drawn(stretches, since, until)
     bars = tuple(_bar(number, stretch, since, until) for number, stretch in enumerate(stretches))
     ticks = tuple((_x(moment, since, until), text) for moment, text in _ticks(since, until, zone))
     return Chart(bars, ticks, HEAD + ROW * len(bars))
+
+
+def _drawn(stretches: Sequence[Stretch], since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """The time in which there is something, with a little beside it."""
+    if not stretches:
+        return since, until
+    first = max(since, min(stretch.since for stretch in stretches))
+    last = min(until, max(stretch.until for stretch in stretches))
+    beside = max((last - first) / 20, (SHORTEST - (last - first)) / 2)
+    return max(since, first - beside), min(until, last + beside)
 
 
 def _bar(number: int, stretch: Stretch, since: datetime, until: datetime) -> Bar:
@@ -84,6 +98,8 @@ def _ticks(since: datetime, until: datetime, zone: tzinfo) -> Iterable[tuple[dat
     form = "%m-%d" if step >= timedelta(days=1) else "%H:%M"
     midnight = since.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
     moment = midnight + step * ((since - midnight) // step + 1)
+    date = "%m-%d %H:%M"  # once, as it may be any day
     while moment < until:
-        yield moment, f"{moment.astimezone(zone):{form}}"
+        yield moment, f"{moment.astimezone(zone):{date if form == '%H:%M' else form}}"
+        date = form
         moment += step

@@ -45,6 +45,11 @@ class Part:
         """Who it was; guests are told apart by their addresses, as limits do."""
         return self.username or (f"a guest from {self.address}" if self.address else "a guest")
 
+    @property
+    def who_in_short(self) -> str:
+        """The same, where there is little room."""
+        return self.username or self.address or "a guest"
+
 
 @dataclass(frozen=True, slots=True)
 class StreamStory:

@@ -114,7 +114,7 @@ def _chart(request: HttpRequest, parts: Sequence[Part], since: datetime, until: 
             part.run.began,
             part.run.ended or until,
             part.action,
-            part.who,
+            part.who_in_short,
             f"{part.who} {_what(part)}, {_time_said(part, now)}",
             _session_url(request, part),
         )
