@@ -21,16 +21,16 @@ def hooks(period: Period, app: str = "") -> Statistic:
     counts: dict[date, Counter[str]] = defaultdict(Counter)
     for row in tallies.by_answer(_counts(period, app).exclude(reason=STAFF_ACTION)):
         counts[row["at"]][row["answer"]] += row["hooks"]
-    total = sum(counts.values(), Counter())
+    total, title = sum(counts.values(), Counter()), f"Hooks{through(app)}"
     if not total:
-        return Statistic("Hooks", f"No hook came in {period}{through(app)}.")
+        return Statistic(title, f"No hook came in {period}{through(app)}.")
     places, search = period.places(), search_through(app, "-decision:changed")
     series = [
         Series(answer.capitalize(), tuple(counts[place][answer] for place in places), tone)
         for answer, tone in ANSWERS.items()
     ]
     return Statistic(
-        "Hooks",
+        title,
         _said(total),
         (head_of(period), "Allowed", "Refused", "Noted"),
         [
@@ -49,11 +49,12 @@ def refusals(period: Period, app: str = "") -> Statistic:
     """Refusals by reason, the most frequent first, of one app or all."""
     refused = _counts(period, app).filter(effect="deny").values("reason")
     rows = list(refused.annotate(times=Sum("hooks")).order_by("-times", "reason"))
+    title = f"Refusals by reason{through(app)}"
     if not rows:
-        return Statistic("Refusals by reason", f"Nothing was refused in {period}{through(app)}.")
+        return Statistic(title, f"Nothing was refused in {period}{through(app)}.")
     total, first = sum(row["times"] for row in rows), rows[0]
     return Statistic(
-        "Refusals by reason",
+        title,
         f"Most often, {number(first['times'])} of {number(total)} times: {_text(first['reason'])}",
         ("Reason", "Code", "Refused"),
         [

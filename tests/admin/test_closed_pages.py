@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import expect
 
+from apps.accounts.closed_pages import forbidden, not_found
 from tests import factories
 from tests.admin.conftest import browser_of, desk_of, make_event, make_role
 from tests.admin.test_in_a_browser import PHONE
@@ -84,6 +86,17 @@ def test_strangers_learn_nothing():
             response = browser.get(address)
             assert response.status_code == 302
             assert response.url.startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("closed", [forbidden, not_found])
+def test_strangers_get_the_bare_page_wherever_it_is_asked_for(rf, closed):
+    for user in (AnonymousUser(), factories.make_user("ann"), None):
+        request = rf.get("/admin/accounts/user/")
+        if user:
+            request.user = user
+        content = closed(request, Exception()).content
+        assert b"Can view user" not in content
+        assert b"WCS Gate" not in content
 
 
 def test_beside_the_admin_pages_stay_bare(root):

@@ -242,7 +242,7 @@ def test_an_app_stays_chosen(audrey, two_apps):
     assert "&amp;app=school+app&amp;busy=call#busiest" in content
     assert [row[1:] for row in rows(audrey, "refusals", app="school app")][1:] == [["denied-by-rule", "1"]]
     assert LogEntry.objects.get().change_message == (
-        "Exported statistics: Refusals by reason, the last 24 hours through app “school app”"
+        "Exported statistics: Refusals by reason through app “school app”, the last 24 hours"
     )
 
 
