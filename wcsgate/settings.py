@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -266,6 +267,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": False, "navigation": "apps.accounts.navigation.sidebar"},
     "DASHBOARD_CALLBACK": "apps.audit.dashboard.dashboard",
+    "SCRIPTS": [lambda request: static("wcsgate/accessible.js")],
 }
 RULE_PREVIEW = "apps.audit.preview_page.preview_page"
 

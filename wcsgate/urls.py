@@ -25,6 +25,8 @@ from apps.hooks import health
 WITH_THE_PAST = {"ask_then": ask_then}
 """What pages of access are given that the audit log knows."""
 
+handler403 = "apps.accounts.closed_pages.forbidden"
+handler404 = "apps.accounts.closed_pages.not_found"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/ask/", admin.site.admin_view(ask), name="ask"),

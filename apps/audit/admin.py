@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponseBadRequest
+from django.http import HttpResponseBadRequest, JsonResponse
 from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -13,7 +13,7 @@ from unfold.decorators import display
 from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import User
-from apps.accounts.navigation import may_open
+from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, list_of, page_of
 from apps.audit import (
     bad_record_admin,  # noqa: F401 - registers records that could not be moved
@@ -26,6 +26,7 @@ from apps.audit.changes import told_with
 from apps.audit.export import FORMATS, BadPlace, in_chunks
 from apps.audit.export_admin import as_file, asked_in, note
 from apps.audit.models import AuditEvent
+from apps.audit.names import NAMED, NoNames, names
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
 from apps.audit.pages import allow_page, now
 from apps.audit.paging import AuditChangeList
@@ -116,13 +117,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def get_urls(self):
         export = path("export/", self.admin_site.admin_view(self.export_view), name="audit_auditevent_export")
         timeline = path("timeline/", self.admin_site.admin_view(self.timeline_view), name="audit_auditevent_timeline")
+        named = path("names/", self.admin_site.admin_view(self.names_view), name="audit_auditevent_names")
         allow = path(
             "<path:object_id>/allow/", self.admin_site.admin_view(self.allow_view), name="audit_auditevent_allow"
         )
         as_of = path(
             "<path:object_id>/as-of/", self.admin_site.admin_view(self.as_of_view), name="audit_auditevent_as_of"
         )
-        return [export, timeline, allow, as_of, *super().get_urls()]
+        return [export, timeline, named, allow, as_of, *super().get_urls()]
 
     def export_view(self, request):
         """What the list would show, all of it, as a file; and a note of who took what."""
@@ -147,6 +149,17 @@ class AuditEventAdmin(ReadOnlyAdmin):
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
         return timeline_page(request, changes, self.admin_site.each_context(request))
 
+    def names_view(self, request):
+        """Names that begin as typed, for the search box."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        of, begins = request.GET.get("of", ""), request.GET.get("begins", "")
+        try:
+            found = names(of, begins, all_nodes=may_see(request.user, "connections.node"))
+        except NoNames as error:
+            return JsonResponse({"error": str(error)}, status=400)
+        return JsonResponse({"found": found})
+
     def changelist_view(self, request, extra_context=None):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
@@ -157,6 +170,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "search_said": " ".join(filter(None, (found, found and filtered and "Of these:", filtered))),
             "search_problems": query.problems,
             "search_words": completions(),
+            "search_named": " ".join(NAMED),
             **views_for(request),
         }
         return super().changelist_view(request, {**(extra_context or {}), **context})

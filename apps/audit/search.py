@@ -21,7 +21,7 @@ WHOLE = ("username", "target", "session_id", "call_id")
 """Columns that a word without a qualifier may stand in."""
 
 OFFERED = 50
-"""Apps and nodes that are offered while typing."""
+"""Apps that are offered while typing."""
 
 
 FEW = 20
@@ -198,7 +198,7 @@ _CONDITIONS: dict[str, Condition] = {
 
 
 def completions() -> dict[str, list[str]]:
-    """What each qualifier offers to choose from; none where there is no telling, or too much."""
+    """What each qualifier offers to choose from; none where there is no telling, or where `names` are looked up."""
     return {
         **{key: [] for key in QUALIFIERS},
         "decision": list(DECISIONS),
@@ -209,5 +209,4 @@ def completions() -> dict[str, list[str]]:
         "after": ["1h", "24h", "7d", "30d", "today", "yesterday"],
         "before": ["now", "today", "yesterday"],
         "app": list(App.objects.order_by("key").values_list("key", flat=True)[:OFFERED]),
-        "node": list(Node.objects.exclude(name="").order_by("name").values_list("name", flat=True)[:OFFERED]),
     }

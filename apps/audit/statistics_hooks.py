@@ -8,6 +8,7 @@ from django.db.models import QuerySet, Sum
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.audit import tallies
 from apps.audit.charts import Series, number, stacked_bars
+from apps.audit.statistics_app import search_through, through
 from apps.audit.statistics_period import Period
 from apps.audit.statistics_table import Row, Statistic, exact, head_of, search_of, search_of_place, short
 
@@ -15,50 +16,51 @@ ANSWERS = {"allowed": 1, "refused": 2, "noted": 3}
 """Each with its colour."""
 
 
-def hooks(period: Period) -> Statistic:
-    """Hooks allowed, refused and noted over time; changes by staff are none."""
+def hooks(period: Period, app: str = "") -> Statistic:
+    """Hooks allowed, refused and noted over time, of one app or all; changes by staff are none."""
     counts: dict[date, Counter[str]] = defaultdict(Counter)
-    for row in tallies.by_answer(_counts(period).exclude(reason=STAFF_ACTION)):
+    for row in tallies.by_answer(_counts(period, app).exclude(reason=STAFF_ACTION)):
         counts[row["at"]][row["answer"]] += row["hooks"]
-    total = sum(counts.values(), Counter())
+    total, title = sum(counts.values(), Counter()), f"Hooks{through(app)}"
     if not total:
-        return Statistic("Hooks", f"No hook came in {period}.")
-    places = period.places()
+        return Statistic(title, f"No hook came in {period}{through(app)}.")
+    places, search = period.places(), search_through(app, "-decision:changed")
     series = [
         Series(answer.capitalize(), tuple(counts[place][answer] for place in places), tone)
         for answer, tone in ANSWERS.items()
     ]
     return Statistic(
-        "Hooks",
+        title,
         _said(total),
         (head_of(period), "Allowed", "Refused", "Noted"),
         [
             Row(
                 (exact(place), *(str(counts[place][answer]) for answer in ANSWERS)),
-                search_of_place(place, "-decision:changed"),
+                search_of_place(place, search) if search else "",
             )
             for place in places
         ],
-        stacked_bars(f"Hooks in {period}", [short(place, period) for place in places], series),
+        stacked_bars(f"Hooks in {period}{through(app)}", [short(place, period) for place in places], series),
         "Noted is what could not be refused. A repeat counts at the time of the event that it repeats.",
     )
 
 
-def refusals(period: Period) -> Statistic:
-    """Refusals by reason, the most frequent first."""
-    refused = _counts(period).filter(effect="deny").values("reason")
+def refusals(period: Period, app: str = "") -> Statistic:
+    """Refusals by reason, the most frequent first, of one app or all."""
+    refused = _counts(period, app).filter(effect="deny").values("reason")
     rows = list(refused.annotate(times=Sum("hooks")).order_by("-times", "reason"))
+    title = f"Refusals by reason{through(app)}"
     if not rows:
-        return Statistic("Refusals by reason", f"Nothing was refused in {period}.")
+        return Statistic(title, f"Nothing was refused in {period}{through(app)}.")
     total, first = sum(row["times"] for row in rows), rows[0]
     return Statistic(
-        "Refusals by reason",
+        title,
         f"Most often, {number(first['times'])} of {number(total)} times: {_text(first['reason'])}",
         ("Reason", "Code", "Refused"),
         [
             Row(
                 (_text(row["reason"]), row["reason"], str(row["times"])),
-                search_of(period, f"decision:refused reason:{row['reason']}"),
+                search_of(period, search_through(app, f"decision:refused reason:{row['reason']}")),
                 row["times"] / first["times"],
             )
             for row in rows
@@ -66,9 +68,12 @@ def refusals(period: Period) -> Statistic:
     )
 
 
-def _counts(period: Period) -> QuerySet:
-    of = tallies.hours if period.by_hour else tallies.days
-    return of(period.since, period.until)
+def _counts(period: Period, app: str) -> QuerySet:
+    if period.by_hour:
+        counts = tallies.hours(period.since, period.until)
+    else:
+        counts = tallies.days(period.since, period.until, finely=bool(app))
+    return counts.filter(app_key=app) if app else counts
 
 
 def _said(total: Counter[str]) -> str:

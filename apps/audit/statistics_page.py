@@ -12,6 +12,7 @@ from apps.accounts.csv_lines import csv_line
 from apps.accounts.navigation import may_open
 from apps.accounts.pages import note_taken
 from apps.audit.models import AuditEvent
+from apps.audit.statistics_app import BadApp, address_of, app_of, apps_to_choose, of_all_apps
 from apps.audit.statistics_hooks import hooks, refusals
 from apps.audit.statistics_names import EXPORTED, streams_by_viewers, users_by_attempts, users_by_hours
 from apps.audit.statistics_period import CHOICES, OWN, BadPeriod, Period, period_of
@@ -32,16 +33,17 @@ STATISTICS: dict[str, Callable[..., Statistic]] = {
 """In the order of the page."""
 
 WITH_NAMES = ("users", "hours", "streams")
+BY_APP = ("hooks", "refusals")
 
 
 def statistics(request: HttpRequest) -> HttpResponse:
-    """All of them, for one period."""
+    """All of them, for one period, and of one app where they can tell it."""
     _check(request)
-    now = timezone.now()
+    asked, now = request.GET.dict(), timezone.now()
     try:
-        period, problem = period_of(request.GET.dict(), now), ""
-    except BadPeriod as error:
-        period, problem = period_of({}, now), str(error)
+        period, app, problem = period_of(asked, now), app_of(asked), ""
+    except (BadPeriod, BadApp) as error:
+        period, app, problem = period_of({}, now), "", str(error)
     busy = request.GET.get("busy", "")
     context = {
         **admin.site.each_context(request),
@@ -50,8 +52,11 @@ def statistics(request: HttpRequest) -> HttpResponse:
         "choices": CHOICES,
         "own": period.name == OWN,
         "problem": problem,
-        "shown": list(_shown(period, busy)),
-        "busy": [(word, f"?{period.address}&busy={action}#busiest") for action, word in WORDS.items()],
+        "app": app,
+        "apps": apps_to_choose(app),
+        "of_app": address_of(app),
+        "shown": list(_shown(period, app, busy)),
+        "busy": [(word, f"?{period.address}{address_of(app)}&busy={action}#busiest") for action, word in WORDS.items()],
         "recount": Recount.objects.filter(done=False).first(),
     }
     return TemplateResponse(request, "admin/audit/statistics.html", context, status=400 if problem else 200)
@@ -64,10 +69,12 @@ def statistics_file(request: HttpRequest) -> HttpResponse:
     if name not in STATISTICS:
         return _bad(f"“of” is “{name}”. Give one of {', '.join(STATISTICS)}.")
     try:
-        period = period_of(request.GET.dict(), timezone.now())
-    except BadPeriod as error:
+        period, app = period_of(request.GET.dict(), timezone.now()), app_of(request.GET.dict())
+    except (BadPeriod, BadApp) as error:
         return _bad(str(error))
-    found = _statistic(name, period, request.GET.get("busy", ""), EXPORTED)
+    if app and name not in BY_APP:
+        return _bad(f"“{name}” is not kept by app: leave “app” out. By app there are {' and '.join(BY_APP)}.")
+    found = _statistic(name, period, app, request.GET.get("busy", ""), EXPORTED)
     lines = [csv_line(cells) for cells in (found.head, *(row.cells for row in found.rows)) if cells]
     what = f"{found.title}, {period}"
     note_taken(request, AuditEvent, f"Export of statistics: {what}", f"Exported statistics: {what}")
@@ -76,16 +83,22 @@ def statistics_file(request: HttpRequest) -> HttpResponse:
     return HttpResponse(b"".join(lines), content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _shown(period: Period, busy: str) -> Iterator[dict[str, object]]:
+def _shown(period: Period, app: str, busy: str) -> Iterator[dict[str, object]]:
     for name in STATISTICS:
-        statistic = _statistic(name, period, busy)
+        statistic = _statistic(name, period, app, busy)
         file = f"of={name}&{period.address}" + (f"&busy={busy}" if name == "busiest" and busy in WORDS else "")
+        if name in BY_APP:
+            file += address_of(app)
+        elif app:
+            statistic = of_all_apps(statistic)
         yield {"name": name, "statistic": statistic, "file": file}
 
 
-def _statistic(name: str, period: Period, busy: str, most: int | None = None) -> Statistic:
+def _statistic(name: str, period: Period, app: str, busy: str, most: int | None = None) -> Statistic:
     if name == "busiest":
         return busiest(period, busy)
+    if name in BY_APP:
+        return STATISTICS[name](period, app)
     return STATISTICS[name](period, *([most] if most and name in WITH_NAMES else []))
 
 

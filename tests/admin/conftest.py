@@ -154,10 +154,14 @@ def log_in(window, username="root", password=PASSWORD):
     window.get_by_role("button", name="Log in").click()
 
 
+def desk_of(user, context, live_server):
+    """The window of somebody who has logged in before."""
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": browser_of(user).cookies[name].value, "url": live_server.url}])
+    return at_the_admin(context)
+
+
 @pytest.fixture
 def desk(context, live_server):
-    """The window of Root, who has logged in before."""
-    root = browser_of(factories.make_user("root", is_staff=True, is_superuser=True))
-    name = settings.SESSION_COOKIE_NAME
-    context.add_cookies([{"name": name, "value": root.cookies[name].value, "url": live_server.url}])
-    return at_the_admin(context)
+    """The window of Root."""
+    return desk_of(factories.make_user("root", is_staff=True, is_superuser=True), context, live_server)

@@ -15,11 +15,12 @@ from django.utils import timezone
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit import recounting
 from apps.audit.measuring import measure
-from apps.audit.statistics_page import STATISTICS
+from apps.audit.statistics_page import BY_APP, STATISTICS
 from apps.audit.statistics_table import exact
+from apps.audit.tallies import KEY_TEXT
 from apps.audit.tally_models import Recount
 from tests.admin.conftest import browser_of, make_event, make_role
-from tests.factories import make_lease, make_user
+from tests.factories import make_app, make_lease, make_user
 
 pytestmark = pytest.mark.django_db
 PAGE, FILE = "/admin/audit/statistics/", "/admin/audit/statistics/file/"
@@ -187,6 +188,73 @@ def test_hours_are_those_of_the_clock_here_and_told_apart_where_they_come_twice(
     assert told == ["2026-10-25 02:00+02:00", "2026-10-25 02:00+01:00", "2026-10-25 03:00"]
 
 
+# One app
+
+
+@pytest.fixture
+def two_apps(busy):
+    """Two hooks of another app than all others came through, one of them refused."""
+    make_event(received_at=NOW, app_key="school app", reason=Reason.DENIED_BY_RULE)
+    make_event(received_at=NOW, app_key="school app", effect="allow", reason=Reason.ALLOWED_BY_RULE)
+    recounting.begin_again()
+    assert recounting.count_before(time.monotonic() + 1_000)
+
+
+@pytest.mark.parametrize("period", ["24h", "7d", "30d", "365d"])
+def test_hooks_and_refusals_are_told_of_one_app(audrey, two_apps, period):
+    sentences = said(audrey, period=period, app="school app")
+    assert sentences["hooks"] == "2 hooks: 1 allowed, 1 refused, 50.0% of what was decided; 0 noted."
+    assert sentences["refusals"].startswith("Most often, 1 of 1 times:")
+    assert said(audrey, period=period)["hooks"].startswith("9 hooks")
+    assert said(audrey, period=period, app="x")["hooks"].endswith(" through app “x”.")
+
+
+def test_what_is_not_kept_by_app_says_that_it_is_of_all_apps(audrey, two_apps):
+    response = audrey.get(PAGE, {"period": "24h", "app": "school app"})
+    statistics = {item["name"]: item["statistic"] for item in response.context["shown"]}
+    for name, statistic in statistics.items():
+        all_apps = statistic.sentence.startswith("All apps together, as this is not kept by app.")
+        assert all_apps is statistic.title.endswith(", all apps") is (name not in BY_APP), name
+    assert not [sentence for sentence in said(audrey, period="24h").values() if "All apps" in sentence]
+
+
+def test_rows_of_one_app_lead_to_its_hooks(audrey, two_apps):
+    response = audrey.get(PAGE, {"period": "24h", "app": "school app"})
+    shown = {item["name"]: item["statistic"].rows for item in response.context["shown"]}
+    links = [shown["refusals"][0].url, next(row.url for row in shown["hooks"] if row.cells[0] == "2026-11-24 14:00")]
+    assert [len(audrey.get(url).context["cl"].result_list) for url in links] == [1, 2]
+    make_event(received_at=NOW, app_key='"')
+    recounting.begin_again()
+    recounting.count_before(time.monotonic() + 1_000)
+    of_a_quote = audrey.get(PAGE, {"period": "24h", "app": '"'}).context["shown"]
+    assert not any(row.url for item in of_a_quote if item["name"] in BY_APP for row in item["statistic"].rows)
+
+
+def test_an_app_stays_chosen(audrey, two_apps):
+    make_app("school app")
+    own = {"period": "own", "from": "2026-11-24", "until": "2026-11-24", "app": "school app"}
+    content = audrey.get(PAGE, own).content.decode()
+    assert '<option value="school app" selected>' in content
+    assert 'href="?period=30d&amp;app=school+app"' in content
+    assert '<input type="hidden" name="app" value="school app">' in content
+    assert '<input type="hidden" name="from" value="2026-11-24">' in content
+    assert "of=hooks&amp;period=own&amp;from=2026-11-24&amp;until=2026-11-24&amp;app=school+app" in content
+    assert "&amp;app=school+app&amp;busy=call#busiest" in content
+    assert [row[1:] for row in rows(audrey, "refusals", app="school app")][1:] == [["denied-by-rule", "1"]]
+    assert LogEntry.objects.get().change_message == (
+        "Exported statistics: Refusals by reason through app “school app”, the last 24 hours"
+    )
+
+
+@pytest.mark.parametrize(
+    ("app", "problem"), [("a" * KEY_TEXT, "app keys of less than 100 characters"), ("a\0", "No app key has a NUL")]
+)
+def test_an_app_that_cannot_be_told_is_said(audrey, app, problem):
+    page = audrey.get(PAGE, {"app": app})
+    assert (page.status_code, problem in page.content.decode()) == (400, True)
+    assert audrey.get(FILE, {"of": "hooks", "app": app}).status_code == 400
+
+
 # Files
 
 
@@ -222,7 +290,12 @@ def test_who_took_what_is_noted(audrey, busy):
 
 
 @pytest.mark.parametrize(
-    ("query", "said"), [({"of": "x"}, "Give one of running, hooks"), ({"of": "hooks", "period": "x"}, "is no period")]
+    ("query", "said"),
+    [
+        ({"of": "x"}, "Give one of running, hooks"),
+        ({"of": "hooks", "period": "x"}, "is no period"),
+        ({"of": "running", "app": "x"}, "“running” is not kept by app: leave “app” out."),
+    ],
 )
 def test_a_file_that_there_is_not_is_an_error(audrey, query, said):
     response = audrey.get(FILE, query)
