@@ -3,11 +3,13 @@
 import json
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models.fields.json import KeyTextTransform
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from apps.accounts.pages import ReadOnlyAdmin, note_changes
+from apps.accounts.pages import ReadOnlyAdmin
+from apps.audit.acts import note
 from apps.audit.models import BadRecord
 from apps.audit.mover import try_again
 from apps.audit.narrative import body_text
@@ -65,9 +67,11 @@ class BadRecordAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Try again to move them into the audit log", permissions=["retry"])
     def try_again(self, request, queryset):
-        bad = list(BadRecord.objects.filter(pk__in=queryset.values("pk")).only("pk"))
-        put_back = try_again([record.pk for record in bad])
-        note_changes(request, bad, "Tried again.")
+        with transaction.atomic():
+            chosen = BadRecord.objects.filter(pk__in=queryset.values("pk")).select_for_update()
+            ids = list(chosen.values_list("pk", flat=True))
+            put_back = try_again(ids)
+            note(request, "try-again", *(f"record not moved “{id_}”" for id_ in ids))
         messages.success(
             request, f"Put back: {put_back}. Workers try them within a second or two; what fails again comes back here."
         )

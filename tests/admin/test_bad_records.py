@@ -1,13 +1,14 @@
 """Records that could not be moved: staff see what went wrong, and try again."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from apps.audit.models import AuditEvent, BadRecord, HookRecord
 from apps.audit.mover import move_batch
+from apps.audit.narrative import story
 from tests.admin.conftest import browser_of
+from tests.audit.test_changes import acts, said
 from tests.audit.test_mover import database, make_record, picky  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.django_db
@@ -41,9 +42,11 @@ def test_the_overview_tells_of_it_and_then_no_more(bad, root):
     mend()
     assert "Put back: 1." in choose(root, record).content.decode()
     move_batch()
-    assert AuditEvent.objects.get().pk == record.pk
+    assert AuditEvent.objects.filter(pk=record.pk).exists()
     assert "Records could not be moved" not in root.get(overview).content.decode()
-    assert LogEntry.objects.get().change_message == "Tried again."
+    (act,) = acts()
+    assert story(act, "") == f"root tried again record not moved “{record.pk}”."
+    assert (act.user_id, act.client_address, said(act)["request"]) == (root.user.pk, "127.0.0.1", f"POST {LIST}")
 
 
 def test_whoever_may_look_may_not_try_again_without_a_permission_of_its_own(bad, olga):
