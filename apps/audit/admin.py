@@ -76,7 +76,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         ("Body as received, without secrets", {"fields": ("body_shown",)}),
     )  # fmt: skip
     change_fieldsets = (
-        ("Who changed what", {"fields": (
+        ("Who did what", {"fields": (
             "at", "username", "client_address", "target", "changed_shown", "why_said", "request_said", "revision",
         )}),
         ("All of it, before and after, without secrets", {"fields": ("body_shown",)}),
@@ -229,7 +229,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         told = told_with(event)
         return str(told.get("request") or told.get("command") or told.get("application") or "")
 
-    @display(description="What changed")
+    @display(description="In words")
     def changed_shown(self, event: AuditEvent) -> str:
         return event.told or "Nothing that can be said in words: see below."
 
