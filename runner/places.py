@@ -31,6 +31,25 @@ def free_port(preferred: int = 0) -> int:
     raise Problem("There is no free port on the loopback interface.")
 
 
+def claim_port(preferred: int = 0) -> int:
+    """A free port that nobody else who claims one is given while this process lives, though nobody listens there yet.
+
+    Two that start at once would both find the preferred one free; and granian, which shares ports (SO_REUSEPORT), would
+    then answer half of the other's requests. A claim is a name in the same network as the port is.
+    """
+    while True:
+        port = free_port(preferred)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0wcsgate-port-{port}")
+        except OSError:
+            claim.close()
+            preferred = 0
+        else:
+            claim.detach()  # open until the process ends, however it does
+            return port
+
+
 # Accounts
 
 

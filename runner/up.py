@@ -13,7 +13,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from runner import ROOT, Problem, bootstrap, data
-from runner.places import LOOPBACK, free_port
+from runner.places import LOOPBACK, claim_port
 from runner.processes import GUARD, Process
 from runner.servers import Broker, Postgres, Server
 from runner.watching import Log, Watched, emit
@@ -121,7 +121,7 @@ class Runner:
                 self.values.setdefault(name, value)
         for name, server in self.servers.items():
             server.end_leftover()
-            server.port = free_port(server.port)
+            server.port = claim_port(server.port)
             self.values[name] = server.url
         self.values["WCSGATE_PORT"] = str(self.port)  # for the commands in other terminals
         data.write_values(self.folder, self.values)
@@ -139,7 +139,7 @@ class Runner:
     # Starting, in order
 
     def start(self, *, fresh: bool) -> None:
-        if free_port(self.port) != self.port:
+        if claim_port(self.port) != self.port:
             raise Problem(f"Port {self.port} is in use; stop what uses it, or set WCSGATE_PORT to another.")
         if fresh:
             self.empty()

@@ -10,10 +10,10 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
 from rest_framework.request import Request
 
+from apps.access.callers import caller_address
 from apps.access.guesses import Guesses
 from apps.access.networks import in_networks
 from apps.accounts.models import ApiKey, User
-from apps.hooks.authentication import caller_address
 from wcsgate.login import address_of
 
 WRONG_KEYS, SECONDS = 20, 300

@@ -5,8 +5,8 @@ from typing import Any
 from axes.handlers.database import AxesDatabaseHandler
 from django.http import HttpRequest, QueryDict
 
+from apps.access.callers import caller_address
 from apps.access.networks import parse_address
-from apps.hooks.authentication import caller_address
 
 
 def address_of(request: HttpRequest) -> str | None:

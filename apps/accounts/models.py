@@ -1,7 +1,7 @@
 """Who: users (people, devices and staff), their tokens, and keys for programs."""
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Self
 
 from django.contrib.auth.models import AbstractUser
@@ -155,6 +155,7 @@ class ApiKey(models.Model):
         help_text="From this moment on the key no longer works. Empty: it does not expire.",
     )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    read_on = models.DateField(null=True, editable=False, help_text="The last day whose first reading was noted.")
     networks = ArrayField(
         models.CharField(max_length=50, validators=[validate_network]),
         default=list,
@@ -182,6 +183,10 @@ class ApiKey(models.Model):
         """Say when it was last used, right to ten seconds."""
         if self.last_used_at is None or self.last_used_at < now - timedelta(seconds=10):
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+
+    def begins_to_read(self, day: date) -> bool:
+        """Whether it reads for the first time on this day; of several requests at once, one is told so."""
+        return bool(ApiKey.objects.filter(pk=self.pk).exclude(read_on=day).update(read_on=day))
 
 
 class Revocation(models.Model):

@@ -11,10 +11,9 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.contenttypes.models import ContentType
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.forms import SimpleArrayField
-from django.db.models import DateTimeField, Model, Q
+from django.db.models import DateTimeField, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from unfold import paginator
@@ -231,17 +230,6 @@ def note_changes(request: HttpRequest, rows, message: str) -> None:
     """Write an action on many rows into their history."""
     if rows:
         LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)
-
-
-def note_taken(request: HttpRequest, model: type[Model], what: str, message: str) -> None:
-    """Write into the history who took what out of here; it is of no row."""
-    LogEntry.objects.create(
-        user=request.user,
-        content_type=ContentType.objects.get_for_model(model),
-        object_repr=what[:200],
-        action_flag=CHANGE,
-        change_message=message,
-    )
 
 
 def find_exactly(rows, term: str, columns: tuple[str, ...]):

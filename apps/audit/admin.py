@@ -20,11 +20,12 @@ from apps.audit import (
     filters,
     hold_admin,  # noqa: F401 - registers legal holds
 )
+from apps.audit.acts import note
 from apps.audit.as_of_page import as_of_page, link_to_as_of
-from apps.audit.asked import Asked, BadSearch, SearchAlone, asked_at, events_of
+from apps.audit.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words
 from apps.audit.changes import told_with
-from apps.audit.export import FORMATS, BadPlace, in_chunks
-from apps.audit.export_admin import as_file, asked_in, note
+from apps.audit.export import FORMATS, RESUME, BadPlace, in_chunks
+from apps.audit.export_admin import KINDS, as_file, asked_in
 from apps.audit.models import AuditEvent
 from apps.audit.names import NAMED, NoNames, names
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
@@ -37,7 +38,7 @@ from apps.audit.stories.links import links_of
 from apps.audit.timeline_page import timeline_page
 from apps.connections.models import Session
 
-OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info"}
+OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info", "done": "info"}
 
 
 @admin.register(AuditEvent)
@@ -75,7 +76,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         ("Body as received, without secrets", {"fields": ("body_shown",)}),
     )  # fmt: skip
     change_fieldsets = (
-        ("Who changed what", {"fields": (
+        ("Who did what", {"fields": (
             "at", "username", "client_address", "target", "changed_shown", "why_said", "request_said", "revision",
         )}),
         ("All of it, before and after, without secrets", {"fields": ("body_shown",)}),
@@ -132,11 +133,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         search, kind, after = asked_in(request)
         try:
-            events = events_of(Asked(search, request.user, timezone.now()))
+            asked = Asked(search, request.user, timezone.now())
+            events, words = events_of(asked), in_words(asked)
             body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), after))
         except (BadSearch, BadPlace) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
-        note(request, "Exported", search)
+        more = {"search": search} | ({RESUME: after} if after else {})
+        note(request, "export", "the audit log", told=f"As {KINDS[kind]}: {words}", **more)
         return as_file(body, f"audit-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}", FORMATS[kind].content_type)
 
     def timeline_view(self, request):
@@ -226,7 +229,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         told = told_with(event)
         return str(told.get("request") or told.get("command") or told.get("application") or "")
 
-    @display(description="What changed")
+    @display(description="In words")
     def changed_shown(self, event: AuditEvent) -> str:
         return event.told or "Nothing that can be said in words: see below."
 

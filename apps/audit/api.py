@@ -1,8 +1,9 @@
 """The API of the audit log: the feed for programs that keep a copy of it (`feed`, docs/feed.md)."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from django.db import transaction
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -15,14 +16,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.accounts.models import ApiKey
 from apps.accounts.navigation import may
 from apps.audit import feed
+from apps.audit.acts import note
 from apps.audit.export import COLUMNS
 from apps.audit.query import moment
 
 LIMIT, MOST = 500, 1_000
 BEGINNINGS = ("after", "from", "since")
 PARAMETERS = (*BEGINNINGS, "limit")
+READ_ON = "feed_read_on"
+"""What a session keeps: the last day on which it was noted that this browser read the feed."""
 
 
 class MaySeeAuditLog(BasePermission):
@@ -118,6 +123,7 @@ class AuditFeed(APIView):
             page = feed.page(after, limit)
         except feed.UnknownCursor:
             raise NotThisRecord from None
+        _note_reading(request, timezone.localdate())
         return Response(
             {
                 "items": page.items,
@@ -128,6 +134,19 @@ class AuditFeed(APIView):
             },
             headers={"Cache-Control": "no-store"},
         )
+
+
+def _note_reading(request: Request, today: date) -> None:
+    """That the log was read, once a day for each key and each browser."""
+    key = request.auth
+    if isinstance(key, ApiKey):
+        if key.read_on != today:
+            with transaction.atomic():
+                if key.begins_to_read(today):
+                    note(request, "read", "the audit log", told=f"By the feed, with the API key “{key.label}”")
+    elif request.session.get(READ_ON) != today.isoformat():
+        note(request, "read", "the audit log", told="By the feed, in a browser")
+        request.session[READ_ON] = today.isoformat()
 
 
 def _asked(parameters: QueryDict, now: datetime) -> tuple[feed.Cursor, int]:

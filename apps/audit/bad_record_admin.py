@@ -2,12 +2,16 @@
 
 import json
 
+from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models.fields.json import KeyTextTransform
 from django.utils.html import format_html
 from unfold.decorators import display
+from unfold.forms import ActionForm
 
-from apps.accounts.pages import ReadOnlyAdmin, note_changes
+from apps.accounts.pages import ReadOnlyAdmin
+from apps.audit.acts import note
 from apps.audit.models import BadRecord
 from apps.audit.mover import try_again
 from apps.audit.narrative import body_text
@@ -16,11 +20,31 @@ SAID = ("received_at", "method", "username", "target", "node_id")
 """What the list says of a record."""
 
 
+class WhyForm(ActionForm):
+    """Beside the action, why it is done: kept in the record as of all forms."""
+
+    _why = forms.CharField(
+        label="",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(
+            {
+                "class": "bg-white grow min-w-0 px-3 py-1 rounded-default text-font-important-light "
+                "dark:bg-base-900 dark:text-font-important-dark",
+                "placeholder": "Why, for example: ticket 4711",
+                "aria-label": "Why (kept in the record, with your name)",
+                "x-show": "action",
+            }
+        ),
+    )
+
+
 @admin.register(BadRecord)
 class BadRecordAdmin(ReadOnlyAdmin):
     list_display = ("at", "method", "username", "target", "node", "problem", "failed_at")
     ordering = ("-pk",)
     actions = ("try_again",)
+    action_form = WhyForm
     fields = ("problem", "failed_at", "record_shown", "body_shown")
     readonly_fields = ("record_shown", "body_shown")
     empty_hint = (
@@ -65,9 +89,11 @@ class BadRecordAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Try again to move them into the audit log", permissions=["retry"])
     def try_again(self, request, queryset):
-        bad = list(BadRecord.objects.filter(pk__in=queryset.values("pk")).only("pk"))
-        put_back = try_again([record.pk for record in bad])
-        note_changes(request, bad, "Tried again.")
+        with transaction.atomic():
+            chosen = BadRecord.objects.filter(pk__in=queryset.values("pk")).select_for_update()
+            ids = list(chosen.values_list("pk", flat=True))
+            put_back = try_again(ids)
+            note(request, "try-again", *(f"record not moved “{id_}”" for id_ in ids))
         messages.success(
             request, f"Put back: {put_back}. Workers try them within a second or two; what fails again comes back here."
         )

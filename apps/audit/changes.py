@@ -1,7 +1,8 @@
 """What somebody changed of what decides, or of what is kept, as events of the audit log.
 
 Triggers put each changed row into an outbox (`ChangeRecord`), whoever changes it and however. From there they are moved
-like hooks, in batches of the same chain, and can be searched, exported and held like these.
+like hooks, in batches of the same chain, and can be searched, exported and held like these. What staff do that changes
+no such row (`acts`) goes the same way.
 """
 
 import json
@@ -76,6 +77,19 @@ TABLES = {
 ACTIONS = {"add": "added", "change": "changed", "delete": "removed", "empty": "emptied"}
 """What is done to a row, with the word for it."""
 
+ACT = "act"
+"""What stands for the table where no row was changed, but something was done that is to be known (`acts`)."""
+
+ACTS = {
+    "acknowledge": "acknowledged",
+    "try-again": "tried again",
+    "export": "exported",
+    "download": "downloaded",
+    "delete-export": "deleted",
+    "read": "read",
+}
+"""What is done so, with the word for it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -110,7 +124,8 @@ def _move(limit: int, told: Callable[[Sequence[ChangeRecord], int], list[AuditEv
 class Known:
     """Names of the rows that some changes speak of, and what changed rules say."""
 
-    def __init__(self, changes: Sequence[ChangeRecord]) -> None:
+    def __init__(self, changes: Iterable[ChangeRecord]) -> None:
+        changes = [change for change in changes if change.table_name != ACT]
         wanted: dict[type[models.Model], set[int]] = defaultdict(set)
         for change in changes:
             for column, model in links(change.table_name).items():
@@ -176,13 +191,16 @@ def _names_of(model: type[models.Model], ids: Iterable[int]) -> dict[int, str]:
 
 
 def _event(change: ChangeRecord, batch: int) -> AuditEvent:
-    """The event of a change, with what can be said of any."""
+    """The event of a change, with what can be said of any; that of an act says all of it."""
+    target = f"{change.table_name} {change.row_id}" if change.row_id else f"all of {change.table_name}"
+    act = {"action": _action(change), "what": target, "told": ""} | (change.after if change.table_name == ACT else {})
     return AuditEvent(
         id=change.id,
         received_at=change.changed_at,
         last_received_at=change.changed_at,
-        action=_action(change),
-        target=f"{change.table_name} {change.row_id}" if change.row_id else f"all of {change.table_name}",
+        action=act["action"],
+        target=act["what"][:MAX_TEXT],
+        told=_cut(act["told"]),
         client_address=_address(change.actor),
         username=who(change.actor)[:MAX_TEXT],
         user_id=user_id if isinstance(user_id := change.actor.get("user_id"), int) else None,
@@ -200,7 +218,8 @@ def _events(changes: Iterable[ChangeRecord], batch: int, known: Known) -> list[A
     events = []
     for change in changes:
         event = _event(change, batch)
-        event.target, event.told = _subject(change, known)[:MAX_TEXT], _said(change, known)
+        if change.table_name != ACT:
+            event.target, event.told = _subject(change, known)[:MAX_TEXT], _said(change, known)
         if change.id in known.sentences:
             event.rule_ids, event.rules = [change.row_id], [known.sentences[change.id]]
         events.append(event)
@@ -265,7 +284,10 @@ def _said(change: ChangeRecord, known: Known) -> str:
         parts.append(f"{labels.get(column, column)} {said}{instead}")
     for column, _, what in (secret.partition(" ") for secret in change.secrets):
         parts.append(f"{labels.get(column, column)} {what}")
-    words = "; ".join(parts)
+    return _cut("; ".join(parts))
+
+
+def _cut(words: str) -> str:
     return words if len(words) <= MAX_TEXT else f"{words[: MAX_TEXT - 1]}…"
 
 

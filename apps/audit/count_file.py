@@ -5,7 +5,6 @@ that went down, what its processes had told the database counts, and the file sa
 before. Its blocks are reserved when it is made: to write into memory for which the disk has no room kills a process.
 """
 
-import fcntl
 import mmap
 import os
 import socket
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apps.audit.ids import COUNTER_BITS, LAST_NUMBER
-from apps.audit.spool_folder import UnusableFile, files_of
+from apps.audit.spool_folder import UnusableFile, files_of, new_file
 
 SUFFIX = ".counts"
 COUNTERS, CELLS = 256, 32_768
@@ -62,7 +61,9 @@ class CountFile:
     def __init__(self, folder: Path | None) -> None:
         """Raises OSError where the folder cannot be written, or has no room."""
         self.name = f"{socket.gethostname()[:60].replace('/', '_')}-{os.getpid()}-{os.urandom(4).hex()}"
-        self._fd = _new_file(folder / f"{self.name}{SUFFIX}") if folder is not None else -1
+        self._fd = -1
+        if folder is not None:
+            self._fd = new_file(folder / f"{self.name}{SUFFIX}", lambda fd: os.posix_fallocate(fd, 0, SIZE))
         self.memory = mmap.mmap(self._fd, SIZE)
         self.memory[: len(_MAGIC)] = _MAGIC
         self.memory[8:24] = _boot()
@@ -89,21 +90,6 @@ class CountFile:
 def place_of(index: int) -> int:
     """The first word of a counter."""
     return _HEAD + index * _COUNTER
-
-
-def _new_file(path: Path) -> int:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unlocked = path.with_suffix(".newcounts")
-    fd = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.posix_fallocate(fd, 0, SIZE)
-        unlocked.rename(path)  # only now may others find it
-    except OSError:
-        os.close(fd)
-        unlocked.unlink(missing_ok=True)
-        raise
-    return fd
 
 
 def _boot() -> bytes:

@@ -1,8 +1,9 @@
 """The first page of the admin: what runs, what was refused lately, and how to begin. Every query here is bounded."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from django.db.models import Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -12,7 +13,7 @@ from apps.access.reasons import REASON_TEXTS, STAFF_ACTION, Reason
 from apps.accounts.models import Token, User
 from apps.accounts.navigation import may, may_see
 from apps.audit.gaps import missing
-from apps.audit.models import AuditEvent, BadRecord, Effect, HookRecord, received
+from apps.audit.models import AuditEvent, BadRecord, ChangeRecord, Effect, HookRecord, received
 from apps.audit.narrative import story
 from apps.audit.partitions import net
 from apps.connections.admin import connect_commands
@@ -20,6 +21,7 @@ from apps.connections.models import App, Session
 
 COUNTED = 1_000  # nothing is counted further than this
 SHOWN = 8
+WAITS = timedelta(minutes=1)  # workers move what comes within a second or two
 NEVER_REFUSES = (
     Reason.NOT_REFUSABLE,
     Reason.STARTED_BY_REST_API,
@@ -32,7 +34,8 @@ NEVER_REFUSES = (
 def dashboard(request: HttpRequest, context: dict) -> dict:
     """What the index template shows, as far as the viewer may see it."""
     context["title"] = "Overview"
-    since = timezone.now() - timedelta(hours=24)
+    now = timezone.now()
+    since = now - timedelta(hours=24)
     if may_see(request.user, "connections.session"):
         context["running"] = _at_most(Session.objects.filter(ended_at=None)[: COUNTED + 1].count())
         context["running_url"] = reverse("admin:connections_session_changelist") + "?state=running"
@@ -42,6 +45,8 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
     if may_see(request.user, "audit.auditevent"):
         context["outside"] = net()
         context["missing"] = missing()
+        context["silent"] = who_is_silent(context["missing"].silent)
+        context["waiting"] = what_waits(now)
         context["refused"] = list(refused_by_reason(since))
         context["latest"] = [(event, story(event, "")) for event in latest_refusals(since)]
         context["log_url"] = reverse("admin:audit_auditevent_changelist")
@@ -57,6 +62,34 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
 def _hooks():
     """What is in the log but for changes by staff, of which there are some before the first hook comes."""
     return AuditEvent.objects.exclude(reason=STAFF_ACTION)
+
+
+def who_is_silent(processes: int) -> str:
+    """That so many processes do not tell what they answered; "" if all do."""
+    if not processes:
+        return ""
+    who, has, they = ("1 process", "has", "it") if processes == 1 else (f"{processes} processes", "have", "they")
+    return f"{who} {has} not said for more than three minutes what {they} answered."
+
+
+def what_waits(now: datetime) -> str:
+    """What waits for longer than it does while workers run, to be moved into the audit log, and since when; or ""."""
+    oldest = [
+        outbox.objects.order_by("id").values_list(column, Value(what))[:1]
+        for outbox, column, what in (
+            (HookRecord, "received_at", "hooks"),
+            (ChangeRecord, "changed_at", "changes by staff"),
+        )
+    ]
+    waiting = sorted(row for row in oldest[0].union(oldest[1], all=True) if row[0] < now - WAITS)
+    if not waiting:
+        return ""
+    since = timezone.localtime(waiting[0][0])
+    what = " and ".join(what for _, what in waiting).capitalize()
+    return (
+        f"{what} have waited since {since:%Y-%m-%d %H:%M:%S} to be moved into the audit log. They are not lost, and "
+        "what was changed is in force. See whether the workers and beat run."
+    )
 
 
 def refused_by_reason(since):

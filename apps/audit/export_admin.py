@@ -4,6 +4,7 @@ import re
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import filesizeformat
@@ -14,14 +15,15 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from apps.accounts.navigation import may_see
-from apps.accounts.pages import ReadOnlyAdmin, note_taken
+from apps.accounts.pages import ReadOnlyAdmin
+from apps.audit.acts import note
 from apps.audit.asked import BadSearch
-from apps.audit.export import CSV, FORMATS, RESUME
+from apps.audit.export import CSV, FORMATS, JSON_LINES, RESUME
 from apps.audit.export_models import Export, State
 from apps.audit.exports import TooMany, ask, delete, file_of
-from apps.audit.models import AuditEvent
 
 LIST = "admin:audit_export_changelist"
+KINDS = {CSV: "CSV", JSON_LINES: "JSON Lines"}
 FROM_BYTE = re.compile(r"bytes=(\d{1,18})-", re.ASCII)
 
 
@@ -30,11 +32,6 @@ def asked_in(request: HttpRequest) -> tuple[str, str, str]:
     search = request.GET.copy()
     kind, after = (search.pop(name, [""])[-1] for name in ("format", RESUME))
     return search.urlencode(), kind if kind in FORMATS else CSV, after
-
-
-def note(request: HttpRequest, what: str, search: str) -> None:
-    """Who took what: kept with all that staff do."""
-    note_taken(request, AuditEvent, f"Audit events: {search or 'all'}", f"{what}: {search or 'all'}")
 
 
 def as_file(body, name: str, content_type: str, **headers) -> StreamingHttpResponse:
@@ -86,13 +83,15 @@ class ExportAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         search, kind, _after = asked_in(request)
         try:
-            ask(request.user, search, kind, timezone.now())
+            with transaction.atomic():
+                export = ask(request.user, search, kind, timezone.now())
+                told = f"In the background, as {KINDS[kind]}: {export.words}"
+                note(request, "export", "the audit log", told=told, search=search, export=str(export.pk))
         except BadSearch as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
         except TooMany as error:
             messages.error(request, str(error))
         else:
-            note(request, "Exported in the background", search)
             messages.success(request, "It is being written. You may leave this page.")
         return HttpResponseRedirect(reverse(LIST))
 
@@ -104,7 +103,7 @@ class ExportAdmin(ReadOnlyAdmin):
         if export.state != State.READY or not export.is_whole:
             messages.error(request, "This file is not there, or not yet. If it is ready, ask for the export again.")
             return HttpResponseRedirect(reverse(LIST))
-        note(request, f"Downloaded the export {export.pk} by {export.made_by_name}", export.asked)
+        _note(request, "download", export)
         first = _first_byte(request, export)
         headers = {"Accept-Ranges": "bytes", "ETag": f'"{export.pk}"', "Content-Length": str(export.bytes - first)}
         response = as_file(file_of(export, first), export.file_name, FORMATS[export.format].content_type, **headers)
@@ -115,9 +114,11 @@ class ExportAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Delete, and stop what is not ready", permissions=["view"])
     def delete_them(self, request, queryset):
-        for export in queryset:
-            note(request, f"Deleted the export {export.pk} by {export.made_by_name}", export.asked)
-        messages.success(request, f"Deleted: {delete(queryset)}.")
+        with transaction.atomic():
+            for export in queryset:
+                _note(request, "delete-export", export)
+            deleted = delete(queryset)
+        messages.success(request, f"Deleted: {deleted}.")
 
     @display(description="What")
     def what(self, export: Export) -> str:
@@ -152,10 +153,15 @@ class ExportAdmin(ReadOnlyAdmin):
             '<a href="{}" aria-label="Download {}">Download {}</a>',
             reverse("admin:audit_export_file", args=[export.pk]),
             export.file_name,
-            "CSV" if export.format == CSV else "JSON Lines",
+            KINDS[export.format],
         )
         until = f"until {timezone.localtime(export.gone_at):%Y-%m-%d %H:%M}"
         return _live(export, "file", format_html('{}<span class="block text-xs">{}</span>', link, until))
+
+
+def _note(request: HttpRequest, action: str, export: Export) -> None:
+    told = f"{export.words} Asked for by {export.made_by_name} at {timezone.localtime(export.made_at):%Y-%m-%d %H:%M}"
+    note(request, action, "an export of the audit log", told=told, search=export.asked, export=str(export.pk))
 
 
 def _live(export: Export, cell: str, content) -> str:

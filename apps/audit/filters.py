@@ -121,7 +121,7 @@ class ReasonFilter(Field):
     def lookups(self, request, model_admin):
         return [
             *((str(reason), text) for reason, text in REASON_TEXTS.items()),
-            (STAFF_ACTION, "Somebody changed access."),
+            (STAFF_ACTION, "Staff changed access, or did something with the record."),
         ]
 
 

@@ -2,13 +2,15 @@
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from apps.accounts.navigation import may, may_open
-from apps.accounts.pages import note_changes
 from apps.audit import gaps, spool_folder
+from apps.audit.acts import note
+from apps.audit.models import Counted
 from apps.audit.spooled import spooled_by_node
 
 
@@ -37,14 +39,23 @@ def missing_hooks(request: HttpRequest) -> HttpResponse:
 def _acknowledge(request: HttpRequest) -> HttpResponse:
     asked = request.POST.get("gap", "")
     gap = gaps.gaps().filter(pk=int(asked)).first() if asked.isascii() and asked.isdigit() and len(asked) < 19 else None
-    if gap is not None and (number := gaps.acknowledge(gap.pk)):
-        note_changes(request, [gap], f"Acknowledged that {number} are missing.")
+    if gap is not None and (number := _acknowledged(request, gap)):
         messages.success(request, f"Acknowledged: {number} of {gap}. They are no longer reported.")
     elif gap is not None and gaps.gaps().filter(pk=gap.pk).exists():
         messages.warning(request, "Too many records wait for the workers to tell what is missing. Try again later.")
     else:
         messages.warning(request, "There is nothing to acknowledge there: nothing of it is missing any more.")
     return HttpResponseRedirect(request.path)
+
+
+@transaction.atomic
+def _acknowledged(request: HttpRequest, gap: Counted) -> int:
+    """How many are known to be missing now, as the record says."""
+    if number := gaps.acknowledge(gap.pk):
+        since, found = (f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}" for at in (gap.missing_after, gap.missing_since))
+        told = f"{number}, which went missing between {since} and {found}"
+        note(request, "acknowledge", f"missing hooks of {gap}", told=told)
+    return number
 
 
 def _nodes() -> list[dict[str, int | str]]:

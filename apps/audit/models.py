@@ -71,6 +71,7 @@ class HookRecord(HookFields):
 
 class ChangeRecord(models.Model):
     """One row that somebody changed, of a table that decisions depend on: the outbox of `changes`, filled by triggers.
+    Or what they did that changes no such row: then all is in `after` (`acts`).
 
     Columns with secrets are left out of `before` and `after`; `secrets` says of those that differ whether they were set
     anew or removed, and so of addresses that differ only in what is left out of them.

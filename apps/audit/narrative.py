@@ -4,7 +4,7 @@ import json
 
 from apps.access.reasons import NOTED, REASON_TEXTS, STAFF_ACTION, Reason
 from apps.access.sentences import deed
-from apps.audit.changes import ACTIONS
+from apps.audit.changes import ACTIONS, ACTS
 from apps.audit.models import AuditEvent, Effect
 from apps.protocol.methods import Kind, find
 
@@ -19,7 +19,7 @@ BODY_SHOWN = 100_000  # characters
 def headline(event: AuditEvent) -> str:
     """Who did what, for example: alice asked to play “lobby”."""
     if event.reason == STAFF_ACTION:
-        return f"{event.username} {ACTIONS.get(event.action, event.action)} {event.target}"
+        return f"{event.username} {(ACTIONS | ACTS).get(event.action, event.action)} {event.target}"
     who = event.username or ("Whoever holds the link" if event.reason == Reason.ALLOWED_BY_LINK else "A guest")
     method = find(event.method)
     on_what = f" “{event.target}”" if event.target else ""
@@ -40,7 +40,7 @@ def headline(event: AuditEvent) -> str:
 def outcome(event: AuditEvent) -> str:
     """One word for how it was answered."""
     if event.reason == STAFF_ACTION:
-        return "changed"
+        return "done" if event.action in ACTS else "changed"
     if event.reason in NOTED:
         return "noted"
     return "refused" if event.effect == Effect.REFUSED else "allowed"

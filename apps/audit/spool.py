@@ -5,7 +5,6 @@ torn by a crash is recognised. Whoever is alive holds a lock on its file; a file
 which died, and belongs to whoever locks it first.
 """
 
-import fcntl
 import os
 import struct
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from apps.audit.spool_folder import ASIDE, UnusableFile, files_of, open_file
+from apps.audit.spool_folder import ASIDE, UnusableFile, files_of, new_file, open_file
 
 SUFFIX = ".spool"
 MAGIC = b"WCSSPOOL"
@@ -40,21 +39,11 @@ class OpenFile:
     """The file that this process appends to. `size` is how far it is written, `synced` how far it is on the disk."""
 
     def __init__(self, folder: Path, since: datetime) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = folder / f"{since.astimezone(UTC):{_SINCE}}-{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
         self.writing, self.syncing = threading.Lock(), threading.Lock()
         self.broken = False
-        unlocked = self.path.with_suffix(".new")
-        self._fd = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.size = self.synced = _write(self._fd, MAGIC, 0)
-            unlocked.rename(self.path)  # only now may others find it
-            _sync_folder(folder)
-        except OSError:
-            os.close(self._fd)
-            unlocked.unlink(missing_ok=True)
-            raise
+        self._fd = new_file(self.path, lambda fd: _write(fd, MAGIC, 0))
+        self.size = self.synced = len(MAGIC)
 
     def write(self, data: bytes) -> int:
         """Append; gives where it ends. For one thread at a time."""
@@ -242,11 +231,3 @@ def _write(fd: int, data: bytes, place: int) -> int:
         written = os.pwrite(fd, view, place)
         place, view = place + written, view[written:]
     return place
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

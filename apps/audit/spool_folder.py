@@ -9,7 +9,7 @@ import fcntl
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,26 @@ def open_file(path: Path | str, flags: int = os.O_RDONLY) -> int:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise UnusableFile("It is no regular file.")
+    return fd
+
+
+def new_file(path: Path, fill: Callable[[int], object]) -> int:
+    """A descriptor of a file of this process. Others find it only when it is locked, and has in it what `fill` writes.
+
+    Raises OSError where the folder cannot be written, or has no room.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unlocked = path.with_name(f"{path.name}.new")
+    fd = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fill(fd)
+        unlocked.rename(path)
+        _sync(path.parent)
+    except OSError:
+        os.close(fd)
+        unlocked.unlink(missing_ok=True)
+        raise
     return fd
 
 
@@ -91,6 +111,14 @@ def _lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _is_still(path: Path, fd: int) -> bool:

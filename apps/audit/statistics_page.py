@@ -10,8 +10,7 @@ from django.utils import timezone
 
 from apps.accounts.csv_lines import csv_line
 from apps.accounts.navigation import may_open
-from apps.accounts.pages import note_taken
-from apps.audit.models import AuditEvent
+from apps.audit.acts import note
 from apps.audit.statistics_app import BadApp, address_of, app_of, apps_to_choose, of_all_apps
 from apps.audit.statistics_hooks import hooks, refusals
 from apps.audit.statistics_names import EXPORTED, streams_by_viewers, users_by_attempts, users_by_hours
@@ -76,8 +75,7 @@ def statistics_file(request: HttpRequest) -> HttpResponse:
         return _bad(f"“{name}” is not kept by app: leave “app” out. By app there are {' and '.join(BY_APP)}.")
     found = _statistic(name, period, app, request.GET.get("busy", ""), EXPORTED)
     lines = [csv_line(cells) for cells in (found.head, *(row.cells for row in found.rows)) if cells]
-    what = f"{found.title}, {period}"
-    note_taken(request, AuditEvent, f"Export of statistics: {what}", f"Exported statistics: {what}")
+    note(request, "export", "a file of statistics", told=f"{found.title}, {period}")
     file = f"{name}-{period.first_day}-{period.last_day}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{file}"'}
     return HttpResponse(b"".join(lines), content_type="text/csv; charset=utf-8", headers=headers)

@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 
+from apps.access.callers import caller_address
 from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts
@@ -20,7 +21,7 @@ from apps.audit.token_uses import uses_token
 from apps.connections.sessions import Sessions
 from apps.database.connection import StatementFailed, Unavailable
 from apps.database.hook_path import hook_database
-from apps.hooks.authentication import CallerRefused, authenticate, caller_address
+from apps.hooks.authentication import CallerRefused, authenticate
 from apps.hooks.away import Away, emptying, spool
 from apps.hooks.counts import counts, publishing
 from apps.hooks.replies import Answer, log_in, problem, reply

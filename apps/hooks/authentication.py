@@ -7,13 +7,10 @@ signing secret, either is accepted. Where nothing is configured, only this compu
 import hmac
 from collections.abc import Mapping
 
-from django.conf import settings
-
+from apps.access.callers import LOOPBACK, caller_address
 from apps.access.compile import Snapshot
 from apps.access.networks import in_networks
 from apps.access.rows import AppRow, NodeRow
-
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 class CallerRefused(Exception):
@@ -46,23 +43,6 @@ def authenticate(
     ):
         signed = given.lower().startswith(b"wcs ")
         raise CallerRefused("No such app is known here, nor is the caller.", login_wanted=not signed)
-
-
-def caller_address(environ: Mapping[str, str]) -> str:
-    """The address of the caller: of the connection, or what trusted proxies say it is behind.
-
-    A request that came through a proxy nobody told us about has no address: it must not pass for this computer.
-    """
-    address = environ.get("REMOTE_ADDR", "")
-    if not ("HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ or "HTTP_X_REAL_IP" in environ):
-        return address  # that there is one counts, not what it says: the server leaves empty what it cannot read
-    if not in_networks(address, settings.TRUSTED_PROXIES):
-        return ""
-    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-        address = hop.strip()
-        if not in_networks(address, settings.TRUSTED_PROXIES):
-            return "" if in_networks(address, LOOPBACK) else address  # nobody comes from this computer by a proxy
-    return ""
 
 
 def _authenticate_for(app: AppRow, node: NodeRow | None, address: str, given: bytes, body: bytes) -> None:

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from apps.access.callers import caller_address
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
 from apps.audit.gaps import Missing, missing, per_node
@@ -19,7 +20,6 @@ from apps.audit.spool import Waiting, waiting
 from apps.audit.spooled import spooled_by_node
 from apps.database.connection import Unavailable
 from apps.database.hook_path import expect_an_answer
-from apps.hooks.authentication import caller_address
 from apps.hooks.away import emptying, spool
 
 _NUMBERS = """

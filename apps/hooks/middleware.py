@@ -5,11 +5,9 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
-from apps.access.networks import parse_address
-from apps.database.acting import acting
+from apps.access.staff_acts import acting_for
 from apps.database.connection import Unavailable
 from apps.database.hook_path import expect_an_answer
-from apps.hooks.authentication import caller_address
 from apps.hooks.door import PREFIX
 from apps.hooks.views import HookView
 
@@ -61,8 +59,6 @@ def _away(request: HttpRequest) -> HttpResponse:
 
 
 CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS", "TRACE")
-WHY = "_why"
-"""The field in which staff say why they change something."""
 
 
 def staff_acts(get_response: Respond) -> Respond:
@@ -71,18 +67,7 @@ def staff_acts(get_response: Respond) -> Respond:
     def respond(request: HttpRequest) -> HttpResponseBase:
         if request.method in CHANGES_NOTHING or not request.user.is_authenticated:
             return get_response(request)
-        with acting(
-            username=request.user.get_username(),
-            user_id=request.user.pk,
-            address=str(parse_address(caller_address(request.META)) or ""),
-            why=_text(request.POST.get(WHY, "")),
-            request=_text(f"{request.method} {request.path}"),
-        ):
+        with acting_for(request, request.user):
             return get_response(request)
 
     return respond
-
-
-def _text(said: str) -> str:
-    """As much of it as is kept, and as Postgres takes it."""
-    return said.replace("\0", "").encode("utf-8", "replace").decode()[:500]

@@ -4,13 +4,14 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.audit.export import place_of
 from apps.audit.models import AuditEvent
+from apps.audit.narrative import outcome, story
 from tests.admin.conftest import browser_of, make_event, make_role
+from tests.audit.test_changes import acts, said
 from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -38,13 +39,24 @@ def test_what_the_list_finds_is_exported_and_noted(audrey, events):
     assert len(lines) == 2
     assert "ann" in lines[1]
     assert response["Content-Disposition"].startswith("attachment;")
-    entry = LogEntry.objects.get()
-    assert (entry.user, entry.change_message) == (audrey.user, "Exported: q=user%3Aann")
+    (act,) = acts()
+    assert story(act, "") == "audrey exported the audit log: As CSV: Hooks by user “ann”."
+    assert (act.user_id, act.client_address, outcome(act)) == (audrey.user.pk, "127.0.0.1", "done")
+    assert said(act)["after"]["search"] == "q=user%3Aann"
+    assert said(act)["request"] == f"GET {EXPORT}"
+    shown = audrey.get(reverse("admin:audit_auditevent_change", args=[act.pk])).content.decode()
+    assert "audrey exported the audit log" in shown
 
 
 def test_an_export_that_broke_off_goes_on(audrey, events):
     response = audrey.get(EXPORT, {"format": "jsonl", "resume": place_of(events[4])})
     assert [json.loads(line)["status"] for line in body_of(response).splitlines()] == ["5", "6"]
+    assert said(acts()[0])["after"]["resume"] == place_of(events[4])
+
+
+@pytest.mark.parametrize("search", ["q=%00", "q=%ED%A0%80", "username=%00x", "%00=1"])
+def test_whatever_was_searched_can_be_noted(audrey, search):
+    assert audrey.get(f"{EXPORT}?{search}").status_code in (200, 400)
 
 
 def test_a_wrong_place_is_an_error_before_anything_is_sent(audrey):

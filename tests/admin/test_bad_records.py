@@ -1,13 +1,14 @@
 """Records that could not be moved: staff see what went wrong, and try again."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from apps.audit.models import AuditEvent, BadRecord, HookRecord
 from apps.audit.mover import move_batch
+from apps.audit.narrative import story
 from tests.admin.conftest import browser_of
+from tests.audit.test_changes import acts, said
 from tests.audit.test_mover import database, make_record, picky  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.django_db
@@ -22,12 +23,14 @@ def bad(picky):  # noqa: F811 - the fixture
 
 
 def choose(browser, bad):
-    return browser.post(LIST, {"action": "try_again", "_selected_action": [bad.pk]}, follow=True)
+    chosen = {"action": "try_again", "_selected_action": [bad.pk], "_why": "mended"}
+    return browser.post(LIST, chosen, follow=True)
 
 
 def test_it_is_shown_with_its_body_and_with_what_went_wrong(bad, root):
     listed = root.get(LIST).content.decode()
     assert "IntegrityError" in listed
+    assert 'name="_why"' in listed
     shown = root.get(reverse("admin:audit_badrecord_change", args=[bad[0].pk])).content.decode()
     assert "as it came" in shown
     assert "violates check constraint" in shown
@@ -41,9 +44,12 @@ def test_the_overview_tells_of_it_and_then_no_more(bad, root):
     mend()
     assert "Put back: 1." in choose(root, record).content.decode()
     move_batch()
-    assert AuditEvent.objects.get().pk == record.pk
+    assert AuditEvent.objects.filter(pk=record.pk).exists()
     assert "Records could not be moved" not in root.get(overview).content.decode()
-    assert LogEntry.objects.get().change_message == "Tried again."
+    (act,) = acts()
+    assert story(act, "") == f"root tried again record not moved “{record.pk}”."
+    assert (act.user_id, act.client_address) == (root.user.pk, "127.0.0.1")
+    assert (said(act)["request"], said(act)["why"]) == (f"POST {LIST}", "mended")
 
 
 def test_whoever_may_look_may_not_try_again_without_a_permission_of_its_own(bad, olga):

@@ -4,7 +4,6 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -12,7 +11,9 @@ from django.utils import timezone
 from apps.audit.export_models import Export, ExportPiece, State
 from apps.audit.exports import MOST, ask, take_turn, work
 from apps.audit.exports import file_of as pieces_of
+from apps.audit.narrative import story
 from tests.admin.conftest import browser_of, make_event, make_role
+from tests.audit.test_changes import acts, said
 from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -55,14 +56,18 @@ def test_what_the_list_finds_is_asked_for_and_noted(audrey, events):
     assert (export.asked, export.format, export.made_by) == ("q=user%3Aann", "jsonl", audrey.user)
     assert "Hooks by user “ann”." in response.content.decode()
     assert "waits for a worker" in response.content.decode()
-    assert LogEntry.objects.get().change_message == "Exported in the background: q=user%3Aann"
+    (act,) = acts()
+    assert story(act, "") == "audrey exported the audit log: In the background, as JSON Lines: Hooks by user “ann”."
+    assert (act.user_id, act.client_address) == (audrey.user.pk, "127.0.0.1")
+    assert said(act)["after"]["search"] == "q=user%3Aann"
+    assert said(act)["request"] == f"POST {ASK}"
 
 
 def test_one_too_many_is_a_sentence(audrey):
     for _ in range(MOST):
         audrey.post(f"{ASK}?format=csv")
     assert "may not have more at once" in audrey.post(f"{ASK}?format=csv", follow=True).content.decode()
-    assert Export.objects.count() == LogEntry.objects.count() == MOST
+    assert Export.objects.count() == len(acts()) == MOST
 
 
 def test_a_search_that_cannot_be_understood_is_an_error(audrey):
@@ -84,8 +89,12 @@ def test_the_file_is_the_direct_export_and_taking_it_is_noted(audrey, events):
     assert body_of(response) == body_of(audrey.get("/admin/audit/auditevent/export/?q=user%3Aann&format=csv"))
     assert response["Content-Length"] == str(export.bytes)
     assert response["Content-Disposition"] == f'attachment; filename="{export.file_name}"'
-    first = LogEntry.objects.order_by("pk").first()
-    assert first.change_message == f"Downloaded the export {export.pk} by audrey: q=user%3Aann"
+    act = acts()[0]
+    assert story(act, "").startswith(
+        "audrey downloaded an export of the audit log: Hooks by user “ann”. Asked for by audrey at 20"
+    )
+    assert (said(act)["after"]["search"], said(act)["after"]["export"]) == (export.asked, str(export.pk))
+    assert (act.client_address, said(act)["request"]) == ("127.0.0.1", f"GET {LIST}{export.pk}/file/")
 
 
 def test_a_download_that_broke_off_goes_on(audrey, events):
@@ -170,7 +179,7 @@ def test_deleting_stops_what_is_not_ready_and_is_noted(audrey, events):
     assert "Deleted: 1." in response.content.decode()
     assert not Export.objects.exists()
     assert not ExportPiece.objects.exists()
-    assert LogEntry.objects.get().change_message == f"Deleted the export {export.pk} by audrey: all"
+    assert story(acts()[0], "").startswith("audrey deleted an export of the audit log: Everything. Asked for by audrey")
 
 
 # The page

@@ -3,14 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.audit import gaps
 from apps.audit.models import Counted
+from apps.audit.narrative import story
 from tests import factories
 from tests.admin.conftest import browser_of, make_role
+from tests.audit.test_changes import acts, said
 
 PAGE = reverse("missing_hooks")
 AFTER = datetime(2026, 3, 1, 14, 30, 5, tzinfo=UTC)
@@ -55,8 +56,14 @@ def test_processes_that_do_not_tell_are_named_beside_the_0_however_many_tell(roo
     said = page(root)
     assert "<strong>1 process</strong> has not said for more than three minutes what it answered" in said
     assert "every answered hook that was told of is in the record." in said
+    overview = root.get("/admin/").content.decode()
+    assert "1 process has not said for more than three minutes what it answered." in overview
+    make_counted("edge-1", process="web-5-9-ef", published_at=timezone.now() - timedelta(minutes=4))
+    overview = root.get("/admin/").content.decode()
+    assert "2 processes have not said for more than three minutes what they answered." in overview
+    Counted.objects.filter(process="web-5-9-ef").update(published_at=timezone.now())
     Counted.objects.filter(process="web-2-7-cd").update(published_at=timezone.now())
-    assert "more than three minutes" not in page(root)
+    assert "more than three minutes" not in page(root) + root.get("/admin/").content.decode()
 
 
 def test_what_is_missing_is_named_with_node_process_and_since_when(root):
@@ -80,12 +87,19 @@ def test_that_nobody_has_looked_for_long_is_said(root):
     assert "Nobody has looked since" not in page(root)
 
 
-def test_acknowledging_brings_the_number_back_to_0_and_is_in_the_history(root):
+def test_acknowledging_brings_the_number_back_to_0_and_is_in_the_audit_log(root):
     gap = make_counted(missing=3)
-    said = root.post(PAGE, {"gap": gap.pk}, follow=True).content.decode()
-    assert "Acknowledged: 3 of edge-1 in web-1-100-ab." in said
-    assert "0 hooks are missing" in said
-    assert LogEntry.objects.get(object_id=str(gap.pk)).change_message == "Acknowledged that 3 are missing."
+    assert 'name="_why"' in page(root)
+    answer = root.post(PAGE, {"gap": gap.pk, "_why": "restored"}, follow=True, REMOTE_ADDR="192.0.2.7")
+    assert "Acknowledged: 3 of edge-1 in web-1-100-ab." in answer.content.decode()
+    assert "0 hooks are missing" in answer.content.decode()
+    (act,) = acts()
+    assert story(act, "") == (
+        "root acknowledged missing hooks of edge-1 in web-1-100-ab: "
+        "3, which went missing between 2026-03-01 14:30:05 and 2026-03-01 14:30:07"
+    )
+    assert (act.user_id, act.client_address) == (root.user.pk, "192.0.2.7")
+    assert (said(act)["why"], said(act)["request"]) == ("restored", f"POST {PAGE}")
     assert Counted.objects.get(pk=gap.pk).acknowledged == 3
 
 
@@ -94,6 +108,7 @@ def test_while_too_much_waits_nothing_is_acknowledged(root, monkeypatch):
     gap = make_counted(missing=3)
     said = root.post(PAGE, {"gap": gap.pk}, follow=True).content.decode()
     assert "Too many records wait for the workers to tell what is missing. Try again later." in said
+    assert acts() == []
     assert Counted.objects.get().missing == 3
 
 

@@ -16,9 +16,10 @@ from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts import pages
 from apps.accounts.pages import parameters_of
-from apps.audit.models import Hold, SavedView
+from apps.audit.models import ChangeRecord, Hold, HookRecord, SavedView
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
+from tests.audit.test_mover import make_record
 
 LISTS = (
     "accounts_user",
@@ -296,6 +297,34 @@ def test_the_overview_counts_refusals_of_the_last_day(root, django_assert_max_nu
     assert context["running"] == "1"
     assert len(context["latest"]) == 4
     assert "asked to play “lobby” and was refused: no rule allows it." in context["latest"][-1][1]
+
+
+def wait(what, minutes):
+    """Records of these kinds have waited that long."""
+    at = timezone.now() - timedelta(minutes=minutes)
+    ChangeRecord.objects.update(changed_at=at if "changes" in what else timezone.now())
+    HookRecord.objects.update(received_at=at if "hooks" in what else timezone.now())
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
+
+
+def test_the_overview_says_what_waits_for_the_workers_and_nothing_while_they_run(root):
+    make_record()
+    wait((), 0)
+    assert "to be moved" not in root.get(page("index")).content.decode()
+    since = wait(("changes",), 2)
+    said = f"Changes by staff have waited since {since} to be moved into the audit log. They are not lost"
+    assert said in root.get(page("index")).content.decode()
+    since = wait(("hooks",), 3)
+    assert f"Hooks have waited since {since} to be moved" in root.get(page("index")).content.decode()
+    since = wait(("hooks", "changes"), 4)
+    assert f"Changes by staff and hooks have waited since {since} " in root.get(page("index")).content.decode()
+
+
+def test_whoever_may_not_see_the_audit_log_is_not_told_what_waits(db):
+    make_role("helpers", "view_user")
+    helper = browser_of(factories.make_user("helper", is_staff=True, groups=["helpers"]))
+    wait(("changes",), 2)
+    assert "to be moved" not in helper.get(page("index")).content.decode()
 
 
 def test_rules_print_as_sentences_where_they_matter(root):

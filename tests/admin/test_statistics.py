@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -15,11 +14,13 @@ from django.utils import timezone
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit import recounting
 from apps.audit.measuring import measure
+from apps.audit.narrative import story
 from apps.audit.statistics_page import BY_APP, STATISTICS
 from apps.audit.statistics_table import exact
 from apps.audit.tallies import KEY_TEXT
 from apps.audit.tally_models import Recount
 from tests.admin.conftest import browser_of, make_event, make_role
+from tests.audit.test_changes import acts
 from tests.factories import make_app, make_lease, make_user
 
 pytestmark = pytest.mark.django_db
@@ -241,9 +242,7 @@ def test_an_app_stays_chosen(audrey, two_apps):
     assert "of=hooks&amp;period=own&amp;from=2026-11-24&amp;until=2026-11-24&amp;app=school+app" in content
     assert "&amp;app=school+app&amp;busy=call#busiest" in content
     assert [row[1:] for row in rows(audrey, "refusals", app="school app")][1:] == [["denied-by-rule", "1"]]
-    assert LogEntry.objects.get().change_message == (
-        "Exported statistics: Refusals by reason through app “school app”, the last 24 hours"
-    )
+    assert [act.told for act in acts()] == ["Refusals by reason through app “school app”, the last 24 hours"]
 
 
 @pytest.mark.parametrize(
@@ -282,11 +281,9 @@ def test_no_cell_is_a_formula(audrey, busy):
 
 def test_who_took_what_is_noted(audrey, busy):
     rows(audrey, "users")
-    entry = LogEntry.objects.get()
-    assert (entry.user, entry.change_message) == (
-        audrey.user,
-        "Exported statistics: Users by attempts, the last 24 hours",
-    )
+    (act,) = acts()
+    assert story(act, "") == "audrey exported a file of statistics: Users by attempts, the last 24 hours"
+    assert (act.user_id, act.client_address) == (audrey.user.pk, "127.0.0.1")
 
 
 @pytest.mark.parametrize(

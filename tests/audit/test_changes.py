@@ -17,7 +17,7 @@ from apps.accounts.models import Revocation, Token, User
 from apps.audit.batches import content
 from apps.audit.chain import STAFF_ACTION as OF_STAFF
 from apps.audit.chain import entries
-from apps.audit.changes import OURSELVES, TABLES, move_changes
+from apps.audit.changes import ACTS, OURSELVES, TABLES, move_changes
 from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
 from apps.audit.mover import move_batch
 from apps.audit.narrative import outcome, story
@@ -40,6 +40,11 @@ def changes(**conditions):
     while move_changes():
         pass
     return list(AuditEvent.objects.filter(reason=STAFF_ACTION, **conditions).order_by("id"))
+
+
+def acts(**conditions):
+    """Those of what staff did that changes no row."""
+    return changes(action__in=ACTS, **conditions)
 
 
 def said(event):
@@ -179,6 +184,15 @@ def root_browser(database):
     browser = Client()
     browser.force_login(User.objects.get(username="root"))
     return browser
+
+
+def test_who_acts_within_what_another_does_is_not_taken_for_them_afterwards(database):
+    with acting(username="tina"):
+        with acting(username="olga"):
+            factories.make_user("alice")
+        factories.make_user("bob")
+    factories.make_user("charlie")
+    assert [event.username for event in changes()] == ["olga", "tina", OURSELVES]
 
 
 def test_who_acted_is_forgotten_after_the_request(root_browser):

@@ -26,7 +26,7 @@ from apps.audit.models import AuditEvent, Batch, ChangeRecord
 from apps.audit.mover import move_batch
 from tests import factories
 from tests.admin.conftest import browser_of, make_role
-from tests.audit.test_changes import changes
+from tests.audit.test_changes import acts, changes, said
 from tests.audit.test_evidence import KEY, as_setting
 from tests.audit.test_mover import make_record
 from wcsgate import api_keys
@@ -319,6 +319,57 @@ def test_of_a_key_only_a_hash_is_kept(siem):
     assert len(key) == len("wcsgate_") + 32
     assert key not in str(ApiKey.objects.values())
     assert len(row.key_hash) == 64
+
+
+# Who read
+
+
+def test_that_it_was_read_is_recorded_once_a_day_for_each_key(siem, record):
+    first, row = factories.make_key(siem)
+    for _ in range(3):
+        assert ask(first, limit=1).status_code == 200
+    second, _ = factories.make_key(siem, "copy")
+    ask(second, address="192.0.2.8")
+    told = [(act.username, act.user_id, act.client_address, act.action, act.target, act.told) for act in acts()]
+    about = ("siem", siem.pk), ("read", "the audit log", "By the feed, with the API key “{}”")
+    assert told == [
+        (*about[0], "192.0.2.7", *about[1][:2], about[1][2].format("SIEM")),
+        (*about[0], "192.0.2.8", *about[1][:2], about[1][2].format("copy")),
+    ]
+    assert said(acts()[0])["request"] == f"GET {FEED}"
+    ApiKey.objects.filter(pk=row.pk).update(read_on=timezone.localdate() - timedelta(days=1))
+    ask(first)
+    assert len(acts()) == 3, "on the next day again"
+    assert not changes(target__startswith="API key", action="change"), "which is no change of the key"
+
+
+def test_of_several_requests_at_once_one_notes_it(siem):
+    _, row = factories.make_key(siem)
+    today = timezone.localdate()
+    stale = ApiKey.objects.get(pk=row.pk)
+    assert [row.begins_to_read(today), stale.begins_to_read(today)] == [True, False]
+
+
+def test_what_was_not_given_was_not_read(siem, record):
+    key, _ = factories.make_key(siem)
+    ask(key, after="x")
+    ask(key, after="99.0")
+    ask("wcsgate_wrong")
+    siem.groups.clear()
+    ask(key)
+    assert acts() == []
+
+
+def test_that_staff_read_it_in_a_browser_is_recorded_once_a_day(siem, record):
+    browser = browser_of(siem)
+    for _ in range(3):
+        assert browser.get(FEED).status_code == 200
+    assert [act.told for act in acts()] == ["By the feed, in a browser"]
+    session = browser.session
+    session["feed_read_on"] = "2020-01-01"
+    session.save()
+    browser.get(FEED)
+    assert len(acts()) == 2
 
 
 # What it costs, and the schema

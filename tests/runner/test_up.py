@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from runner import ROOT
+from runner.places import claim_port, free_port
 from tests.runner.service import Up, processes_of, wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
@@ -186,6 +188,26 @@ def test_port_in_use(checkout: Path, environment: dict[str, str]) -> None:
         refused = manage(checkout, environment | {"WCSGATE_PORT": port}, "up")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == f"Port {port} is in use; stop what uses it, or set WCSGATE_PORT to another.\n"
+
+
+def test_port_with_which_another_one_just_starts(checkout: Path, environment: dict[str, str]) -> None:
+    port = claim_port()
+    assert free_port(port) == port, "nobody listens there yet"
+    refused = manage(checkout, environment | {"WCSGATE_PORT": str(port)}, "up")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"Port {port} is in use; stop what uses it, or set WCSGATE_PORT to another.\n"
+
+
+def test_of_those_who_claim_a_port_at_once_one_gets_it_for_as_long_as_it_lives() -> None:
+    port = free_port()
+    code = f"from runner.places import claim_port; print(claim_port({port}), flush=True); input()"
+    line = [sys.executable, "-c", code]
+    with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert int(other.stdout.readline()) == port
+        assert claim_port(port) != port
+        other.communicate("\n")
+    assert claim_port(port) == port
 
 
 def foreign_folder(folder: Path) -> dict[str, str]:

@@ -70,8 +70,8 @@ class Browser:
     def cookie(self, name: str) -> str:
         return next(cookie.value or "" for cookie in self.jar if cookie.name == name)
 
-    def get(self, path: str) -> str:
-        return self._open(urllib.request.Request(self._site + path), path)
+    def get(self, path: str, **headers: str) -> str:
+        return self._open(urllib.request.Request(self._site + path, headers=headers), path)
 
     def send(
         self,

@@ -25,6 +25,7 @@ from tests.system.browser import Browser
 from tests.system.canaries import Canaries, found, unzipped
 from tests.system.leaking import Wcs, access, bad_access, basic, members, signed_token
 
+FEED = "/api/v1/audit"
 WRITTEN = "WhatPeopleWriteInMessages"
 """Said in a message: what people write is stored, so it must be found wherever the record is."""
 
@@ -108,17 +109,19 @@ def service():
 @pytest.fixture(scope="module")
 def put_through(service):
     """All secrets, through everything; then everything is stopped and what it left is gathered."""
-    browser = Browser(service.port)
+    browser, program = Browser(service.port), Browser(service.port)
     staff_fill_in_forms(service, browser)
     staff_use_files(service, browser)
     hooks_come(service)
-    postgres_is_away(service, browser)
+    postgres_is_away(service, browser, program)
     a_record_is_bad(service)
     wait_until(service.settled, "the mover")
     everything_is_read(service, browser)
+    a_program_reads_the_feed(service, program)
+    keys_are_revoked(service, browser, program)
     for process in reversed(service.processes):
         process.stop()
-    gather(service, browser)
+    gather(service, browser, program)
     return service
 
 
@@ -156,6 +159,11 @@ def staff_fill_in_forms(service, browser):
     keep_shown_once(service, browser, "issued_token", "accounts/token", user=str(carol), label="phone")
     link = {"label": "press", "stream": "door", "ends_at_0": "2030-01-01", "ends_at_1": "00:00:00"}
     keep_shown_once(service, browser, "link_token", "streams/streamlink", **link)
+    service.rows("UPDATE accounts_user SET is_staff = true, is_superuser = true WHERE username = 'carol'")
+    keys = {"api_key": "root", "deleted_api_key": "root", "revoked_api_key": "carol"}
+    for name, user in keys.items():
+        ((owner,),) = service.rows(f"SELECT id FROM accounts_user WHERE username = '{user}'")
+        keep_shown_once(service, browser, name, "accounts/apikey", user=str(owner), label=name)
 
 
 def keep_shown_once(service, browser, name, model, **fields):
@@ -185,12 +193,13 @@ def hooks_come(service):
     wait_until(service.settled, "the mover")
 
 
-def postgres_is_away(service, browser):
+def postgres_is_away(service, browser, program):
     """What comes then is in the spool, of which something is torn as well."""
     service.postgres.kill()
     service.hooks += service.wcs.put_through(every=8)
     browser.get(f"/admin/?token={service.secrets.page_address}")
     browser.get(f"/readyz?token={service.secrets.page_address}")
+    assert "database-away" in program.get(FEED, Authorization=f"Bearer {service.secrets.api_key}")
     for file in service.spool.iterdir():
         service.leave(f"spool: {file.suffix}", file.read_bytes())
         if file.suffix == ".spool":
@@ -208,6 +217,42 @@ def a_record_is_bad(service):
     )
     service.hooks += service.wcs.put_through("SessionDebugStatusEvent")
     wait_until(lambda: service.rows("SELECT 1 FROM audit_badrecord LIMIT 1"), "a bad record")
+
+
+def a_program_reads_the_feed(service, program):
+    """With a key, and with what is none; a key that is good comes also where it does not belong."""
+    secrets, good = service.secrets, service.secrets.api_key
+
+    def answered(authorization, query=""):
+        return program.get(f"{FEED}{query}", Authorization=authorization)
+
+    page = json.loads(answered(f"Bearer {good}"))
+    while page["more"]:
+        page = json.loads(answered(f"Bearer {good}", f"?after={page['next']}"))
+    assert '"bad-key"' in answered(f"Bearer wcsgate_{secrets.wrong_api_key}")
+    for authorization in (f"Token {good}", f"Basic {b64encode(f'x:{good}'.encode()).decode()}", good):
+        assert '"not-authenticated"' in answered(authorization)
+    for name, error in ("after", "bad-cursor"), ("since", "bad-since"), ("from", "bad-from"), ("limit", "bad-limit"):
+        assert f'"{error}"' in answered(f"Bearer {good}", f"?{name}={good}")
+    assert '"unknown-parameter"' in answered(f"Bearer {good}", f"?key={good}")
+    hook = {"nodeId": "n@1", "appKey": "defaultApp", "sessionId": "/192.0.2.7:1/key"}
+    service.wcs.send("connect", json.dumps(hook).encode(), f"Bearer {good}", "with an API key")
+
+
+def keys_are_revoked(service, browser, program):
+    """One by itself, and one with all that its user had."""
+    ((deleted,),) = service.rows("SELECT id FROM accounts_apikey WHERE label = 'deleted_api_key'")
+    browser.send(f"/admin/accounts/apikey/{deleted}/delete/", expect="was deleted", post="yes")
+    ((carol,),) = service.rows("SELECT id FROM accounts_user WHERE username = 'carol'")
+    browser.send(
+        "/admin/accounts/user/", expect="Logged out everywhere: 1", action="log_out", _selected_action=str(carol)
+    )
+    for name, error in ("deleted_api_key", "bad-key"), ("revoked_api_key", "revoked-key"):
+        assert f'"{error}"' in program.get(FEED, Authorization=f"Bearer {service.secrets.by_name[name]}")
+    browser.get("/admin/accounts/apikey/")
+    for (key,) in service.rows("SELECT id FROM accounts_apikey"):
+        browser.get(f"/admin/accounts/apikey/{key}/change/")
+    wait_until(lambda: service.rows("SELECT count(*) FROM audit_changerecord") == [(0,)], "the mover of changes")
 
 
 # What is left
@@ -234,6 +279,7 @@ def everything_is_read(service, browser):
         browser.get(f"{log}{event}/change/")
     for (bad,) in service.rows("SELECT id FROM audit_badrecord LIMIT 3"):
         browser.get(f"/admin/audit/badrecord/{bad}/change/")
+    browser.get(FEED)
     for page in ("", "live/lease/", "connections/session/", "audit/auditevent/timeline/", "audit/missing/", "ask/"):
         browser.get(f"/admin/{page}")
     for page in (
@@ -250,7 +296,7 @@ def everything_is_read(service, browser):
     service.manage("explain", "publishStream", "-", "--json", text=json.dumps(body))
 
 
-def gather(service, browser):
+def gather(service, browser, program):
     service.secrets.add("session_cookie", browser.cookie("sessionid"))
     service.secrets.add("csrf_cookie", browser.cookie("csrftoken"))
     with redis.Redis.from_url(service.broker.url) as broker:
@@ -265,7 +311,7 @@ def gather(service, browser):
     dump = [postgres_binaries(server_account()) / "pg_dump", service.postgres.url]
     service.leave("dump", subprocess.run(dump, capture_output=True, check=True).stdout)
     service.leave("refusals", service.wcs.answers)
-    for name, content in browser.pages.items():
+    for name, content in [*browser.pages.items(), *program.pages.items()]:
         service.leave(name, content)
 
 
@@ -278,14 +324,14 @@ KEPT = {
 """Secrets that are kept where they are needed in clear, as docs/threat-model.md says; and that of an address, which is
 in the form that it leads to."""
 
-RECORDED = {"dump", "export jsonl", "export in the background", "evidence"}
+RECORDED = {"dump", "export jsonl", "export in the background", "evidence", FEED}
 """Where the body of a hook is."""
 
 
 ANSWERED = {
     "by token": 200, "by password": 200, "signed token": 200, "own name": 200, "refused": 200, "other session": 200,
     "signed": 200, "wrong signature": 401, "wrong login": 401, "unknown app": 200, "malformed": 400, "not stored": 200,
-    "too large": 413, "written": 200,
+    "too large": 413, "written": 200, "with an API key": 401,
 }  # fmt: skip
 """The best answer that anything of each kind got; of what is refused, events are still noted."""
 

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from apps.access.reasons import STAFF_ACTION
-from apps.audit.changes import OURSELVES
+from apps.audit.changes import ACTIONS, OURSELVES
 from apps.audit.ids import MARGIN
 from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.narrative import headline, outcome, reason_text
@@ -93,7 +93,9 @@ NOTHING = Told()
 
 def changes(since: datetime, before: datetime) -> QuerySet[AuditEvent]:
     """What staff changed in a time, but for what nobody asked for."""
-    events = AuditEvent.objects.filter(received(since, before), effect=Effect.ALLOWED, reason=STAFF_ACTION)
+    events = AuditEvent.objects.filter(
+        received(since, before), effect=Effect.ALLOWED, reason=STAFF_ACTION, action__in=ACTIONS
+    )
     return events.exclude(username=OURSELVES).defer("body", "digest")
 
 
