@@ -49,7 +49,7 @@ def _file(events):
     from django.core.management import call_command
     from django.utils import timezone
 
-    from apps.audit.evidence import lines, pieces, seal
+    from apps.audit.proving.evidence import lines, pieces, seal
 
     call_command("fill_audit", events)
     seal(timezone.now())
@@ -79,8 +79,8 @@ class Detector:
     """
 
     def __init__(self, lines, starts):
-        from apps.audit.evidence import trusted_keys
-        from apps.audit.verifying import Verifier
+        from apps.audit.proving.evidence import trusted_keys
+        from apps.audit.proving.verifying import Verifier
 
         self._lines, self._known = lines, [(0, Verifier(trusted_keys()))]
         for start in [*starts[STEP::STEP], len(lines)]:
@@ -101,7 +101,7 @@ class Detector:
 
     def _problems(self, verifier, lines):
         """The first ones."""
-        from apps.audit.verifying import pieces_of
+        from apps.audit.proving.verifying import pieces_of
 
         def until_one_is_found():
             for piece in pieces_of(lines):

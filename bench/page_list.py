@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 def pages():
     """Name and address of each, for the log that is there."""
-    from apps.audit import made_up
+    from apps.audit.browsing.paging import PAGE_VAR, Place, Turn
+    from apps.audit.filling import made_up
     from apps.audit.models import AuditEvent, received
-    from apps.audit.paging import PAGE_VAR, Place, Turn
 
     newest = AuditEvent.objects.order_by("-received_at", "-id")
     oldest = newest.last()

@@ -184,8 +184,8 @@ def fill(events):
     """So many events, and statistics where there are any, unless all that is there."""
     from django.core.management import call_command, get_commands
 
-    from apps.audit.changes import move_changes
     from apps.audit.models import AuditEvent
+    from apps.audit.moving.changes import move_changes
 
     if not AuditEvent.objects.exists():
         call_command("fill_audit", events, people=True)

@@ -35,8 +35,8 @@ def _arguments():
 
 def _verify(postgres, batches):
     start_django(postgres)
-    from apps.audit.evidence import pieces
-    from apps.audit.verifying import Verifier
+    from apps.audit.proving.evidence import pieces
+    from apps.audit.proving.verifying import Verifier
 
     selected, bare = _cpu(postgres, lambda: _select(batches))
     verified, cost = _cpu(postgres, lambda: Verifier().look_at(islice(pieces(), batches)))

@@ -222,7 +222,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "apps.audit.outages.outages",
+                "apps.audit.missing.outages.outages",
             ]
         },
     }
@@ -269,7 +269,7 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "apps.audit.dashboard.dashboard",
     "SCRIPTS": [lambda request: static("wcsgate/accessible.js")],
 }
-RULE_PREVIEW = "apps.audit.preview_page.preview_page"
+RULE_PREVIEW = "apps.audit.asking.preview_page.preview_page"
 
 # The REST framework: the reference door for hooks, the API, and its schema
 

@@ -11,11 +11,11 @@ from apps.access.pages import try_hook
 from apps.access.preset_page import add_from_preset
 from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
-from apps.audit.api import AuditFeed
-from apps.audit.ask_page import ask
-from apps.audit.gaps_page import missing_hooks
-from apps.audit.past import ask_then
-from apps.audit.statistics_page import statistics, statistics_file
+from apps.audit.asking.ask_page import ask
+from apps.audit.exporting.api import AuditFeed
+from apps.audit.missing.gaps_page import missing_hooks
+from apps.audit.proving.past import ask_then
+from apps.audit.statistics.page import statistics, statistics_file
 from apps.audit.stories.call_page import story_of_call
 from apps.audit.stories.person_page import story_of_user
 from apps.audit.stories.session_page import story_of_session

@@ -10,7 +10,7 @@ from django.db import connection
 from django.http import HttpRequest
 
 from apps.access.staff_acts import acting_for, storable
-from apps.audit.changes import ACT
+from apps.audit.moving.changes import ACT
 
 _NOTE = """INSERT INTO audit_changerecord
     SELECT c.* FROM unnest(%s::jsonb[]) AS act, audit_change(%s, NULL, act, '{}', '{}', '{}') AS c"""

@@ -15,27 +15,25 @@ from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, list_of, page_of
-from apps.audit import (
-    bad_record_admin,  # noqa: F401 - registers records that could not be moved
-    filters,
-    hold_admin,  # noqa: F401 - registers legal holds
-)
 from apps.audit.acts import note
-from apps.audit.as_of_page import as_of_page, link_to_as_of
-from apps.audit.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words
-from apps.audit.changes import told_with
-from apps.audit.export import FORMATS, RESUME, BadPlace, in_chunks
-from apps.audit.export_admin import KINDS, as_file, asked_in
+from apps.audit.asking.again_pages import allow_page, now
+from apps.audit.browsing import filters
+from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words
+from apps.audit.browsing.names import NAMED, NoNames, names
+from apps.audit.browsing.paging import AuditChangeList
+from apps.audit.browsing.query import parse, said
+from apps.audit.browsing.saved_views import views_for
+from apps.audit.browsing.search import WHOLE, completions, find_events, ways_to
+from apps.audit.browsing.timeline_page import timeline_page
+from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, in_chunks
+from apps.audit.exporting.export_admin import KINDS, as_file, asked_in
+from apps.audit.keeping import hold_admin  # noqa: F401 - registers legal holds
 from apps.audit.models import AuditEvent
-from apps.audit.names import NAMED, NoNames, names
+from apps.audit.moving import bad_record_admin  # noqa: F401 - registers records that could not be moved
+from apps.audit.moving.changes import told_with
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
-from apps.audit.pages import allow_page, now
-from apps.audit.paging import AuditChangeList
-from apps.audit.query import parse, said
-from apps.audit.saved_views import views_for
-from apps.audit.search import WHOLE, completions, find_events, ways_to
+from apps.audit.proving.as_of_page import as_of_page, link_to_as_of
 from apps.audit.stories.links import links_of
-from apps.audit.timeline_page import timeline_page
 from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info", "done": "info"}

@@ -21,7 +21,7 @@ def _keep_partitions(**_: object) -> None:
     """Whoever migrates has the partitions of the next months, before any worker runs."""
     from django.utils import timezone
 
-    from apps.audit import partitions
+    from apps.audit.keeping import partitions
 
     if partitions.is_partitioned():
         partitions.keep(timezone.now(), time.monotonic() + PATIENCE)

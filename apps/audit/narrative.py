@@ -4,8 +4,8 @@ import json
 
 from apps.access.reasons import NOTED, REASON_TEXTS, STAFF_ACTION, Reason
 from apps.access.sentences import deed
-from apps.audit.changes import ACTIONS, ACTS
 from apps.audit.models import AuditEvent, Effect
+from apps.audit.moving.changes import ACTIONS, ACTS
 from apps.protocol.methods import Kind, find
 
 INCOMING = {

@@ -16,8 +16,8 @@ from apps.access.facts import Decision, Facts, Identity
 from apps.access.networks import parse_address
 from apps.access.other_ways_in import granted
 from apps.access.rows import TokenRow
-from apps.audit import admission
-from apps.audit.token_uses import uses_token, using_token
+from apps.audit.recording import admission
+from apps.audit.recording.token_uses import uses_token, using_token
 from apps.connections.rows import SessionRow
 from apps.connections.sessions import Sessions
 from apps.database.connection import (

@@ -8,24 +8,18 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from apps.audit import (
-    exports,
-    gaps,
-    measuring,
-    partitions,
-    publishing,
-    recounting,
-    retention,
-    spool_folder,
-    tally_retention,
-)
-from apps.audit.changes import move_changes
-from apps.audit.count_file import left_in
-from apps.audit.evidence import seal
-from apps.audit.mover import move_batch
-from apps.audit.pace import MOST, Pace
-from apps.audit.spool import files
-from apps.audit.spool_emptying import take_over
+from apps.audit.exporting import exports
+from apps.audit.keeping import partitions, retention, tally_retention
+from apps.audit.missing import gaps, publishing
+from apps.audit.moving.changes import move_changes
+from apps.audit.moving.mover import move_batch
+from apps.audit.moving.pace import MOST, Pace
+from apps.audit.moving.spool_emptying import take_over
+from apps.audit.proving.evidence import seal
+from apps.audit.recording import spool_folder
+from apps.audit.recording.count_file import left_in
+from apps.audit.recording.spool import files
+from apps.audit.statistics import measuring, recounting
 from apps.database.connection import conninfo_of
 
 AT_A_TIME = 5.0

@@ -1,4 +1,4 @@
-"""Who changes something, told to Postgres: triggers record changes with it (apps/audit/changes.py)."""
+"""Who changes something, told to Postgres: triggers record changes with it (apps/audit/moving/changes.py)."""
 
 import getpass
 import json

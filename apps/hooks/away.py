@@ -17,11 +17,11 @@ from apps.access.engine import decide
 from apps.access.facts import Decision, Facts
 from apps.access.reasons import Reason
 from apps.access.snapshot import SnapshotKeeper, facts_for
-from apps.audit import late
-from apps.audit.counting import Ticket
-from apps.audit.spool import Spool, SpoolUnusable
-from apps.audit.spool_emptying import Emptying
-from apps.audit.token_uses import uses_token
+from apps.audit.moving.spool_emptying import Emptying
+from apps.audit.recording import late
+from apps.audit.recording.counting import Ticket
+from apps.audit.recording.spool import Spool, SpoolUnusable
+from apps.audit.recording.token_uses import uses_token
 from apps.connections.sessions import Sessions
 from apps.database.connection import conninfo_of
 from apps.hooks.authentication import CallerRefused, authenticate

@@ -5,9 +5,9 @@ from functools import lru_cache
 from django.conf import settings
 
 from apps.access.snapshot import SnapshotKeeper, snapshot_keeper
-from apps.audit import spool_folder
-from apps.audit.counting import Counts
-from apps.audit.publishing import Publishing
+from apps.audit.missing.publishing import Publishing
+from apps.audit.recording import spool_folder
+from apps.audit.recording.counting import Counts
 from apps.database.connection import conninfo_of
 
 

@@ -14,10 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from apps.access.callers import caller_address
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
-from apps.audit.gaps import Missing, missing, per_node
-from apps.audit.partitions import net
-from apps.audit.spool import Waiting, waiting
-from apps.audit.spooled import spooled_by_node
+from apps.audit.keeping.partitions import net
+from apps.audit.missing.gaps import Missing, missing, per_node
+from apps.audit.moving.spooled import spooled_by_node
+from apps.audit.recording.spool import Waiting, waiting
 from apps.database.connection import Unavailable
 from apps.database.hook_path import expect_an_answer
 from apps.hooks.away import emptying, spool

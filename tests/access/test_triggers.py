@@ -393,7 +393,7 @@ DECIDING = {  # how each column is given another value; together with WATCHED's 
     },
 }
 ASKED_WHILE_RECORDING = {"used_at", "used_node_id", "used_session_id"}
-"""What the snapshot reads and may be behind with: apps/audit/token_uses.py asks the row itself."""
+"""What the snapshot reads and may be behind with: apps/audit/recording/token_uses.py asks the row itself."""
 
 DECIDING_NOTHING = {
     table: columns[1:] for table, columns in WATCHED.items() if table in CASES

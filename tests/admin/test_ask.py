@@ -16,9 +16,9 @@ from playwright.sync_api import expect
 from apps.access.models import NumberClass
 from apps.access.reasons import Reason
 from apps.accounts.models import Revocation, Token, User
-from apps.audit import ask_questions
-from apps.audit.ask import Named, words_of
-from apps.audit.ask_questions import lock_text
+from apps.audit.asking import ask_questions
+from apps.audit.asking.ask import Named, words_of
+from apps.audit.asking.ask_questions import lock_text
 from apps.database.connection import Unavailable
 from tests import factories
 from tests.admin.conftest import browser_of, log_in, make_event, make_role, make_session

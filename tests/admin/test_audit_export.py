@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.audit.export import place_of
+from apps.audit.exporting.export import place_of
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import outcome, story
 from tests.admin.conftest import browser_of, make_event, make_role

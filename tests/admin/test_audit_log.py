@@ -10,10 +10,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION, Reason
-from apps.audit import paging, tallies, timeline_page
+from apps.audit.browsing import paging, timeline_page
+from apps.audit.browsing.paging import OLDER, Place, Turn
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
-from apps.audit.paging import OLDER, Place, Turn
+from apps.audit.statistics import tallies
 from apps.audit.tally_models import Recount
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
@@ -236,7 +237,7 @@ def test_each_bar_leads_to_its_time(audrey):
 
 
 def test_the_timeline_says_how_far_it_looked(audrey, monkeypatch):
-    monkeypatch.setattr("apps.audit.timeline.LOOKED_AT", 2)
+    monkeypatch.setattr("apps.audit.browsing.timeline.LOOKED_AT", 2)
     for number in range(3):
         make_event(received_at=timezone.now() - timedelta(minutes=number))
     text = " ".join(audrey.get(f"{LOG}timeline/").content.decode().split())

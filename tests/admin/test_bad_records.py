@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from apps.audit.models import AuditEvent, BadRecord, HookRecord
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import story
 from tests.admin.conftest import browser_of
 from tests.audit.test_changes import acts, said

@@ -121,7 +121,7 @@ def test_how_many_decisions_and_since_when_can_be_chosen(desk, lobby):
 
 
 def test_it_is_told_how_far_it_has_come_while_decisions_are_looked_at(desk, lobby, monkeypatch):
-    monkeypatch.setattr("apps.audit.preview.AT_A_TIME", 3)
+    monkeypatch.setattr("apps.audit.asking.preview.AT_A_TIME", 3)
     response = desk.post(page(STREAMS), {**RULE, **BOB_TOO, "_preview": "1"})
     told = [piece.decode() for piece in response.streaming_content]
     found = [

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from apps.access.models import Rule
 from apps.accounts.models import Token
-from apps.audit.recounting import count_before
+from apps.audit.statistics.recounting import count_before
 from apps.streams.models import StreamLink
 from tests import factories
 from tests.admin.conftest import log_in, make_event

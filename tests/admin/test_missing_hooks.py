@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.audit import gaps
+from apps.audit.missing import gaps
 from apps.audit.models import Counted
 from apps.audit.narrative import story
 from tests import factories

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from playwright.sync_api import expect
 
-from apps.audit.names import NAMED
+from apps.audit.browsing.names import NAMED
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from apps.audit.models import Outage
-from apps.audit.spool import Spool
+from apps.audit.recording.spool import Spool
 from tests.admin.conftest import make_event
 
 SINCE = datetime(2026, 3, 1, 14, 30, 5, tzinfo=UTC)

@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from apps.audit import saved_views
+from apps.audit.browsing import saved_views
+from apps.audit.browsing.saved_views import known_parameters, search_in
 from apps.audit.models import SavedView
-from apps.audit.saved_views import known_parameters, search_in
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role
 

@@ -12,12 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION, Reason
-from apps.audit import recounting
-from apps.audit.measuring import measure
 from apps.audit.narrative import story
-from apps.audit.statistics_page import BY_APP, STATISTICS
-from apps.audit.statistics_table import exact
-from apps.audit.tallies import KEY_TEXT
+from apps.audit.statistics import recounting
+from apps.audit.statistics.measuring import measure
+from apps.audit.statistics.page import BY_APP, STATISTICS
+from apps.audit.statistics.table import exact
+from apps.audit.statistics.tallies import KEY_TEXT
 from apps.audit.tally_models import Recount
 from tests.admin.conftest import browser_of, make_event, make_role
 from tests.audit.test_changes import acts

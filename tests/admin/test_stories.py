@@ -13,8 +13,8 @@ from django.utils.html import escape
 from playwright.sync_api import expect
 
 from apps.access.reasons import STAFF_ACTION, Reason
-from apps.audit.changes import OURSELVES
 from apps.audit.models import AuditEvent
+from apps.audit.moving.changes import OURSELVES
 from apps.audit.stories import events, stream_page
 from apps.connections.models import Session
 from apps.live.models import Cut, Lease

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from apps.access.models import AccessRevision, Rule, Schedule
 from apps.accounts.models import User
-from apps.audit.changes import move_changes
 from apps.audit.models import AuditEvent, ChangeRecord
+from apps.audit.moving.changes import move_changes
 from apps.streams.models import Stream
 from tests import factories
 from tests.admin.conftest import make_event

@@ -16,7 +16,8 @@ from playwright.sync_api import expect
 from apps.access.advice import ADVICE
 from apps.access.models import NumberClass, Rule
 from apps.access.reasons import Reason
-from apps.audit import again, pages
+from apps.audit.asking import again
+from apps.audit.asking import again_pages as pages
 from apps.audit.dashboard import NEVER_REFUSES
 from apps.audit.models import AuditEvent
 from apps.connections.models import Session

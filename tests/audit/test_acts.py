@@ -9,17 +9,17 @@ from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
 from apps.audit.acts import note
-from apps.audit.batches import content
-from apps.audit.chain import STAFF_ACTION as OF_STAFF
-from apps.audit.chain import entries
-from apps.audit.changes import ACTS, move_changes
+from apps.audit.browsing.query import parse
+from apps.audit.browsing.search import find_events
+from apps.audit.keeping.retention import CHANGES
 from apps.audit.models import AuditEvent, Batch
+from apps.audit.moving.batches import content
+from apps.audit.moving.changes import ACTS, move_changes
 from apps.audit.narrative import headline
-from apps.audit.past import past
-from apps.audit.query import parse
+from apps.audit.proving.chain import STAFF_ACTION as OF_STAFF
+from apps.audit.proving.chain import entries
+from apps.audit.proving.past import past
 from apps.audit.recorder import MAX_TEXT
-from apps.audit.retention import CHANGES
-from apps.audit.search import find_events
 from apps.audit.stories.events import changes as changes_meanwhile
 from tests import factories
 from tests.audit.test_changes import acts, changes, database, said  # noqa: F401 - fixture
@@ -91,7 +91,7 @@ def test_every_act_has_a_word(request_of_tina):
 
 
 def test_an_act_beside_a_change_that_cannot_be_put_into_words_keeps_its_own(request_of_tina, monkeypatch, caplog):
-    monkeypatch.setattr("apps.audit.changes._said", lambda *_: 1 / 0)
+    monkeypatch.setattr("apps.audit.moving.changes._said", lambda *_: 1 / 0)
     factories.make_user("alice")
     note(request_of_tina, "read", "the audit log", told="By the feed")
     move_changes()

@@ -14,13 +14,13 @@ from django.utils import timezone
 from apps.access.models import AccessRevision, Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import Revocation, Token, User
-from apps.audit.batches import content
-from apps.audit.chain import STAFF_ACTION as OF_STAFF
-from apps.audit.chain import entries
-from apps.audit.changes import ACTS, OURSELVES, TABLES, move_changes
 from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
-from apps.audit.mover import move_batch
+from apps.audit.moving.batches import content
+from apps.audit.moving.changes import ACTS, OURSELVES, TABLES, move_changes
+from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome, story
+from apps.audit.proving.chain import STAFF_ACTION as OF_STAFF
+from apps.audit.proving.chain import entries
 from apps.audit.tasks import move_records
 from apps.connections.models import Node
 from apps.database.acting import acting
@@ -151,7 +151,7 @@ def test_whatever_is_told_of_who_acts_no_change_is_lost(database, told):
 
 def test_what_cannot_be_put_into_words_is_recorded_without(database, monkeypatch, caplog):
     factories.make_user("alice")
-    monkeypatch.setattr("apps.audit.changes._said", lambda *_: 1 / 0)
+    monkeypatch.setattr("apps.audit.moving.changes._said", lambda *_: 1 / 0)
     (event,) = changes()
     assert event.target.startswith("accounts_user ")
     assert said(event)["after"]["username"] == "alice"

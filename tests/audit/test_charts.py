@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from apps.audit.charts import HEIGHT, Series, ceiling, heat_map, lines, number, share, stacked_bars
+from apps.audit.statistics.charts import HEIGHT, Series, ceiling, heat_map, lines, number, share, stacked_bars
 
 EVIL = "<script>\"'&"
 

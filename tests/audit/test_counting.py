@@ -10,12 +10,12 @@ from uuid import UUID
 
 import pytest
 
-from apps.audit import count_file
-from apps.audit.count_file import CountFile, left_in, place_of, read
-from apps.audit.counting import OTHERS, Counts
 from apps.audit.ids import COUNTER_BITS, LAST_NUMBER, first_id, numbered_id, numbers_by_counter
 from apps.audit.recorder import new_id
-from apps.audit.spool_folder import UnusableFile, taken_over
+from apps.audit.recording import count_file
+from apps.audit.recording.count_file import CountFile, left_in, place_of, read
+from apps.audit.recording.counting import OTHERS, Counts
+from apps.audit.recording.spool_folder import UnusableFile, taken_over
 from runner import ROOT
 
 NOW = datetime(2026, 3, 1, 14, 30, 5, 123456, tzinfo=UTC)
@@ -107,7 +107,7 @@ def test_nodes_count_each_for_itself_and_those_nobody_knows_together(counts):
 
 
 def test_there_are_only_so_many_counters(monkeypatch):
-    monkeypatch.setattr("apps.audit.counting.COUNTERS", 3)
+    monkeypatch.setattr("apps.audit.recording.counting.COUNTERS", 3)
     counts = Counts("", lambda node_id: True)
     for number in range(10):
         counts.take(f"n-{number}", NOW).recorded()
@@ -115,7 +115,7 @@ def test_there_are_only_so_many_counters(monkeypatch):
 
 
 def test_what_finds_no_room_has_an_id_without_a_number(monkeypatch):
-    monkeypatch.setattr("apps.audit.counting.CELLS", 2)
+    monkeypatch.setattr("apps.audit.recording.counting.CELLS", 2)
     counts = Counts("", lambda node_id: True)
     tickets = [counts.take("n-1", NOW) for _ in range(3)]
     assert [ticket.id.version for ticket in tickets] == [8, 8, 7]
@@ -126,7 +126,7 @@ def test_what_finds_no_room_has_an_id_without_a_number(monkeypatch):
 
 
 def test_after_the_last_number_comes_another_counter(monkeypatch):
-    monkeypatch.setattr("apps.audit.counting.LAST_NUMBER", 2)
+    monkeypatch.setattr("apps.audit.recording.counting.LAST_NUMBER", 2)
     counts = Counts("", lambda node_id: True)
     for _ in range(3):
         counts.take("n-1", NOW).recorded()
@@ -180,7 +180,7 @@ import os, signal, sys
 from datetime import UTC, datetime
 import django
 django.setup()
-from apps.audit.counting import Counts
+from apps.audit.recording.counting import Counts
 counts = Counts(sys.argv[1], lambda node_id: True)
 now = datetime.now(UTC)
 for _ in range(5):

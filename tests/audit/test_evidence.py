@@ -19,14 +19,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
-from apps.audit import chain
-from apps.audit.batches import append, next_number
-from apps.audit.evidence import at_one_moment, lines, pieces, public, seal
+from apps.audit.keeping.retention import purge
 from apps.audit.models import AuditEvent, Batch, Seal
-from apps.audit.mover import move_batch
-from apps.audit.retention import purge
+from apps.audit.moving.batches import append, next_number
+from apps.audit.moving.mover import move_batch
+from apps.audit.proving import chain
+from apps.audit.proving.evidence import at_one_moment, lines, pieces, public, seal
+from apps.audit.proving.verifying import Verifier, pieces_of
 from apps.audit.tasks import seal_record
-from apps.audit.verifying import Verifier, pieces_of
 from tests import factories
 from tests.admin.conftest import make_event
 from tests.audit.test_changes import changes
@@ -156,7 +156,7 @@ def test_a_chain_that_was_made_anew_is_not_the_one_that_was_sealed(record):
     kept = list(AuditEvent.objects.filter(batch__isnull=False).order_by("batch", "id"))
     numbers = sorted({event.batch for event in kept})
     Batch.objects.all().delete()
-    from apps.audit.batches import append
+    from apps.audit.moving.batches import append
 
     for number in numbers:
         append(number, timezone.now(), [event for event in kept if event.batch == number])

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.audit.export import COLUMNS, CSV, FORMATS, JSON_LINES, BadPlace, in_chunks, place_of
+from apps.audit.exporting.export import COLUMNS, CSV, FORMATS, JSON_LINES, BadPlace, in_chunks, place_of
 from apps.audit.models import AuditEvent
 from tests.admin.conftest import make_event
 

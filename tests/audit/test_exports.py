@@ -15,11 +15,11 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.audit import exports
-from apps.audit.asked import Asked, BadSearch, events_of
-from apps.audit.export import COLUMNS, FORMATS, in_chunks
+from apps.audit.browsing.asked import Asked, BadSearch, events_of
 from apps.audit.export_models import Export, ExportPiece, State
-from apps.audit.exports import MOST, TooMany, ask, delete, fail, file_of, forget, take_turn, work
+from apps.audit.exporting import exports
+from apps.audit.exporting.export import COLUMNS, FORMATS, in_chunks
+from apps.audit.exporting.exports import MOST, TooMany, ask, delete, fail, file_of, forget, take_turn, work
 from apps.audit.models import AuditEvent
 from apps.audit.tasks import write_exports
 from runner import ROOT
@@ -168,7 +168,7 @@ import sys, time
 import django
 django.setup()
 from django.utils import timezone
-from apps.audit.exports import work
+from apps.audit.exporting.exports import work
 print("begins", flush=True)
 work(timezone.now(), time.monotonic() + 600, int(sys.argv[1]))
 """

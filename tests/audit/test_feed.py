@@ -10,14 +10,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
-from apps.audit import feed
-from apps.audit.batches import append, next_number, wait_to_be_alone
-from apps.audit.chain import entries
-from apps.audit.changes import move_changes
-from apps.audit.export import row
-from apps.audit.feed import BEGINNING, Cursor, UnknownCursor, end, first_since, page
+from apps.audit.exporting import feed
+from apps.audit.exporting.export import row
+from apps.audit.exporting.feed import BEGINNING, Cursor, UnknownCursor, end, first_since, page
 from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
-from apps.audit.mover import move_batch
+from apps.audit.moving.batches import append, next_number, wait_to_be_alone
+from apps.audit.moving.changes import move_changes
+from apps.audit.moving.mover import move_batch
+from apps.audit.proving.chain import entries
 from tests import factories
 from tests.audit.test_mover import make_record
 

@@ -19,11 +19,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.accounts.models import ApiKey, Revocation, User
-from apps.audit import feed
-from apps.audit.batches import append
-from apps.audit.evidence import make_seal
+from apps.audit.exporting import feed
 from apps.audit.models import AuditEvent, Batch, ChangeRecord
-from apps.audit.mover import move_batch
+from apps.audit.moving.batches import append
+from apps.audit.moving.mover import move_batch
+from apps.audit.proving.evidence import make_seal
 from tests import factories
 from tests.admin.conftest import browser_of, make_role
 from tests.audit.test_changes import acts, changes, said
@@ -34,7 +34,7 @@ from wcsgate import api_keys
 FEED = "/api/v1/audit"
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "feed.md"
-SOURCES = (ROOT / "apps" / "audit" / "api.py", ROOT / "wcsgate" / "api_keys.py")
+SOURCES = (ROOT / "apps" / "audit" / "exporting" / "api.py", ROOT / "wcsgate" / "api_keys.py")
 
 
 @pytest.fixture(autouse=True)

@@ -12,16 +12,16 @@ from django.utils import timezone
 
 from apps.access.reasons import Reason
 from apps.accounts.models import User
-from apps.audit import made_up
-from apps.audit.evidence import outside_the_chain, pieces
+from apps.audit.filling import made_up
+from apps.audit.filling.made_up import Day, days
 from apps.audit.ids import MARGIN, moment_of
+from apps.audit.keeping.partitions import TABLE, net, partitions
 from apps.audit.locks import AdvisoryLock
-from apps.audit.made_up import Day, days
 from apps.audit.models import AuditEvent, Batch, received
-from apps.audit.mover import move_batch
-from apps.audit.partitions import TABLE, net, partitions
+from apps.audit.moving.mover import move_batch
+from apps.audit.proving.evidence import outside_the_chain, pieces
+from apps.audit.proving.verifying import Verifier
 from apps.audit.tally_models import RunningDay
-from apps.audit.verifying import Verifier
 from apps.connections.models import Session
 from apps.live.models import Lease
 from tests import factories
@@ -196,7 +196,7 @@ def test_nobody_moves_meanwhile_and_everybody_can_afterwards(database, monkeypat
         held.append(holders())
         return write(*arguments)
 
-    from apps.audit import filling
+    from apps.audit.filling import fill as filling
 
     write = filling.write_day
     monkeypatch.setattr(filling, "write_day", count)

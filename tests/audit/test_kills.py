@@ -4,7 +4,7 @@ import pytest
 from django.db import transaction
 
 from apps.audit.models import AuditEvent, HookRecord
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 
 
 @transaction.atomic

@@ -14,5 +14,5 @@ def test_every_work_has_a_lock_of_its_own():
 
 def test_nobody_makes_up_another_number():
     """All advisory locks of the audit log are named in one place."""
-    for path in (APPS / "audit").glob("*.py"):
+    for path in (APPS / "audit").rglob("*.py"):
         assert path.name == "locks.py" or not re.search(r"0x5743", path.read_text()), path

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from apps.audit.locks import AdvisoryLock
-from apps.audit.measuring import LATE, day_begins, measure
+from apps.audit.statistics.measuring import LATE, day_begins, measure
 from apps.audit.tally_models import NameTime, RunningDay, RunningHour
 from apps.live.models import Lease
 from tests import factories

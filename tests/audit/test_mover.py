@@ -9,13 +9,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.models import AccessRevision
-from apps.audit import mover
-from apps.audit.enriching import Surroundings
-from apps.audit.folding import digest, fold
 from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, BadRecord, Batch, HookRecord
-from apps.audit.mover import move_batch, try_again
-from apps.audit.outbox import Record, Vanished, oldest
+from apps.audit.moving import mover
+from apps.audit.moving.enriching import Surroundings
+from apps.audit.moving.folding import digest, fold
+from apps.audit.moving.mover import move_batch, try_again
+from apps.audit.moving.outbox import Record, Vanished, oldest
 from apps.audit.recorder import new_id
 from apps.audit.tasks import move_records
 from apps.connections.models import Node

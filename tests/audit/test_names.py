@@ -7,8 +7,8 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from apps.audit.names import LONGEST, MOST, NAMED, NoNames, names, statement
-from apps.audit.query import QUALIFIERS, parse
+from apps.audit.browsing.names import LONGEST, MOST, NAMED, NoNames, names, statement
+from apps.audit.browsing.query import QUALIFIERS, parse
 from tests import factories
 from tests.admin.conftest import make_event
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.audit.models import AuditEvent, Batch, HookRecord
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 from apps.audit.recorder import new_id
 from apps.audit.stories.session import session_story
 from apps.live.models import Lease

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.audit.pace import AIM, FEWEST, MOST, Pace
+from apps.audit.moving.pace import AIM, FEWEST, MOST, Pace
 
 
 class Work:

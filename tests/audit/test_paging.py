@@ -10,11 +10,22 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.audit import paging
+from apps.audit.browsing import paging
+from apps.audit.browsing.paging import (
+    NEWER,
+    OLDER,
+    OLDEST,
+    BadPage,
+    Place,
+    TakesTooLong,
+    Turn,
+    page_of,
+    patience,
+    read_turn,
+)
+from apps.audit.browsing.query import parse
+from apps.audit.browsing.search import find_events, ways_to
 from apps.audit.models import AuditEvent
-from apps.audit.paging import NEWER, OLDER, OLDEST, BadPage, Place, TakesTooLong, Turn, page_of, patience, read_turn
-from apps.audit.query import parse
-from apps.audit.search import find_events, ways_to
 from tests.admin.conftest import make_event
 
 pytestmark = pytest.mark.django_db

@@ -13,12 +13,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.audit import partitions
 from apps.audit.apps import _keep_partitions
 from apps.audit.ids import first_id, moment_of
+from apps.audit.keeping import partitions
+from apps.audit.keeping.partitions import NET, TABLE, Partition, boundary_after, make_ahead, net, put_in_place
 from apps.audit.models import AuditEvent, received
-from apps.audit.mover import move_batch
-from apps.audit.partitions import NET, TABLE, Partition, boundary_after, make_ahead, net, put_in_place
+from apps.audit.moving.mover import move_batch
 from apps.audit.recorder import new_id
 from apps.audit.tasks import keep_partitions
 from tests import factories

@@ -20,10 +20,10 @@ from apps.access.models import AccessRevision, NumberClass, Rule, Schedule
 from apps.access.snapshot import PARTS, load
 from apps.access.then import NotRecorded
 from apps.accounts.models import Revocation, Token, User
-from apps.audit.batches import append, next_number, wait_to_be_alone
-from apps.audit.changes import move_changes
 from apps.audit.models import AuditEvent, ChangeRecord
-from apps.audit.past import past
+from apps.audit.moving.batches import append, next_number, wait_to_be_alone
+from apps.audit.moving.changes import move_changes
+from apps.audit.proving.past import past
 from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.database.connection import conninfo_of
 from apps.live.models import Cut

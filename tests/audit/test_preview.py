@@ -15,10 +15,10 @@ from apps.access.engine import decide
 from apps.access.models import Rule, Schedule
 from apps.access.proposals import changing, deleting, saving
 from apps.access.snapshot import load
+from apps.audit.asking.preview import Key, look, recorded, stopped
+from apps.audit.asking.replay import asked_again
 from apps.audit.models import AuditEvent
-from apps.audit.mover import move_batch
-from apps.audit.preview import Key, look, recorded, stopped
-from apps.audit.replay import asked_again
+from apps.audit.moving.mover import move_batch
 from apps.connections.models import Session
 from apps.database.connection import conninfo_of
 from tests import factories

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.audit.query import MAX_LENGTH, WORD, Term, moment, parse, quoted, said
+from apps.audit.browsing.query import MAX_LENGTH, WORD, Term, moment, parse, quoted, said
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -16,9 +16,9 @@ from apps.access.models import NumberClass, Rule, Schedule
 from apps.access.reasons import Reason
 from apps.access.rule_rows import row_of
 from apps.access.snapshot import load
+from apps.audit.asking.replay import asked_again, flips
 from apps.audit.models import AuditEvent
-from apps.audit.mover import move_batch
-from apps.audit.replay import asked_again, flips
+from apps.audit.moving.mover import move_batch
 from apps.connections.models import Session
 from apps.database.connection import conninfo_of
 from apps.streams.models import StreamGroup

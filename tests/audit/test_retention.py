@@ -13,12 +13,13 @@ from django.utils import timezone
 
 from apps.access.models import TriedOut
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
-from apps.audit import chain, retention
-from apps.audit.chain import kind_of
+from apps.audit.keeping import retention
+from apps.audit.keeping.partitions import NET, drop, partitions
+from apps.audit.keeping.retention import CLASSES, DroppedPartition, past, steps
 from apps.audit.models import AuditEvent, Hold
-from apps.audit.partitions import NET, drop, partitions
+from apps.audit.proving import chain
+from apps.audit.proving.chain import kind_of
 from apps.audit.recorder import new_id
-from apps.audit.retention import CLASSES, DroppedPartition, past, steps
 from apps.audit.tasks import purge
 from apps.live.models import Lease
 from tests import factories
@@ -331,7 +332,7 @@ def test_a_hold_waits_for_what_is_being_deleted_and_nothing_is_deleted_after_it(
 
 def test_dropping_waits_for_a_lock_less_than_a_second(kept, monkeypatch):
     """Somebody reads an old partition for long: others must not wait behind us, and the next run tries again."""
-    monkeypatch.setattr("apps.audit.partitions.TRIES", 1)
+    monkeypatch.setattr("apps.audit.keeping.partitions.TRIES", 1)
     locked, done = threading.Event(), threading.Event()
     (oldest, *_) = partitions()
 

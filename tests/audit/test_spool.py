@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.audit import spool as module
-from apps.audit import spool_folder
-from apps.audit.spool import Spool, SpoolUnusable, count, files, keep_aside, pieces, since_of, waiting
-from apps.audit.spool_folder import UnusableFile, taken_over
-from apps.audit.spooled import spooled_by_node
+from apps.audit.moving.spooled import spooled_by_node
+from apps.audit.recording import spool as module
+from apps.audit.recording import spool_folder
+from apps.audit.recording.spool import Spool, SpoolUnusable, count, files, keep_aside, pieces, since_of, waiting
+from apps.audit.recording.spool_folder import UnusableFile, taken_over
 from runner import ROOT
 
 SINCE = datetime(2026, 3, 1, 14, 30, 5, tzinfo=UTC)
@@ -169,7 +169,7 @@ def test_a_file_is_removed_only_with_its_last_entry(spool, folder):
 HOLD = """
 import sys
 from datetime import UTC, datetime
-from apps.audit.spool import Spool
+from apps.audit.recording.spool import Spool
 spool = Spool(sys.argv[1], 10_000)
 spool.append(b"one", datetime.now(UTC))
 print("held", flush=True)
@@ -237,7 +237,7 @@ def test_what_is_no_file_is_not_waited_for_when_counting(folder, spool):
 FILL = """
 import resource, sys
 from datetime import UTC, datetime
-from apps.audit.spool import Spool, SpoolUnusable
+from apps.audit.recording.spool import Spool, SpoolUnusable
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 spool = Spool(sys.argv[1], 10_000)
 kept = 0

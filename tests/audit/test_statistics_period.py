@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from apps.audit.statistics_period import BadPeriod, period_of
+from apps.audit.statistics.period import BadPeriod, period_of
 
 NOW = datetime(2026, 11, 26, 13, 40, tzinfo=UTC)
 HOUR = timedelta(hours=1)

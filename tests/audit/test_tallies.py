@@ -14,17 +14,19 @@ from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
-from apps.audit import mover, partitions, recounting
-from apps.audit.changes import move_changes
+from apps.audit.browsing.query import parse
+from apps.audit.browsing.search import find_events
+from apps.audit.keeping import partitions
+from apps.audit.keeping.partitions import Net
 from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, HookRecord
-from apps.audit.mover import move_batch
+from apps.audit.moving import mover
+from apps.audit.moving.changes import move_changes
+from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome
-from apps.audit.partitions import Net
-from apps.audit.query import parse
 from apps.audit.recorder import new_id
-from apps.audit.search import find_events
-from apps.audit.tallies import can_tell, timeline
+from apps.audit.statistics import recounting
+from apps.audit.statistics.tallies import can_tell, timeline
 from apps.audit.tally_models import (
     DayAnswer,
     DayCount,

@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
-from apps.audit import timeline
+from apps.audit.browsing import timeline
+from apps.audit.browsing.query import parse
+from apps.audit.browsing.search import find_events, ways_to
+from apps.audit.browsing.timeline import BARS, OUTCOMES, Count, bars, counts_of
+from apps.audit.browsing.timeline_kept import kept_counts
 from apps.audit.models import AuditEvent
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome
-from apps.audit.query import parse
 from apps.audit.recorder import new_id
-from apps.audit.search import find_events, ways_to
 from apps.audit.tally_models import DayCount, Recount
-from apps.audit.timeline import BARS, OUTCOMES, Count, bars, counts_of
-from apps.audit.timeline_kept import kept_counts
 from tests.admin.conftest import make_event
 from tests.audit.test_mover import make_record
 

@@ -8,7 +8,7 @@ import pytest
 from apps.access.models import TriedOut
 from apps.access.tried_out import COUNTED, for_whom, tallies
 from apps.audit.models import AuditEvent
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 from tests import factories
 
 

@@ -7,11 +7,11 @@ from functools import partial
 from django.conf import settings
 
 from apps.access.snapshot import SnapshotKeeper
-from apps.audit.counting import Counts
 from apps.audit.models import HookRecord
+from apps.audit.moving.spool_emptying import Emptying
 from apps.audit.recorder import Recorder
-from apps.audit.spool import Spool
-from apps.audit.spool_emptying import Emptying
+from apps.audit.recording.counting import Counts
+from apps.audit.recording.spool import Spool
 from apps.connections.sessions import Sessions
 from apps.database.connection import Database, conninfo_of
 from apps.hooks.answer import Gate

@@ -10,9 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.access.snapshot import SnapshotKeeper
-from apps.audit.changes import move_changes
 from apps.audit.models import ChangeRecord
-from apps.audit.spool import Spool, keep_aside
+from apps.audit.moving.changes import move_changes
+from apps.audit.recording.spool import Spool, keep_aside
 from apps.database import hook_path
 from apps.database.connection import Database
 from apps.hooks import health, middleware

@@ -16,14 +16,16 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from apps.audit import count_file, gaps, publishing, spool_emptying, spool_folder
-from apps.audit.count_file import left_in
-from apps.audit.gaps import acknowledge, compare, missing, note_stored, per_node, sum_up
+from apps.audit.missing import gaps, publishing
+from apps.audit.missing.gaps import acknowledge, compare, missing, note_stored, per_node, sum_up
+from apps.audit.missing.publishing import Publishing, take_over
 from apps.audit.models import AuditEvent, BadRecord, Counted, HookRecord
-from apps.audit.mover import move_batch, try_again
-from apps.audit.publishing import Publishing, take_over
+from apps.audit.moving import spool_emptying
+from apps.audit.moving.mover import move_batch, try_again
 from apps.audit.recorder import Recorder
-from apps.audit.spool import Spool, files, waiting
+from apps.audit.recording import count_file, spool_folder
+from apps.audit.recording.count_file import left_in
+from apps.audit.recording.spool import Spool, files, waiting
 from apps.audit.tasks import look_for_gaps
 from apps.database.connection import Unavailable
 from apps.hooks import health
@@ -274,7 +276,7 @@ def test_a_record_that_cannot_be_moved_is_not_missing(process, monkeypatch):
         raise ValueError("No such thing.")
 
     events(process, 2)
-    monkeypatch.setattr("apps.audit.mover.follow", broken)
+    monkeypatch.setattr("apps.audit.moving.mover.follow", broken)
     move_batch()
     assert look(process) == 0
     assert counted() == {"received": 3, "answered": 3, "bad": 3}
@@ -299,7 +301,7 @@ class Deaf(Recorder):
 @pytest.fixture
 def spooling(machine, monkeypatch):
     """A process that has answered three events from its spool, which is not emptied."""
-    monkeypatch.setattr("apps.audit.spool_emptying.Emptying._begin", lambda self: None)
+    monkeypatch.setattr("apps.audit.moving.spool_emptying.Emptying._begin", lambda self: None)
     process = machine(recorder=Deaf)
     events(process, 3)
     return process

@@ -6,7 +6,7 @@ import pytest
 
 from apps.access.models import Rule
 from apps.audit.models import AuditEvent
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 from apps.connections.models import Session
 from apps.protocol.policy import REST_CLIENT_CONFIGS, Hiding
 from tests import factories

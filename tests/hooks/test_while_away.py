@@ -9,12 +9,12 @@ import pytest
 
 from apps.access.models import Rule
 from apps.access.snapshot import SnapshotKeeper
-from apps.audit import spool_emptying
 from apps.audit.models import AuditEvent, HookRecord, Outage
-from apps.audit.mover import move_batch
+from apps.audit.moving import spool_emptying
+from apps.audit.moving.mover import move_batch
+from apps.audit.moving.spool_emptying import take_over
 from apps.audit.recorder import Recorder
-from apps.audit.spool import Spool, files, pieces
-from apps.audit.spool_emptying import take_over
+from apps.audit.recording.spool import Spool, files, pieces
 from apps.audit.tasks import take_over_spools
 from apps.connections.models import Session
 from apps.database.connection import AWAY_FOR, Unavailable

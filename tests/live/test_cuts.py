@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.models import Rule
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 from apps.connections.models import Node, Session
 from apps.connections.sealing import unseal
 from apps.live import cutting, wcs_api

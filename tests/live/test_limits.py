@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from apps.access.models import Rule
-from apps.audit.mover import move_batch
+from apps.audit.moving.mover import move_batch
 from apps.connections.models import App
 from apps.live.models import Cut, Lease
 from tests import factories

@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPException
 import psycopg
 import pytest
 
-from apps.audit.count_file import left_in
+from apps.audit.recording.count_file import left_in
 from runner import ROOT
 from runner.places import free_port, scratch_folder
 from runner.servers import Postgres
@@ -116,7 +116,7 @@ def port_of(web):
 WORKERS = int(WEB[WEB.index("--workers") + 1])
 LOOK = """
 import json
-from apps.audit.gaps import gaps, per_node
+from apps.audit.missing.gaps import gaps, per_node
 from apps.audit.tasks import look_for_gaps, move_records
 moved = move_records()
 missing = look_for_gaps()

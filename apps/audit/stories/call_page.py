@@ -10,8 +10,8 @@ from django.utils import timezone
 from apps.access.sentences import deed
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import Line, Section, link_to_list, link_to_page, page_of, person_links
+from apps.audit.browsing.query import quoted
 from apps.audit.models import Effect
-from apps.audit.query import quoted
 from apps.audit.stories.call import CallStory, Leg, call_story
 from apps.audit.stories.pages import (
     LOG,

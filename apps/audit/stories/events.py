@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from apps.access.reasons import STAFF_ACTION
-from apps.audit.changes import ACTIONS, OURSELVES
 from apps.audit.ids import MARGIN
 from apps.audit.models import AuditEvent, Effect, received
+from apps.audit.moving.changes import ACTIONS, OURSELVES
 from apps.audit.narrative import headline, outcome, reason_text
 from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, with_gaps
 from apps.live.models import Lease

@@ -21,9 +21,9 @@ from apps.access.sentences import deed
 from apps.access.what_can import Person
 from apps.access.who_can import Answer, Verdict
 from apps.accounts.models import User
-from apps.audit.again import as_if_now
+from apps.audit.asking.again import as_if_now
+from apps.audit.asking.replay import asked_again
 from apps.audit.models import AuditEvent, Effect, received
-from apps.audit.replay import asked_again
 from apps.protocol.messages import HookCall
 from apps.streams.models import Stream
 

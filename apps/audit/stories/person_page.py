@@ -19,7 +19,7 @@ from apps.accounts.admin import state
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import LINES_SHOWN, Line, Section, link_to_list, link_to_page, page_of
-from apps.audit.ask_questions import lock_text
+from apps.audit.asking.ask_questions import lock_text
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import headline, outcome, reason_text
 from apps.audit.stories.events import run_of

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
-from apps.audit.admission import RUNS_OUT
 from apps.audit.models import AuditEvent, Effect
+from apps.audit.recording.admission import RUNS_OUT
 from apps.audit.stories.events import RAN_OUT, entry_of, events_of, run_of
 from apps.audit.stories.timeline import Run, Thing, in_order, peak, runs
 from apps.live.counted import stream_key, thing

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.audit.recounting import begin_again, count_before
+from apps.audit.statistics.recounting import begin_again, count_before
 from apps.database.commands import database_needed
 
 

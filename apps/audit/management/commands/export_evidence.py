@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from apps.audit.evidence import at_one_moment, lines, make_seal, pieces, private_keys, public
 from apps.audit.models import Batch, Seal
+from apps.audit.proving.evidence import at_one_moment, lines, make_seal, pieces, private_keys, public
 from apps.database.commands import database_needed
 
 

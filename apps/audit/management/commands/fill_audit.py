@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from apps.audit.filling import add_people, fill
+from apps.audit.filling.fill import add_people, fill
 from apps.audit.models import AuditEvent
 from apps.database.commands import database_needed
 

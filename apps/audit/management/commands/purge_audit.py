@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from apps.audit.keeping.retention import CLASSES, Step, past, purge, steps
 from apps.audit.models import Hold
-from apps.audit.retention import CLASSES, Step, past, purge, steps
 from apps.database.commands import database_needed
 
 

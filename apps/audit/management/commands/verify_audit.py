@@ -9,11 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from apps.access.then import NotRecorded
-from apps.audit.evidence import at_one_moment, from_before, outside_the_chain, pieces, trusted_keys
 from apps.audit.models import AuditEvent, Batch, received
-from apps.audit.past import past
-from apps.audit.redeciding import Again, events_again
-from apps.audit.verifying import Found, Verifier, pieces_of
+from apps.audit.proving.evidence import at_one_moment, from_before, outside_the_chain, pieces, trusted_keys
+from apps.audit.proving.past import past
+from apps.audit.proving.redeciding import Again, events_again
+from apps.audit.proving.verifying import Found, Verifier, pieces_of
 from apps.database.commands import database_needed, moment
 
 

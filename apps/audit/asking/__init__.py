@@ -1,0 +1,1 @@
+"""Questions about what happened and would happen: ask, again, preview. Asking changes nothing."""

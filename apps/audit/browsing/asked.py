@@ -1,0 +1,75 @@
+"""A search of the audit log, as the list understands it, but asked by nobody's browser: for exports.
+
+What it finds does not depend on when it is looked at: “the last hour” is the hour before it was asked.
+"""
+
+from datetime import datetime
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.accounts.pages import StaffChangeList
+from apps.audit.browsing.query import parse, said
+from apps.audit.models import AuditEvent
+
+
+class BadSearch(ValueError):
+    """The search cannot be understood. The message says what was expected."""
+
+
+class Asked(HttpRequest):
+    """What somebody asked of the list, at some moment."""
+
+    def __init__(self, search: str, user: User, at: datetime) -> None:
+        super().__init__()
+        self.method = "GET"
+        self.GET = QueryDict(search)
+        self.user = user
+        self.at = at
+
+
+class SearchAlone(StaffChangeList):
+    """The list with its conditions, but without any row of it."""
+
+    def get_results(self, request):
+        """Nothing is read: whoever asks goes on from the conditions."""
+
+
+def asked_at(request: HttpRequest) -> datetime:
+    """The moment from which “the last hour” counts."""
+    return request.at if isinstance(request, Asked) else timezone.now()
+
+
+def events_of(asked: Asked) -> QuerySet:
+    """Everything that the list would show, in no order. Raises BadSearch."""
+    return _list_of(asked).get_queryset(asked).order_by()
+
+
+def in_words(asked: Asked) -> str:
+    """What was asked, for example: Hooks by user “ann”. Decision: refused. Raises BadSearch."""
+    chosen = [
+        f"{str(filter_.title).capitalize()}: {_chosen(filter_, name, value)}."
+        for filter_ in _list_of(asked).filter_specs
+        for name, value in filter_.used_parameters.items()
+    ]
+    words = said(parse(asked.GET.get("q", "")), timezone.get_current_timezone(), asked.at)
+    return " ".join(filter(None, [words, *chosen])) or "Everything."
+
+
+def _list_of(asked: Asked) -> StaffChangeList:
+    if problems := parse(asked.GET.get("q", "")).problems:
+        raise BadSearch(problems[0].sentence)
+    try:
+        return admin.site.get_model_admin(AuditEvent).get_changelist_instance(asked)
+    except admin.options.IncorrectLookupParameters as error:
+        raise BadSearch(f"A filter cannot be understood: {error}") from None
+
+
+def _chosen(filter_, name: str, value: str) -> str:
+    """The label of what was chosen, or what was typed; of a filter with several fields, into which."""
+    labels = {str(key): str(label) for key, label in getattr(filter_, "lookup_choices", ())}
+    field = "" if name == getattr(filter_, "parameter_name", "") else f"{name} "
+    return labels.get(value) or f"{field}{value}"

@@ -1,0 +1,212 @@
+"""Hooks found by what staff typed: terms as conditions on the audit log, the usual ones through an index each."""
+
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+from functools import reduce
+from ipaddress import ip_network
+from operator import or_
+
+from django.db import connection
+from django.db.models import Case, GenericIPAddressField, Lookup, Q, QuerySet, Value, When
+
+from apps.access.reasons import NOTED, STAFF_ACTION, Reason
+from apps.access.rule_rows import number_plan
+from apps.audit.browsing.query import DECISIONS, FREE, QUALIFIERS, Query, Term, moment
+from apps.audit.models import Effect, received
+from apps.connections.models import App, Node
+from apps.protocol.methods import ACTIONS, METHODS, find
+from apps.protocol.numbers import canonical, prefix
+
+WHOLE = ("username", "target", "session_id", "call_id")
+"""Columns that a word without a qualifier may stand in."""
+
+OFFERED = 50
+"""Apps that are offered while typing."""
+
+
+FEW = 20
+"""Addresses of a network that are looked for one by one."""
+
+_NEXT = """SELECT client_address FROM audit_auditevent WHERE client_address {than} AND client_address <= %(last)s::inet
+    ORDER BY client_address LIMIT 1"""
+_ADDRESSES = f"""WITH RECURSIVE found (address) AS (
+        ({_NEXT.format(than=">= %(first)s::inet")})
+        UNION ALL SELECT ({_NEXT.format(than="> found.address")}) FROM found WHERE address IS NOT NULL
+    ) SELECT host(address) FROM found WHERE address IS NOT NULL LIMIT %(most)s"""  # noqa: S608 - templates of our own
+
+
+@GenericIPAddressField.register_lookup
+class InNetwork(Lookup):
+    """Whether an address lies in a network; Postgres finds those of a network through the index of addresses."""
+
+    lookup_name = "in_network"
+    prepare_rhs = False
+
+    def as_sql(self, compiler, connection):
+        left, params = self.process_lhs(compiler, connection)
+        return f"{left} <<= %s::inet", [*params, self.rhs]
+
+
+def find_events(events: QuerySet, query: Query, zone: tzinfo, now: datetime) -> QuerySet:
+    """Those of the events that fit: any of the values of one qualifier, every qualifier, and every word without one."""
+    for term in query.terms:
+        if term.key == FREE:
+            events = events.exclude(_about(term)) if term.negated else events.filter(_about(term))
+    for key in dict.fromkeys(term.key for term in query.terms if term.key != FREE):
+        wanted, unwanted = Q(), Q()
+        for term in (term for term in query.terms if term.key == key):
+            condition = _CONDITIONS[key](term, zone, now)
+            wanted, unwanted = (wanted, unwanted | condition) if term.negated else (wanted | condition, unwanted)
+        events = events.filter(wanted).exclude(unwanted) if unwanted else events.filter(wanted)
+    return events
+
+
+def ways_to(events: QuerySet, query: Query) -> list[QuerySet]:
+    """The same events, taken apart where a word may stand in several columns: each of these goes through one index.
+
+    What stands in two of them is found twice.
+    """
+    word = next((term for term in query.terms if term.key == FREE and not term.negated), None)
+    return [events.filter(**condition) for condition in _somewhere(word)] if word else [events]
+
+
+def _somewhere(term: Term) -> list[dict[str, str]]:
+    return [{column: term.value.strip()} for column in WHOLE]
+
+
+def _about(term: Term) -> Q:
+    return reduce(or_, (Q(**condition) for condition in _somewhere(term)))
+
+
+Condition = Callable[[Term, tzinfo, datetime], Q]
+
+HOOKS = ~Q(reason=STAFF_ACTION)
+"""What no change by staff is; they have an index of their own, so that nobody waits for thousands of changes."""
+
+
+def _of_hooks(condition: Condition) -> Condition:
+    """The same, where no change by staff can fit."""
+    return lambda term, zone, now: condition(term, zone, now) & HOOKS
+
+
+def about(target: str) -> Q:
+    """Events about a stream, a number, or what staff changed; that is told in words, so there is a space in it."""
+    return Q(target=target) if " " in target else Q(target=target) & HOOKS
+
+
+def _text(column: str) -> Condition:
+    def condition(term: Term, zone: tzinfo, now: datetime) -> Q:
+        return Q(**{f"{column}__startswith": term.text}) if term.is_prefix else Q(**{column: term.value})
+
+    return condition
+
+
+def _target(term: Term, zone: tzinfo, now: datetime) -> Q:
+    return Q(target__startswith=term.text) if term.is_prefix else about(term.value)
+
+
+def _number(term: Term, zone: tzinfo, now: datetime) -> Q:
+    """However the number was dialled, and however it is typed here."""
+    if term.is_prefix:
+        return ~Q(number="") & Q(number__startswith=prefix(term.text, number_plan()) or term.text)
+    return ~Q(number="") & Q(number=canonical(term.value, number_plan()) or term.value)
+
+
+def _address(term: Term, zone: tzinfo, now: datetime) -> Q:
+    """One address alone comes in order from its index.
+
+    Postgres takes any network for one that is often met, and would go through all of the log for one that is not. So it
+    is told the addresses where there are few, and asked for nothing where there are none.
+    """
+    network = ip_network(term.value, strict=False)
+    if network.num_addresses == 1:
+        return Q(client_address=str(network.network_address))
+    found = _addresses_in(str(network[0]), str(network[-1]))
+    return Q(client_address__in=found) if len(found) <= FEW else Q(client_address__in_network=term.value)
+
+
+def _addresses_in(first: str, last: str) -> list[str]:
+    """Those of these that the log has, one more than FEW at most: from each a step through the index to the next."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ADDRESSES, {"first": first, "last": last, "most": FEW + 1})
+        return [address for (address,) in cursor.fetchall()]
+
+
+def _method(term: Term, zone: tzinfo, now: datetime) -> Q:
+    """In any spelling: WCS builds differ."""
+    if term.is_prefix:
+        return Q(method__startswith=term.text)
+    row = find(term.value)
+    return Q(method__in=[row.name, *row.aliases, term.value]) if row else Q(method=term.value)
+
+
+OUTCOME = Case(
+    When(effect=Effect.REFUSED, then=Value("refused")),
+    When(reason__in=NOTED, then=Value("noted")),
+    When(reason=STAFF_ACTION, then=Value("changed")),
+    default=Value("allowed"),
+)
+"""Which one of DECISIONS it was, of what has an effect and a reason."""
+
+
+def decided(decision: str) -> Q:
+    """What was decided so: one of DECISIONS."""
+    if decision == "refused":
+        return Q(effect=Effect.REFUSED)
+    told = {"noted": Q(reason__in=NOTED), "changed": Q(reason=STAFF_ACTION)}
+    return Q(effect=Effect.ALLOWED) & told.get(decision, ~Q(reason__in=(*NOTED, STAFF_ACTION)))
+
+
+def _node(term: Term, zone: tzinfo, now: datetime) -> Q:
+    """By its id, or by the name that staff gave it."""
+    if term.is_prefix:
+        named = Node.objects.filter(name__startswith=term.text).values_list("node_id", flat=True)
+        return Q(node_id__startswith=term.text) | Q(node_id__in=list(named))
+    known = Node.objects.filter(Q(name=term.value) | Q(node_id=term.value)).values_list("node_id", flat=True)
+    first, *others = known or [term.value]
+    return Q(node_id__in=[first, *others]) if others else Q(node_id=first)  # one alone comes in order from its index
+
+
+def _moment(end: str) -> Condition:
+    def condition(term: Term, zone: tzinfo, now: datetime) -> Q:
+        return received(**{end: moment(term.value, zone, now)})
+
+    return condition
+
+
+_CONDITIONS: dict[str, Condition] = {
+    "user": _text("username"),
+    "stream": _of_hooks(lambda term, zone, now: _text("target")(term, zone, now) & Q(number="")),
+    "target": _target,
+    "number": _of_hooks(_number),
+    "method": _of_hooks(_method),
+    "action": lambda term, zone, now: Q(action=term.value) & (HOOKS if term.value in ACTIONS else Q()),
+    "decision": lambda term, zone, now: decided(term.value),
+    "reason": _text("reason"),
+    "ip": _address,
+    "app": _of_hooks(_text("app_key")),
+    "node": _of_hooks(_node),
+    "session": _of_hooks(_text("session_id")),
+    "call": _of_hooks(_text("call_id")),
+    "media": _of_hooks(_text("media_session_id")),
+    "status": _of_hooks(_text("status")),
+    "rule": lambda term, zone, now: Q(rule_ids__contains=[term.value]) | Q(logged_rule_ids__contains=[term.value]),
+    "while": lambda term, zone, now: Q(while_away=True),
+    "after": _moment("since"),
+    "before": _moment("before"),
+}
+
+
+def completions() -> dict[str, list[str]]:
+    """What each qualifier offers to choose from; none where there is no telling, or where `names` are looked up."""
+    return {
+        **{key: [] for key in QUALIFIERS},
+        "decision": list(DECISIONS),
+        "reason": [*map(str, Reason), STAFF_ACTION],
+        "method": [method.name for method in METHODS],
+        "action": list(ACTIONS),
+        "while": ["away"],
+        "after": ["1h", "24h", "7d", "30d", "today", "yesterday"],
+        "before": ["now", "today", "yesterday"],
+        "app": list(App.objects.order_by("key").values_list("key", flat=True)[:OFFERED]),
+    }

@@ -1,0 +1,1 @@
+"""The audit log as files, and page by page for programs."""

@@ -1,0 +1,1 @@
+"""A made-up past, to try out how it is to have much in the record."""

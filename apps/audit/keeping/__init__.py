@@ -1,0 +1,1 @@
+"""How long what is kept: partitions, what goes when, and what is held."""

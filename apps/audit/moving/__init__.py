@@ -1,0 +1,1 @@
+"""How what was recorded gets into the audit log: once, in order, and with what is known of it."""

@@ -1,0 +1,108 @@
+"""Records that could not be moved into the audit log: looked at, and tried again when what was wrong is mended."""
+
+import json
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models.fields.json import KeyTextTransform
+from django.utils.html import format_html
+from unfold.decorators import display
+from unfold.forms import ActionForm
+
+from apps.accounts.pages import ReadOnlyAdmin
+from apps.audit.acts import note
+from apps.audit.models import BadRecord
+from apps.audit.moving.mover import try_again
+from apps.audit.narrative import body_text
+
+SAID = ("received_at", "method", "username", "target", "node_id")
+"""What the list says of a record."""
+
+
+class WhyForm(ActionForm):
+    """Beside the action, why it is done: kept in the record as of all forms."""
+
+    _why = forms.CharField(
+        label="",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(
+            {
+                "class": "bg-white grow min-w-0 px-3 py-1 rounded-default text-font-important-light "
+                "dark:bg-base-900 dark:text-font-important-dark",
+                "placeholder": "Why, for example: ticket 4711",
+                "aria-label": "Why (kept in the record, with your name)",
+                "x-show": "action",
+            }
+        ),
+    )
+
+
+@admin.register(BadRecord)
+class BadRecordAdmin(ReadOnlyAdmin):
+    list_display = ("at", "method", "username", "target", "node", "problem", "failed_at")
+    ordering = ("-pk",)
+    actions = ("try_again",)
+    action_form = WhyForm
+    fields = ("problem", "failed_at", "record_shown", "body_shown")
+    readonly_fields = ("record_shown", "body_shown")
+    empty_hint = (
+        "Every answered hook becomes an entry of the audit log. One that cannot would wait here, whole, with what went "
+        "wrong. There is none: nothing to do."
+    )
+
+    def get_queryset(self, request):
+        """Bodies stay away from lists."""
+        said = {f"its_{name}": KeyTextTransform(name, "record") for name in SAID}
+        return super().get_queryset(request).annotate(**said).defer("record")
+
+    @display(description="Came")
+    def at(self, bad: BadRecord) -> str:
+        return (bad.its_received_at or "").replace("T", " ")
+
+    @display(description="Method")
+    def method(self, bad: BadRecord) -> str:
+        return bad.its_method
+
+    @display(description="User")
+    def username(self, bad: BadRecord) -> str:
+        return bad.its_username
+
+    @display(description="Stream or number")
+    def target(self, bad: BadRecord) -> str:
+        return bad.its_target
+
+    @display(description="Node")
+    def node(self, bad: BadRecord) -> str:
+        return bad.its_node_id
+
+    @display(description="Record")
+    def record_shown(self, bad: BadRecord) -> str:
+        kept = {name: value for name, value in bad.record.items() if name != "body"}
+        return format_html('<pre class="wcsgate-code">{}</pre>', json.dumps(kept, indent=2, ensure_ascii=False))
+
+    @display(description="Body as received, without secrets")
+    def body_shown(self, bad: BadRecord) -> str:
+        body = bytes.fromhex(bad.record.get("body", "").removeprefix("\\x"))
+        return format_html('<pre class="wcsgate-code">{}</pre>', body_text(body))
+
+    @admin.action(description="Try again to move them into the audit log", permissions=["retry"])
+    def try_again(self, request, queryset):
+        with transaction.atomic():
+            chosen = BadRecord.objects.filter(pk__in=queryset.values("pk")).select_for_update()
+            ids = list(chosen.values_list("pk", flat=True))
+            put_back = try_again(ids)
+            note(request, "try-again", *(f"record not moved “{id_}”" for id_ in ids))
+        messages.success(
+            request, f"Put back: {put_back}. Workers try them within a second or two; what fails again comes back here."
+        )
+
+    def has_retry_permission(self, request) -> bool:
+        return request.user.has_perm("audit.retry_badrecord")
+
+    def notice(self, request, obj):
+        return (
+            "This hook was answered, but could not be moved into the audit log. Read what went wrong, have it mended "
+            "(mostly it takes an update or an operator), then choose it in the list and try again."
+        )

@@ -1,0 +1,205 @@
+"""Emptying the spool: what was answered while Postgres was away goes to the outbox when it is back.
+
+Each batch is one transaction, which also notes how far the file has been replayed. So whoever empties a file may be
+killed at any moment, and the next one goes on where it ended.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+from apps.audit.recording.late import decoded
+from apps.audit.recording.spool import MAGIC, Piece, Spool, files, keep_aside, pieces, since_of
+from apps.audit.recording.spool_folder import OthersFile, UnusableFile, move_aside, taken_over
+from apps.database.connection import StatementFailed
+
+BATCH = 500
+PAUSE = 0.5
+"""Seconds after which it is tried again."""
+QUIET = timedelta(seconds=2)
+"""For how long nobody may have found Postgres away, for it to count as back."""
+REMEMBERED = timedelta(days=30)
+"""For how long outages are kept."""
+
+_NOTE = """INSERT INTO audit_outage AS o (name, since, until, noted_at, replayed) VALUES (%s, %s, %s, now(), %s)
+    ON CONFLICT (name) DO UPDATE SET until = excluded.until, noted_at = excluded.noted_at RETURNING o.replayed"""
+_PROGRESS = "UPDATE audit_outage SET replayed = %s, entries = entries + %s, noted_at = now() WHERE name = %s"
+_FORGET = "DELETE FROM audit_outage WHERE noted_at < now() - %s"
+
+logger = logging.getLogger(__name__)
+Connection = psycopg.Connection[Any]
+
+
+def take_over(folder: Path | None, connection: Connection) -> int:
+    """Replay and remove the files of processes that died; gives how many entries that were.
+
+    Raises psycopg.OperationalError or StatementFailed, where Postgres cannot take them after all.
+    """
+    replayed = 0
+    for path in files(folder):
+        try:
+            replayed += _take_over(path, connection)
+        except OthersFile as error:  # what is in it was answered: it stays where its process, if it lives, looks for it
+            logger.error("%s cannot be replayed by this user: %s", path, error)
+        except UnusableFile as error:
+            move_aside(path, error)
+    return replayed
+
+
+def _take_over(path: Path, connection: Connection) -> int:
+    with taken_over(path) as ours:
+        if ours is None:
+            return 0
+        written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        start, entries = _replay(path, since_of(path) or datetime.now(UTC), written_at, connection)
+        path.unlink()
+        logger.warning("The spool file %s of a process that has ended was replayed, to %s.", path.name, start)
+        return entries
+
+
+class Emptying:
+    """Empties the spool of this process, and those of processes that died, in a thread of its own while it has to.
+
+    It is also what knows since when this process finds Postgres away.
+    """
+
+    def __init__(self, conninfo: str, spool: Spool) -> None:
+        self._conninfo = conninfo
+        self._spool = spool
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._found_away = self._connected_at = datetime.min.replace(tzinfo=UTC)
+        self.since: datetime | None = None
+
+    def away(self, now: datetime) -> datetime:
+        """Postgres was found away just now; gives since when it is."""
+        with self._lock:
+            self._found_away = datetime.now(UTC)
+            if self.since is None:
+                self.since = now
+                logger.error("Postgres is away. Events are kept in the spool; nobody new is let in.")
+            self._begin()
+            return self.since
+
+    def look(self) -> None:
+        """See whether processes that died have left something."""
+        with self._lock:
+            if files(self._spool.folder):
+                self._begin()
+
+    def stop(self) -> None:
+        """End the thread, and leave what is not replayed to others."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        self._spool.close()
+
+    def _begin(self) -> None:
+        if self._thread is None and not self._stopped.is_set():
+            self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with closing(psycopg.connect(self._conninfo, autocommit=True)) as connection:
+                    self._connected_at = datetime.now(UTC)
+                    while not self._stopped.wait(PAUSE):
+                        self._empty(connection)
+                        if self._is_over():
+                            return
+            except (psycopg.Error, StatementFailed, OSError) as error:
+                logger.warning("The spool cannot be emptied yet: %s", str(error).partition("\n")[0])
+            except Exception:  # it must go on trying: what is in the spool was answered
+                logger.exception("The spool cannot be emptied")
+            self._stopped.wait(PAUSE)
+
+    def _empty(self, connection: Connection) -> None:
+        """Replay all there is; without any, still write something: only that shows that Postgres is back."""
+        since, file = self.since, self._spool.file
+        back_at = max(self._connected_at, self._found_away)
+        if file is not None:
+            until, entries = _replay(file.path, since or datetime.now(UTC), back_at, connection, until=file.synced)
+            if entries:
+                logger.warning("%s entries of the spool were replayed.", entries)
+            self._spool.remove(until)
+        elif since is not None:
+            _note(connection, f"{since:%Y%m%dT%H%M%S}-{os.getpid()}", since, back_at)
+        take_over(self._spool.folder, connection)
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to do; then this thread is no longer needed."""
+        with self._lock:
+            quiet = datetime.now(UTC) - self._found_away > QUIET
+            if self._spool.file is not None or (self.since is not None and not quiet):
+                return False
+            if self.since is not None:
+                logger.warning("Postgres is back. It was away since %s.", self.since)
+            self.since = self._thread = None
+            return True
+
+
+def _replay(
+    path: Path, since: datetime, back_at: datetime, connection: Connection, until: int | None = None
+) -> tuple[int, int]:
+    """Put what is in a file into the outbox; gives where that ends, and how many entries were put there."""
+    place, entries = _note(connection, path.stem, since, back_at), 0
+    todo = pieces(path, place, until)
+    while batch := list(islice(todo, BATCH)):
+        entries += _write(path, batch, connection)
+        place = batch[-1].end
+    return place, entries
+
+
+def _note(connection: Connection, name: str, since: datetime, until: datetime) -> int:
+    """Note that there was an outage; gives how far its file has been replayed."""
+    row = connection.execute(_NOTE, [name, since, until, len(MAGIC)]).fetchone()
+    connection.execute(_FORGET, [REMEMBERED])
+    return int(row[0]) if row else 0
+
+
+def _write(path: Path, batch: Sequence[Piece], connection: Connection) -> int:
+    """Write the records of these; where one of them makes that impossible, half by half, until it stands alone."""
+    try:
+        with connection.transaction():
+            written = sum(_write_one(path, piece, connection) for piece in batch)
+            connection.execute(_PROGRESS, [batch[-1].end, written, path.stem])
+            return written
+    except StatementFailed as error:
+        if error.in_trouble:
+            raise
+        if len(batch) == 1:
+            logger.error("A spooled record cannot be written and is kept aside: %s", error.sqlstate)
+            return _write(path, [batch[0]._replace(payload=None)], connection)
+    half = len(batch) // 2
+    return _write(path, batch[:half], connection) + _write(path, batch[half:], connection)
+
+
+def _write_one(path: Path, piece: Piece, connection: Connection) -> int:
+    """Write one; what cannot be read is kept aside, with its bytes."""
+    entry = decoded(piece.payload)
+    if entry is None:
+        logger.error(
+            "%s bytes of the spool file %s are no whole entry and are kept aside.", piece.end - piece.start, path
+        )
+        with path.open("rb") as file:
+            file.seek(piece.start)
+            keep_aside(path, file.read(piece.end - piece.start))
+        return 0
+    statement, values = entry
+    pgconn = connection.pgconn
+    result = pgconn.exec_params(statement.sql.encode(), values, param_formats=statement.formats)
+    if result.status != pq.ExecStatus.TUPLES_OK:
+        sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"08006").decode()
+        raise StatementFailed(sqlstate, "A spooled record could not be written.")
+    return 1

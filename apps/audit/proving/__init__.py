@@ -1,0 +1,1 @@
+"""That the record is whole and untouched: its chain and seals, and each answer decided again."""

@@ -1,0 +1,1 @@
+"""What is counted ahead, and the page that shows it."""

@@ -1,0 +1,104 @@
+"""Statistics with names: who asked most, who was busiest, what was watched most. Of whole days."""
+
+from typing import Any
+
+from django.db.models import F, Max, Q, Sum
+from django.utils import timezone
+
+from apps.audit.browsing.query import quoted
+from apps.audit.keeping.retention import past
+from apps.audit.keeping.tally_retention import names_kept_since
+from apps.audit.statistics.charts import number
+from apps.audit.statistics.period import Period
+from apps.audit.statistics.table import Row, Statistic, days_of, lasted, search_of_days, time_said
+from apps.audit.tally_models import About, NameTime, UserCount
+
+SHOWN = 10
+EXPORTED = 1_000
+
+
+def users_by_attempts(period: Period, most: int = SHOWN) -> Statistic:
+    """Users whose hooks were decided most often."""
+    counts = UserCount.objects.filter(_names(period)).values("username")
+    counts = counts.annotate(yes=Sum("allowed"), no=Sum("refused"), times=F("yes") + F("no"))
+    rows = list(counts.filter(times__gt=0).order_by("-times", "username")[:most])
+    title = "Users by attempts"
+    if not rows:
+        return Statistic(title, f"No hook was decided {days_of(period)}.")
+    first = rows[0]
+    times, refused = number(first["times"]), number(first["no"])
+    return Statistic(
+        title,
+        f"Most often: {_who(first['username'])}, {times} times, {refused} of them refused.",
+        ("User", "Attempts", "Allowed", "Refused"),
+        [
+            Row(
+                (_who(row["username"]), str(row["times"]), str(row["yes"]), str(row["no"])),
+                search_of_days(period, quoted("user", row["username"])),
+                row["times"] / first["times"],
+            )
+            for row in rows
+        ],
+        hint=f"Hooks that were allowed or refused {days_of(period)}.",
+    )
+
+
+def users_by_hours(period: Period, most: int = SHOWN) -> Statistic:
+    """Users who published, watched and called the longest."""
+    rows = _busiest(period, most, about=About.USER)
+    title = "Users by hours"
+    if not rows:
+        return Statistic(title, f"Nobody published, watched or called {days_of(period)}, as far as is known.")
+    return Statistic(
+        title,
+        f"The longest: {_who(rows[0]['name'])}, {time_said(rows[0]['ran'])}.",
+        ("User", "Hours", "Started"),
+        [
+            Row(
+                (_who(row["name"]), lasted(row["ran"]), str(row["started"])),
+                search_of_days(period, quoted("user", row["name"])),
+                row["ran"] / rows[0]["ran"],
+            )
+            for row in rows
+        ],
+        hint=f"Hours of publishing, watching and calling {days_of(period)}, and how many of these were started.",
+    )
+
+
+def streams_by_viewers(period: Period, most: int = SHOWN) -> Statistic:
+    """Streams that were watched most."""
+    rows = _busiest(period, most, about=About.TARGET, action="play")
+    title = "Streams by viewers"
+    if not rows:
+        return Statistic(title, f"No stream was watched {days_of(period)}, as far as is known.")
+    first = rows[0]
+    return Statistic(
+        title,
+        f"Watched most: “{first['name']}”, {time_said(first['ran'])}, by up to {number(first['most'])} at once.",
+        ("Stream", "Hours watched", "Viewers, peak", "Playbacks"),
+        [
+            Row(
+                (row["name"], lasted(row["ran"]), str(row["most"]), str(row["started"])),
+                search_of_days(period, quoted("stream", row["name"])),
+                row["ran"] / first["ran"],
+            )
+            for row in rows
+        ],
+        hint=f"All that was watched {days_of(period)}.",
+    )
+
+
+def _busiest(period: Period, most: int, **of: str) -> list[dict[str, Any]]:
+    times = NameTime.objects.filter(_names(period), **of).values("name")
+    times = times.annotate(ran=Sum("seconds"), started=Sum("times"), most=Max("peak"))
+    return list(times.filter(ran__gt=0).order_by("-ran", "name")[:most])
+
+
+def _names(period: Period) -> Q:
+    now = timezone.now()
+    kept_since = names_kept_since(past("KEEP_STATISTICS", now), past("KEEP_DECISIONS", now))
+    return period.of_names(kept_since, timezone.localdate(now))
+
+
+def _who(username: str) -> str:
+    return username or "Guests"
