@@ -16,7 +16,7 @@ from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
 from apps.audit.keeping.partitions import net
 from apps.audit.missing.gaps import Missing, missing, per_node
-from apps.audit.moving.spooled import spooled_by_node
+from apps.audit.missing.spooled import spooled_by_node
 from apps.audit.recording.spool import Waiting, waiting
 from apps.database.connection import Unavailable
 from apps.database.hook_path import expect_an_answer

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.audit.moving.spooled import spooled_by_node
+from apps.audit.missing.spooled import spooled_by_node
 from apps.audit.recording import spool as module
 from apps.audit.recording import spool_folder
 from apps.audit.recording.spool import Spool, SpoolUnusable, count, files, keep_aside, pieces, since_of, waiting

@@ -8,8 +8,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from apps.audit.models import HookRecord
+from apps.audit.moving.leases import ENDED_UNHEARD
 from apps.audit.moving.mover import move_batch
-from apps.audit.recording.leases import ENDED_UNHEARD
 from apps.live.models import Lease
 from tests import factories
 

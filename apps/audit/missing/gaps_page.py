@@ -10,8 +10,8 @@ from django.utils import timezone
 from apps.accounts.navigation import may, may_open
 from apps.audit.acts import note
 from apps.audit.missing import gaps
+from apps.audit.missing.spooled import spooled_by_node
 from apps.audit.models import Counted
-from apps.audit.moving.spooled import spooled_by_node
 from apps.audit.recording import spool_folder
 
 

@@ -12,8 +12,8 @@ from msgspec.structs import astuple
 
 from apps.access.models import Rule
 from apps.access.rule_rows import number_plan
+from apps.audit.moving.leases import ends, key_of
 from apps.audit.moving.outbox import NewEvent, Record
-from apps.audit.recording.leases import ends, key_of
 from apps.connections.models import Node
 from apps.database.lookups import AnyOf
 from apps.live.models import Lease

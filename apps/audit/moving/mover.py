@@ -17,8 +17,8 @@ from apps.audit.missing.gaps import note_stored
 from apps.audit.models import Effect
 from apps.audit.moving.batches import alone, append, next_number
 from apps.audit.moving.folding import fold
+from apps.audit.moving.leases import follow
 from apps.audit.moving.outbox import Record, count, move, oldest, read
-from apps.audit.recording.leases import follow
 from apps.audit.statistics import tallies
 from apps.connections.models import Node
 from apps.database.connection import TROUBLE
