@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from apps.audit.recorder import new_id
+from apps.audit.recording.recorder import new_id
 from apps.database.connection import Database, Statement, conninfo_of, uuid
 from wcsgate.wsgi import django  # noqa: F401 - sets Django up, for its settings
 

@@ -24,7 +24,7 @@ def change():
 
 def answer_before_the_record():
     """The record of what happened is handed on, as to a broker, and written when its hook has been answered."""
-    from apps.audit.recorder import Recorder
+    from apps.audit.recording.recorder import Recorder
     from apps.protocol.methods import EVENT
 
     commit = Recorder.commit

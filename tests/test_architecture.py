@@ -25,7 +25,7 @@ PURE = (
     "apps/accounts/hashing.py",
     "apps/audit/stories/chart.py",
     "apps/audit/stories/timeline.py",
-    "apps/audit/proving/chain.py",
+    "apps/audit/chain.py",
     "apps/audit/statistics/charts.py",
     "apps/audit/ids.py",
     "apps/audit/filling/made_up.py",
@@ -39,9 +39,7 @@ INNOCENT = {
     "apps/__init__.py",
     *(
         f"apps/{name}/__init__.py"
-        for name in (
-            "access accounts audit audit/filling audit/proving audit/statistics audit/stories connections live"
-        ).split()
+        for name in ("access accounts audit audit/filling audit/statistics audit/stories connections live").split()
     ),
 }
 """Packages of pure modules: importing a module runs its package first, so these hold nothing but a docstring."""
@@ -114,6 +112,23 @@ def test_pure_modules_stay_pure():
 def test_packages_of_pure_modules_only_say_what_they_are(place):
     body = ast.parse((ROOT / place).read_text(encoding="utf-8")).body
     assert all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+
+
+ROOMS = {path.parent.name for path in (ROOT / "apps" / "audit").glob("*/__init__.py")} - {"management", "migrations"}
+BOTH_WAYS = {
+    ("browsing", "statistics"),  # counts are found by the words of a search, and a timeline is drawn from counts
+    ("keeping", "statistics"),  # statistics go when their time has come, and tell of nothing that has gone
+}
+
+
+def test_no_two_rooms_of_the_audit_log_import_each_other():
+    found = {
+        (path.relative_to(ROOT).parts[2], room)
+        for path in files(ROOT, "apps/audit")
+        for _, name in imports(path, ROOT)
+        if name.startswith("apps.audit.") and (room := name.split(".")[2]) in ROOMS
+    }
+    assert {(one, other) for one, other in found if (other, one) in found and one < other} == BOTH_WAYS
 
 
 def test_the_application_never_imports_what_only_runs_or_tests_it():

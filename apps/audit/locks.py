@@ -19,3 +19,11 @@ def only_one(lock: AdvisoryLock) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
         return bool(cursor.fetchone()[0])
+
+
+def wait_for(lock: AdvisoryLock) -> None:
+    """Be the only one at that work, as above, when the others are done. Raises OperationalError where that takes
+    longer than the transaction may wait.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock])

@@ -11,9 +11,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
-from apps.audit.export_models import Export, ExportPiece  # noqa: F401 - tables of this app
+from apps.audit.exporting.models import Export, ExportPiece  # noqa: F401 - tables of this app
 from apps.audit.ids import MARGIN, first_id
-from apps.audit.tally_models import (  # noqa: F401 - where Django looks for models
+from apps.audit.statistics.models import (  # noqa: F401 - where Django looks for models
     DayAnswer,
     DayCount,
     HourCount,

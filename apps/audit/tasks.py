@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.audit.exporting import exports
-from apps.audit.keeping import partitions, retention, tally_retention
+from apps.audit.keeping import partitions, retention
 from apps.audit.missing import gaps, publishing
 from apps.audit.moving.changes import move_changes
 from apps.audit.moving.mover import move_batch
@@ -19,7 +19,7 @@ from apps.audit.proving.evidence import seal
 from apps.audit.recording import spool_folder
 from apps.audit.recording.count_file import left_in
 from apps.audit.recording.spool import files
-from apps.audit.statistics import measuring, recounting
+from apps.audit.statistics import measuring, recounting, tally_retention
 from apps.database.connection import conninfo_of
 
 AT_A_TIME = 5.0

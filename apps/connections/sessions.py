@@ -1,7 +1,7 @@
 """Finding sessions again, fast: from a bounded memory of this process, else by one indexed query.
 
 A remembered session may be out of date. That is safe: recording a hook checks, in the same statement, that its session
-is still the one that was remembered (see apps/audit/recorder.py).
+is still the one that was remembered (see apps/audit/recording/recorder.py).
 """
 
 from threading import Lock

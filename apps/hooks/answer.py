@@ -15,8 +15,8 @@ from apps.access.compile import Snapshot
 from apps.access.engine import decide
 from apps.access.facts import Facts
 from apps.access.snapshot import SnapshotKeeper, facts_for, session_of, snapshot_keeper
-from apps.audit.recorder import Recorder
 from apps.audit.recording.counting import Counts, Ticket
+from apps.audit.recording.recorder import Recorder
 from apps.audit.recording.token_uses import uses_token
 from apps.connections.sessions import Sessions
 from apps.database.connection import StatementFailed, Unavailable

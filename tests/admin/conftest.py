@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.access.reasons import Reason
 from apps.audit.models import AuditEvent
-from apps.audit.recorder import new_id
+from apps.audit.recording.recorder import new_id
 from apps.connections.models import Session
 from tests import factories
 

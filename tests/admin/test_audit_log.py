@@ -15,7 +15,7 @@ from apps.audit.browsing.paging import OLDER, Place, Turn
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
 from apps.audit.statistics import tallies
-from apps.audit.tally_models import Recount
+from apps.audit.statistics.models import Recount
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
 

@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.audit.export_models import Export, ExportPiece, State
 from apps.audit.exporting.exports import MOST, ask, take_turn, work
 from apps.audit.exporting.exports import file_of as pieces_of
+from apps.audit.exporting.models import Export, ExportPiece, State
 from apps.audit.narrative import story
 from tests.admin.conftest import browser_of, make_event, make_role
 from tests.audit.test_changes import acts, said

@@ -15,10 +15,10 @@ from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit.narrative import story
 from apps.audit.statistics import recounting
 from apps.audit.statistics.measuring import measure
+from apps.audit.statistics.models import Recount
 from apps.audit.statistics.page import BY_APP, STATISTICS
 from apps.audit.statistics.table import exact
 from apps.audit.statistics.tallies import KEY_TEXT
-from apps.audit.tally_models import Recount
 from tests.admin.conftest import browser_of, make_event, make_role
 from tests.audit.test_changes import acts
 from tests.factories import make_app, make_lease, make_user

@@ -11,10 +11,10 @@ from django.db import connection, connections
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from apps.audit.chain import BEFORE_THE_FIRST, DECISION, EVENT, batch_hash, entries, entry, line
 from apps.audit.models import AuditEvent, Batch, HookRecord
 from apps.audit.moving.batches import content, count_of
 from apps.audit.moving.mover import move_batch
-from apps.audit.proving.chain import BEFORE_THE_FIRST, DECISION, EVENT, batch_hash, entries, entry, line
 from tests.audit.test_mover import make_record
 
 

@@ -14,13 +14,13 @@ from django.utils import timezone
 from apps.access.models import AccessRevision, Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import Revocation, Token, User
+from apps.audit.chain import STAFF_ACTION as OF_STAFF
+from apps.audit.chain import entries
 from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
 from apps.audit.moving.batches import content
 from apps.audit.moving.changes import ACTS, OURSELVES, TABLES, move_changes
 from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome, story
-from apps.audit.proving.chain import STAFF_ACTION as OF_STAFF
-from apps.audit.proving.chain import entries
 from apps.audit.tasks import move_records
 from apps.connections.models import Node
 from apps.database.acting import acting

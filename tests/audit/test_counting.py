@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 
 from apps.audit.ids import COUNTER_BITS, LAST_NUMBER, first_id, numbered_id, numbers_by_counter
-from apps.audit.recorder import new_id
 from apps.audit.recording import count_file
 from apps.audit.recording.count_file import CountFile, left_in, place_of, read
 from apps.audit.recording.counting import OTHERS, Counts
+from apps.audit.recording.recorder import new_id
 from apps.audit.recording.spool_folder import UnusableFile, taken_over
 from runner import ROOT
 

@@ -19,11 +19,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
+from apps.audit import chain
 from apps.audit.keeping.retention import purge
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.mover import move_batch
-from apps.audit.proving import chain
 from apps.audit.proving.evidence import at_one_moment, lines, pieces, public, seal
 from apps.audit.proving.verifying import Verifier, pieces_of
 from apps.audit.tasks import seal_record

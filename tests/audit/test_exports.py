@@ -16,10 +16,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.audit.browsing.asked import Asked, BadSearch, events_of
-from apps.audit.export_models import Export, ExportPiece, State
 from apps.audit.exporting import exports
 from apps.audit.exporting.export import COLUMNS, FORMATS, in_chunks
 from apps.audit.exporting.exports import MOST, TooMany, ask, delete, fail, file_of, forget, take_turn, work
+from apps.audit.exporting.models import Export, ExportPiece, State
 from apps.audit.models import AuditEvent
 from apps.audit.tasks import write_exports
 from runner import ROOT

@@ -10,14 +10,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
+from apps.audit.chain import entries
 from apps.audit.exporting import feed
 from apps.audit.exporting.export import row
 from apps.audit.exporting.feed import BEGINNING, Cursor, UnknownCursor, end, first_since, page
+from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
-from apps.audit.moving.batches import append, next_number, wait_to_be_alone
+from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.changes import move_changes
 from apps.audit.moving.mover import move_batch
-from apps.audit.proving.chain import entries
 from tests import factories
 from tests.audit.test_mover import make_record
 
@@ -193,7 +194,7 @@ def test_a_batch_that_is_not_committed_is_waited_for(database):
 
     def slow():
         with transaction.atomic():
-            wait_to_be_alone()
+            wait_for(AdvisoryLock.BATCHES)
             append(next_number(), timezone.now(), note={"slow": True})
             written.set()
             commit.wait()

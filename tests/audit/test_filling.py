@@ -21,7 +21,7 @@ from apps.audit.models import AuditEvent, Batch, received
 from apps.audit.moving.mover import move_batch
 from apps.audit.proving.evidence import outside_the_chain, pieces
 from apps.audit.proving.verifying import Verifier
-from apps.audit.tally_models import RunningDay
+from apps.audit.statistics.models import RunningDay
 from apps.connections.models import Session
 from apps.live.models import Lease
 from tests import factories

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from apps.audit.locks import AdvisoryLock
 from apps.audit.statistics.measuring import LATE, day_begins, measure
-from apps.audit.tally_models import NameTime, RunningDay, RunningHour
+from apps.audit.statistics.models import NameTime, RunningDay, RunningHour
 from apps.live.models import Lease
 from tests import factories
 

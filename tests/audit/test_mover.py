@@ -16,7 +16,7 @@ from apps.audit.moving.enriching import Surroundings
 from apps.audit.moving.folding import digest, fold
 from apps.audit.moving.mover import move_batch, try_again
 from apps.audit.moving.outbox import Record, Vanished, oldest
-from apps.audit.recorder import new_id
+from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import move_records
 from apps.connections.models import Node
 from tests import factories

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apps.audit.models import AuditEvent, Batch, HookRecord
 from apps.audit.moving.mover import move_batch
-from apps.audit.recorder import new_id
+from apps.audit.recording.recorder import new_id
 from apps.audit.stories.session import session_story
 from apps.live.models import Lease
 from tests import factories

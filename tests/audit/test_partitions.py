@@ -19,7 +19,7 @@ from apps.audit.keeping import partitions
 from apps.audit.keeping.partitions import NET, TABLE, Partition, boundary_after, make_ahead, net, put_in_place
 from apps.audit.models import AuditEvent, received
 from apps.audit.moving.mover import move_batch
-from apps.audit.recorder import new_id
+from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import keep_partitions
 from tests import factories
 from tests.admin.conftest import browser_of, make_event

@@ -20,8 +20,9 @@ from apps.access.models import AccessRevision, NumberClass, Rule, Schedule
 from apps.access.snapshot import PARTS, load
 from apps.access.then import NotRecorded
 from apps.accounts.models import Revocation, Token, User
+from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import AuditEvent, ChangeRecord
-from apps.audit.moving.batches import append, next_number, wait_to_be_alone
+from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.changes import move_changes
 from apps.audit.proving.past import past
 from apps.connections.models import App, Node, SipAccount, TokenIssuer
@@ -277,7 +278,7 @@ def test_what_was_before_changes_were_recorded_is_not_guessed(began):
 def test_what_was_let_go_is_not_guessed_either(began):
     factories.make_rule("play")
     with transaction.atomic():
-        wait_to_be_alone()
+        wait_for(AdvisoryLock.BATCHES)
         note = {"let go": "changes by staff", "before": timezone.now() - timedelta(seconds=1)}
         append(next_number(), timezone.now(), note=note)
     with pytest.raises(NotRecorded, match="let go"), past(began - timedelta(seconds=2)):

@@ -12,7 +12,7 @@ from apps.access.facts import Decision, Facts, Identity
 from apps.access.models import AccessRevision
 from apps.access.reasons import Reason
 from apps.audit.models import HookRecord
-from apps.audit.recorder import MAX_TEXT, Recorder, new_id
+from apps.audit.recording.recorder import MAX_TEXT, Recorder, new_id
 from apps.connections.models import Session
 from apps.connections.sessions import Sessions
 from apps.database.connection import Database

@@ -13,13 +13,13 @@ from django.utils import timezone
 
 from apps.access.models import TriedOut
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
+from apps.audit import chain
+from apps.audit.chain import kind_of
 from apps.audit.keeping import retention
 from apps.audit.keeping.partitions import NET, drop, partitions
 from apps.audit.keeping.retention import CLASSES, DroppedPartition, past, steps
 from apps.audit.models import AuditEvent, Hold
-from apps.audit.proving import chain
-from apps.audit.proving.chain import kind_of
-from apps.audit.recorder import new_id
+from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import purge
 from apps.live.models import Lease
 from tests import factories

@@ -24,10 +24,9 @@ from apps.audit.moving import mover
 from apps.audit.moving.changes import move_changes
 from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome
-from apps.audit.recorder import new_id
+from apps.audit.recording.recorder import new_id
 from apps.audit.statistics import recounting
-from apps.audit.statistics.tallies import can_tell, timeline
-from apps.audit.tally_models import (
+from apps.audit.statistics.models import (
     DayAnswer,
     DayCount,
     HourCount,
@@ -37,6 +36,7 @@ from apps.audit.tally_models import (
     RunningHour,
     UserCount,
 )
+from apps.audit.statistics.tallies import can_tell, timeline
 from apps.audit.tasks import forget_hours, purge
 from tests import factories
 from tests.admin.conftest import make_event

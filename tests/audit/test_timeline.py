@@ -23,8 +23,8 @@ from apps.audit.browsing.timeline_kept import kept_counts
 from apps.audit.models import AuditEvent
 from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome
-from apps.audit.recorder import new_id
-from apps.audit.tally_models import DayCount, Recount
+from apps.audit.recording.recorder import new_id
+from apps.audit.statistics.models import DayCount, Recount
 from tests.admin.conftest import make_event
 from tests.audit.test_mover import make_record
 

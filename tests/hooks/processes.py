@@ -9,8 +9,8 @@ from django.conf import settings
 from apps.access.snapshot import SnapshotKeeper
 from apps.audit.models import HookRecord
 from apps.audit.moving.spool_emptying import Emptying
-from apps.audit.recorder import Recorder
 from apps.audit.recording.counting import Counts
+from apps.audit.recording.recorder import Recorder
 from apps.audit.recording.spool import Spool
 from apps.connections.sessions import Sessions
 from apps.database.connection import Database, conninfo_of

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from apps.access.models import Rule
 from apps.access.snapshot import SnapshotKeeper
 from apps.accounts.models import Token, User
-from apps.audit import recorder
+from apps.audit.recording import recorder
 from apps.connections.models import App, Session
 from apps.database.connection import Unavailable
 from apps.streams.models import Stream

@@ -22,9 +22,9 @@ from apps.audit.missing.publishing import Publishing, take_over
 from apps.audit.models import AuditEvent, BadRecord, Counted, HookRecord
 from apps.audit.moving import spool_emptying
 from apps.audit.moving.mover import move_batch, try_again
-from apps.audit.recorder import Recorder
 from apps.audit.recording import count_file, spool_folder
 from apps.audit.recording.count_file import left_in
+from apps.audit.recording.recorder import Recorder
 from apps.audit.recording.spool import Spool, files, waiting
 from apps.audit.tasks import look_for_gaps
 from apps.database.connection import Unavailable

@@ -13,7 +13,7 @@ from apps.audit.models import AuditEvent, HookRecord, Outage
 from apps.audit.moving import spool_emptying
 from apps.audit.moving.mover import move_batch
 from apps.audit.moving.spool_emptying import take_over
-from apps.audit.recorder import Recorder
+from apps.audit.recording.recorder import Recorder
 from apps.audit.recording.spool import Spool, files, pieces
 from apps.audit.tasks import take_over_spools
 from apps.connections.models import Session

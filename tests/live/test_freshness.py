@@ -9,7 +9,7 @@ import pytest
 
 from apps.access.models import Rule
 from apps.accounts.models import Token
-from apps.audit.recorder import Recorder
+from apps.audit.recording.recorder import Recorder
 from apps.connections.models import Session
 from apps.database.connection import StatementFailed, Unavailable
 from apps.database.hook_path import impatient

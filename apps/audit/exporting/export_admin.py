@@ -18,9 +18,9 @@ from apps.accounts.navigation import may_see
 from apps.accounts.pages import ReadOnlyAdmin
 from apps.audit.acts import note
 from apps.audit.browsing.asked import BadSearch
-from apps.audit.export_models import Export, State
 from apps.audit.exporting.export import CSV, FORMATS, JSON_LINES, RESUME
 from apps.audit.exporting.exports import TooMany, ask, delete, file_of
+from apps.audit.exporting.models import Export, State
 
 LIST = "admin:audit_export_changelist"
 KINDS = {CSV: "CSV", JSON_LINES: "JSON Lines"}

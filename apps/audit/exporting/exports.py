@@ -22,8 +22,8 @@ from apps.accounts.models import User
 from apps.accounts.navigation import may_see
 from apps.audit.browsing.asked import Asked, events_of, in_words
 from apps.audit.browsing.paging import Place, TakesTooLong, patience
-from apps.audit.export_models import Export, ExportPiece, State
 from apps.audit.exporting.export import COLUMNS, FORMATS, Format, events_after
+from apps.audit.exporting.models import Export, ExportPiece, State
 from apps.audit.models import AuditEvent, received
 from apps.audit.moving.mover import database_is_in_trouble
 

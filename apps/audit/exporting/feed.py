@@ -15,10 +15,10 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.db.models.functions import Length
 
+from apps.audit.chain import ENTRY, STAFF_ACTION, Entry, entries
 from apps.audit.exporting.export import FORMATS, JSON_LINES, row
 from apps.audit.ids import MARGIN
 from apps.audit.models import AuditEvent, Batch, Seal
-from apps.audit.proving.chain import ENTRY, STAFF_ACTION, Entry, entries
 
 BATCHES = 200
 """So many batches a page goes through at most."""

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from apps.audit.chain import count_line, entry, event_line, kind_of
 from apps.audit.filling.made_up import Day, Made
-from apps.audit.proving.chain import count_line, entry, event_line, kind_of
 
 BATCH = 500
 """Events of a batch, as the mover takes them when there is much to do."""

@@ -19,12 +19,13 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from apps.access.models import TriedOut
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
+from apps.audit.chain import line
 from apps.audit.keeping.holds import covered, covered_staff_actions, lock_holds
 from apps.audit.keeping.partitions import NET, Partition, drop, partitions, patiently, short_lock
-from apps.audit.keeping.tally_retention import statistics_past
+from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import AuditEvent, Batch, Hold
-from apps.audit.moving.batches import append, next_number, wait_to_be_alone
-from apps.audit.proving.chain import line
+from apps.audit.moving.batches import append, next_number
+from apps.audit.statistics.tally_retention import statistics_past
 from apps.live.counted import month_began
 from apps.live.models import Lease
 
@@ -87,7 +88,7 @@ class NotedFirst(Step):
     def _note(self) -> None:
         note = {"let go": self.of.words, "before": self.before}
         with short_lock():
-            wait_to_be_alone()
+            wait_for(AdvisoryLock.BATCHES)
             if not Batch.objects.exclude(note="").filter(note=line(**note).decode()).exists():
                 append(next_number(), timezone.now(), note=note)
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from apps.audit.recorder import COLUMNS
 from apps.audit.recording.late import decoded
+from apps.audit.recording.recorder import COLUMNS
 from apps.audit.recording.spool import files, pieces
 from apps.audit.recording.spool_folder import UnusableFile
 

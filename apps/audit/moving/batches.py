@@ -4,12 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
-from django.db import connection
-
-from apps.audit.locks import AdvisoryLock, only_one
+from apps.audit.chain import BEFORE_THE_FIRST, batch_hash, count_line, entry, event_line, kind_of, line
 from apps.audit.models import AuditEvent, Batch
 from apps.audit.moving.outbox import KnownEvent, NewEvent
-from apps.audit.proving.chain import BEFORE_THE_FIRST, batch_hash, count_line, entry, event_line, kind_of, line
 
 CONTENT = (
     *("id", "received_at", "method", "node_id", "node_name", "app_key", "session_id", "media_session_id", "call_id"),
@@ -19,19 +16,8 @@ CONTENT = (
 """What is written of an event once and for all."""
 
 
-def alone() -> bool:
-    """Whether this transaction is now the only one that may write a batch; it is until it ends."""
-    return only_one(AdvisoryLock.BATCHES)
-
-
-def wait_to_be_alone() -> None:
-    """The same, and wait for it. Raises OperationalError where that takes longer than the transaction may wait."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [AdvisoryLock.BATCHES])
-
-
 def next_number() -> int:
-    """The number of the next batch. Only for who is alone."""
+    """The number of the next batch. Only for who has the lock BATCHES."""
     return (Batch.objects.order_by("-number").values_list("number", flat=True).first() or 0) + 1
 
 
@@ -42,7 +28,7 @@ def append(
     counted: Iterable[AuditEvent | KnownEvent] = (),
     note: Mapping[str, object] = MappingProxyType({}),
 ) -> Batch:
-    """Add a link to the chain: these events came, these other ones were counted again. Only for who is alone.
+    """Add a link to the chain: these events came, these others were counted again. Only with the lock BATCHES.
 
     The first one also notes how many events are from before there were batches, so that nobody adds any to them.
     """

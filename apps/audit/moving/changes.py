@@ -22,10 +22,11 @@ from django.utils import timezone
 from apps.access.models import NAMED_BY_RULES, Rule
 from apps.access.networks import parse_address
 from apps.access.reasons import STAFF_ACTION
+from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
-from apps.audit.moving.batches import alone, append, next_number
+from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.mover import database_is_in_trouble
-from apps.audit.recorder import MAX_TEXT
+from apps.audit.recording.recorder import MAX_TEXT
 from apps.audit.statistics import tallies
 from apps.live.models import Lease
 from apps.protocol.action_words import joined
@@ -110,7 +111,7 @@ def move_changes(limit: int = BATCH) -> int:
 
 def _move(limit: int, told: Callable[[Sequence[ChangeRecord], int], list[AuditEvent]]) -> int:
     with transaction.atomic():
-        changes = list(ChangeRecord.objects.order_by("id")[:limit]) if alone() else []
+        changes = list(ChangeRecord.objects.order_by("id")[:limit]) if only_one(AdvisoryLock.BATCHES) else []
         if changes:
             number = next_number()
             events = told(changes, number)

@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max, Min
 
+from apps.audit.chain import batch_line, line
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.moving.batches import content, count_of
-from apps.audit.proving.chain import batch_line, line
 from apps.audit.proving.verifying import BatchPiece, Event, Piece, SealPiece, key_id
 
 logger = logging.getLogger(__name__)

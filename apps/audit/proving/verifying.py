@@ -15,8 +15,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from apps.audit.chain import BEFORE_THE_FIRST, CLASSES, Entry, entries
 from apps.audit.ids import MARGIN, moment_of
-from apps.audit.proving.chain import BEFORE_THE_FIRST, CLASSES, Entry, entries
 
 
 class Event(NamedTuple):

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from apps.audit.ids import COUNTER_BITS, LAST_NUMBER, numbered_id
-from apps.audit.recorder import new_id
 from apps.audit.recording.count_file import (
     CELLS,
     CELLS_AT,
@@ -35,6 +34,7 @@ from apps.audit.recording.count_file import (
     found_in,
     place_of,
 )
+from apps.audit.recording.recorder import new_id
 
 OTHERS = ""
 """The node under which the hooks of all count that are not on the list (yet)."""

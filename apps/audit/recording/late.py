@@ -11,7 +11,17 @@ from zlib import crc32
 import msgspec
 
 from apps.access.facts import Decision, Facts
-from apps.audit.recorder import COLUMNS, ENDED, ENDING, PLAIN, STARTED, VALUES, statement_for, values_of, whose
+from apps.audit.recording.recorder import (
+    COLUMNS,
+    ENDED,
+    ENDING,
+    PLAIN,
+    STARTED,
+    VALUES,
+    statement_for,
+    values_of,
+    whose,
+)
 from apps.connections.rows import SessionRow
 from apps.database.connection import Param, Statement
 from apps.protocol.messages import HookCall

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from apps.audit.keeping.retention import past
 from apps.audit.locks import AdvisoryLock, only_one
+from apps.audit.statistics.models import RunningDay, RunningHour
 from apps.audit.statistics.tallies import NAME_TEXT
-from apps.audit.tally_models import RunningDay, RunningHour
 from apps.live.counted import month_began
 from apps.live.models import Lease
 from apps.live.tasks import KEPT

@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from apps.audit.browsing.query import quoted
 from apps.audit.keeping.retention import past
-from apps.audit.keeping.tally_retention import names_kept_since
 from apps.audit.statistics.charts import number
+from apps.audit.statistics.models import About, NameTime, UserCount
 from apps.audit.statistics.period import Period
 from apps.audit.statistics.table import Row, Statistic, days_of, lasted, search_of_days, time_said
-from apps.audit.tally_models import About, NameTime, UserCount
+from apps.audit.statistics.tally_retention import names_kept_since
 
 SHOWN = 10
 EXPORTED = 1_000

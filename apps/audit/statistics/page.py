@@ -13,11 +13,11 @@ from apps.accounts.navigation import may_open
 from apps.audit.acts import note
 from apps.audit.statistics.app import BadApp, address_of, app_of, apps_to_choose, of_all_apps
 from apps.audit.statistics.hooks import hooks, refusals
+from apps.audit.statistics.models import Recount
 from apps.audit.statistics.names import EXPORTED, streams_by_viewers, users_by_attempts, users_by_hours
 from apps.audit.statistics.period import CHOICES, OWN, BadPeriod, Period, period_of
 from apps.audit.statistics.running import WORDS, busiest, durations, running
 from apps.audit.statistics.table import Statistic
-from apps.audit.tally_models import Recount
 
 STATISTICS: dict[str, Callable[..., Statistic]] = {
     "running": running,

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.audit.keeping.tally_retention import HOURS_KEPT
 from apps.audit.statistics.measuring import day_begins
-from apps.audit.tally_models import Span
+from apps.audit.statistics.models import Span
+from apps.audit.statistics.tally_retention import HOURS_KEPT
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BY_HOUR = timedelta(days=8)

@@ -14,12 +14,12 @@ from django.utils import timezone
 from apps.audit.ids import MARGIN, first_id
 from apps.audit.keeping.partitions import TABLE, net, patiently, short_lock
 from apps.audit.keeping.retention import CLASSES, past
-from apps.audit.keeping.tally_retention import HOURS_KEPT
+from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import AuditEvent, received
-from apps.audit.moving.batches import wait_to_be_alone
 from apps.audit.statistics.measuring import day_begins
+from apps.audit.statistics.models import Recount
 from apps.audit.statistics.tallies import ADD_ANSWERS, ADD_DAYS, ADD_HOURS, ADD_USERS, COUNTED, constants
-from apps.audit.tally_models import Recount
+from apps.audit.statistics.tally_retention import HOURS_KEPT
 
 _LOG = COUNTED.format(
     events="1",
@@ -75,7 +75,7 @@ def is_counted(since: datetime) -> bool:
 def _count_next() -> date | None:
     """Count one more day; None where there is none, or where the log cannot be counted just now."""
     with short_lock(), connection.cursor() as cursor:
-        wait_to_be_alone()
+        wait_for(AdvisoryLock.BATCHES)
         cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS SHARE MODE")  # so that nothing is set aside meanwhile
         progress = Recount.objects.first() or Recount(pk=1)
         if progress.done or net().being_moved:

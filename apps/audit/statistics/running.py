@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.statistics.charts import Series, heat_map, lines, number, stacked_bars
 from apps.audit.statistics.measuring import DAY, HOUR, day_begins
+from apps.audit.statistics.models import Running, RunningDay, RunningHour
 from apps.audit.statistics.period import Period
 from apps.audit.statistics.table import (
     Row,
@@ -26,7 +27,6 @@ from apps.audit.statistics.table import (
     when,
 )
 from apps.audit.stories.timeline import lasting
-from apps.audit.tally_models import Running, RunningDay, RunningHour
 
 WORDS = {"play": "Viewers", "publish": "Publishers", "call": "Calls", "connect": "Connected"}
 TONES = {"play": 1, "publish": 4, "call": 5}

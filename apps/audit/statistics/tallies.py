@@ -18,9 +18,9 @@ from django.utils import timezone
 from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.audit.browsing.query import Query
 from apps.audit.browsing.search import OUTCOME, find_events
-from apps.audit.keeping.tally_retention import HOURS_KEPT
 from apps.audit.models import AuditEvent
-from apps.audit.tally_models import DayAnswer, DayCount, HourCount
+from apps.audit.statistics.models import DayAnswer, DayCount, HourCount
+from apps.audit.statistics.tally_retention import HOURS_KEPT
 
 KEY_TEXT = 100
 NAME_TEXT = 300

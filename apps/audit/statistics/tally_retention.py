@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from apps.audit.tally_models import (
+from apps.audit.statistics.models import (
     About,
     DayAnswer,
     DayCount,
