@@ -202,6 +202,15 @@ def test_what_was_moved_before_is_counted_day_by_day_together_with_what_comes(se
     assert_exact()
 
 
+def test_an_hour_in_which_a_day_ends_is_counted_whole(settings):
+    settings.TIME_ZONE = "Asia/Kolkata"  # where midnight is at half past six in the evening, in UTC
+    midnight = timezone.now().replace(hour=18, minute=30, second=0, microsecond=0) - timedelta(days=2)
+    for minutes in (-20, -10, 10):
+        make_event(received_at=midnight + timedelta(minutes=minutes))
+    recounting.count_day((midnight - timedelta(hours=1)).astimezone(timezone.get_default_timezone()).date())
+    assert HourCount.objects.get().hooks == 3
+
+
 def moved_now():
     now = timezone.now()
     make_record(1, received_at=now, id=new_id(now), media_session_id=str(now))

@@ -105,7 +105,8 @@ def count_day(day: date) -> None:
         return
     reasons = [str(reason) for of in kept for reason in of.reasons]
     if since >= now - HOURS_KEPT:
-        _run(_OF_HOURS, day, _on_the_hour(since), _on_the_hour(before), reasons)
+        ends = _on_the_hour(before + timedelta(hours=1, microseconds=-1))  # where midnight is within an hour, all of it
+        _run(_OF_HOURS, day, _on_the_hour(since), ends, reasons)
     _run(_OF_DAY, day, since, before, reasons)
     if CLASSES[0] in kept:
         _run(_OF_USERS, day, since, before, reasons)
