@@ -243,6 +243,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "wcsgate.login.address_of"
 AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False  # commands do it: its lists are none of ours, and search without a bound
 AXES_HANDLER = "wcsgate.login.LoginAttempts"
 AXES_SENSITIVE_PARAMETERS = []  # who was locked out may be read; see LoginAttempts for all else
 LOGIN_URL = "admin:login"
