@@ -111,7 +111,10 @@ def events_again(events: QuerySet[AuditEvent], was: Past) -> Iterator[Again]:
 
 
 def event_again(event: AuditEvent) -> tuple[Again, list[Rule]]:
-    """One event as of its revision, with the rules that decide it, as they were. Raises psycopg.OperationalError."""
+    """One event as of its revision, with the rules that decide it, as they were.
+
+    Raises OthersAreLooking, or psycopg.OperationalError.
+    """
     try:
         with past(event.received_at) as was:
             one = again(event, was.at(event.revision), session_of(event))
