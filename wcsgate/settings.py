@@ -135,6 +135,10 @@ CELERY_BEAT_SCHEDULE = {
 HOOK_TIME_LIMIT = number("WCSGATE_HOOK_TIME_LIMIT", "0.8", low=0.05, high=10)
 REPEAT_WINDOW = number("WCSGATE_REPEAT_WINDOW", "120", low=0, high=3600)
 
+# So many pages are made at once in a process; the rest of its threads is for hooks
+
+PAGES_AT_ONCE = int(number("WCSGATE_PAGES_AT_ONCE", "10", low=1, high=1000))
+
 # When Postgres is away: where records wait (folder, its size in bytes for each process, what then), and for how many
 # seconds running streams are kept
 
