@@ -67,9 +67,28 @@ METRICS_NETWORKS = items("WCSGATE_METRICS_NETWORKS", "127.0.0.0/8,::1")
 # Postgres and broker
 
 
-COMMAND = sys.argv[1] if Path(sys.argv[0]).name == "manage.py" and len(sys.argv) > 1 else ""
-APPLICATION = "wcsgate" if COMMAND in ("", "test", "runserver") else f"wcsgate {COMMAND}"
-"""What Postgres knows this process by; what commands change is told from what the service does."""
+SERVICE = "wcsgate"
+"""What Postgres knows web and workers by."""
+
+
+def program(argv: list[str]) -> str:
+    """What Postgres knows this process by: what the service does by itself is told from what somebody does past it.
+
+    Web has begun with its WSGI module, and workers with a subcommand of Celery; whatever is neither, nor a command of
+    ours, is unknown.
+    """
+    path = Path(argv[0])
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    command = argv[1] if name == "manage.py" and len(argv) > 1 else ""
+    is_worker = name == "celery" and not {"worker", "beat"}.isdisjoint(argv)
+    if command and command not in ("test", "runserver"):
+        return f"{SERVICE} {command}"
+    if command or is_worker or "wcsgate.wsgi" in sys.modules or ENV == "test":
+        return SERVICE
+    return f"{SERVICE} unknown {name}".strip()
+
+
+APPLICATION = program(sys.argv)
 
 
 def database(url: str) -> dict:

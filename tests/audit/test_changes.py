@@ -1,6 +1,8 @@
 """What staff change is in the record: whoever changes it and however, with who, from where and why; never a secret."""
 
 import json
+import subprocess
+import sys
 from hashlib import sha256
 from ipaddress import ip_address
 from uuid import uuid4
@@ -29,8 +31,12 @@ from apps.audit.tasks import move_records
 from apps.connections.models import Node
 from apps.database.acting import acting
 from apps.live.cutting import order_end
+from runner import ROOT
 from tests import factories
 from tests.audit.test_mover import make_record
+
+SET_UP = "import django; django.setup(); from django.core.management import call_command"
+CREATE = "('createsuperuser', interactive=False)"
 
 
 @pytest.fixture
@@ -137,6 +143,19 @@ def test_who_changes_something_past_us_is_named_by_what_they_came_in_with(databa
         "root by import_access",
         "somebody else by psql",
     ]
+
+
+@pytest.mark.parametrize(
+    ("called", "program"),
+    [(["-m", "django", "createsuperuser", "--noinput"], "django"), (["-c", f"{SET_UP}; call_command{CREATE}"], "-c")],
+)
+def test_whoever_makes_a_superuser_past_us_is_not_taken_for_us(database, environment, called, program):
+    told = {"WCSGATE_ENV": "demo", "DJANGO_SETTINGS_MODULE": "wcsgate.settings", "DJANGO_SUPERUSER_PASSWORD": "x"}
+    more = {"DJANGO_SUPERUSER_USERNAME": "eve", "DJANGO_SUPERUSER_EMAIL": "eve@example.org"}
+    subprocess.run([sys.executable, *called], cwd=ROOT, env=environment | told | more, check=True, capture_output=True)
+    (event,) = changes(target="user “eve”")
+    assert event.username == f"database user {connection.settings_dict['USER']} by wcsgate unknown {program}"
+    assert event.client_address is not None
 
 
 @pytest.mark.parametrize(

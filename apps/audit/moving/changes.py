@@ -40,7 +40,7 @@ ASIDE = ("date_joined", "created_at", "made_at", "made_by", "first_seen_at", "la
 LAST_ROW = (1 << 63) - 1
 
 OUR_PROGRAMS = ("wcsgate", "wcsgate hooks")
-"""What web processes and workers call themselves to Postgres; each command has another name (settings.APPLICATION)."""
+"""What web processes and workers call themselves to Postgres; all else has another name (settings.APPLICATION)."""
 
 OURSELVES = "WCS Gate"
 """Who changed what nobody asked for: a node that was seen for the first time, or what a limit put an end to."""
