@@ -98,7 +98,7 @@ def test_redis_gets_its_options():
         (["/bin/django-admin", "shell"], "wcsgate unknown django-admin"),
         (["-c"], "wcsgate unknown -c"),
         ([""], "wcsgate unknown"),
-        (["/home/ann/worker.py", "worker"], "wcsgate unknown worker.py"),
+        (["/opt/tools/worker.py", "worker"], "wcsgate unknown worker.py"),
     ],
 )
 def test_what_is_not_the_service_is_not_taken_for_it(argv, name):

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
+from django.forms import model_to_dict
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -34,6 +35,7 @@ from apps.live.cutting import order_end
 from runner import ROOT
 from tests import factories
 from tests.audit.test_mover import make_record
+from tests.secret_sources import SOURCES
 
 SET_UP = "import django; django.setup(); from django.core.management import call_command"
 CREATE = "('createsuperuser', interactive=False)"
@@ -348,12 +350,26 @@ def test_a_secret_that_is_removed_and_a_login_within_an_address_are_told_too(dat
         ("rtsp://10.0.0.9/live;pw=Secret4", "rtsp://10.0.0.9/live;***"),
         ("admin:Secret5@10.0.0.9/live", "***@10.0.0.9/live"),
         ("sip:admin:Secret6@10.0.0.9", "sip:***@10.0.0.9"),
+        ("admin:Sec?Secret7@10.0.0.9/live", "***@10.0.0.9/live"),
+        ("sip:admin:Sec?Secret8@10.0.0.9", "sip:***@10.0.0.9"),
+        ("sip:10.0.0.9:5060?x=Secret9@h", "sip:10.0.0.9:5060?***"),
+        ("rtsp://10.0.0.9:554/cam1?k=Secret9@h", "rtsp://10.0.0.9:554/cam1?***"),
         ("rtsp://10.0.0.9/live", "rtsp://10.0.0.9/live"),
+        ("rtsp://[fe80::1]:554/live/1", "rtsp://[fe80::1]:554/live/1"),
     ],
 )
 def test_nothing_of_a_login_in_an_address_is_kept(database, address, kept):
     factories.make_stream("cam", source=address)
     assert said(changes()[0])["after"]["source"] == kept
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_wherever_it_stands_in_a_source_no_secret_is_in_the_record(database, source):
+    factories.make_stream("cam", source=source)
+    kept = json.dumps(list(ChangeRecord.objects.values()), default=str)
+    (event,) = changes()
+    assert "Secret" not in kept + json.dumps(model_to_dict(event), default=str) + bytes(event.body).decode()
+    assert "fe80::1" in event.told or "10.0.0.9" in event.told
 
 
 def test_what_hooks_and_workers_write_all_the_time_is_no_change(wcs, school):
