@@ -18,6 +18,9 @@ LEFT_OUT = b'"[left out]"'
 MAX_STORED = 65_536
 """Bytes of a body that are kept; of a longer one only its length and digest are."""
 
+TOO_LONG = b'{"[left out]"'
+"""What a stored body begins with, of which only these are kept."""
+
 MAX_SEARCHED = 16_384
 """Bytes of a member that are searched for secrets; a longer one that may hold some is left out."""
 

@@ -28,6 +28,7 @@ from apps.audit.proving.past import Past, past
 from apps.connections.models import Session
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
+from apps.protocol.screening import TOO_LONG
 
 AT_ONCE = 5_000
 """Events that are decided together: within them, in the order of their revisions."""
@@ -234,7 +235,7 @@ def _by_token_alone(event: AuditEvent, facts: Facts) -> bool:
 def _depends_on_masked(event: AuditEvent, call: HookCall, facts: Facts) -> bool:
     """Whether rules compare something of the hook that was left out of its body."""
     body = bytes(event.body)
-    if body.startswith(b'{"[left out]"') or "***" in call.target + origin_of(call, facts.session):
+    if body.startswith(TOO_LONG) or "***" in call.target + origin_of(call, facts.session):
         return True
     if not any(mask in body for mask in MASKS):
         return False
