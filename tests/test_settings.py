@@ -80,3 +80,32 @@ def test_redis_gets_its_options():
     said = python(CONNECT, BROKER_URL="redis://:x@127.0.0.1:1/0")
     assert said.startswith("redis ")
     assert "'visibility_timeout': 60" in said
+
+
+# Who we are to Postgres: only what the service does by itself is put down to it
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["manage.py", "createsuperuser"], "wcsgate createsuperuser"),
+        (["/opt/wcsgate/manage.py", "runserver", "8000"], "wcsgate"),
+        (["manage.py"], "wcsgate unknown manage.py"),
+        (["/bin/celery", "-A", "wcsgate", "worker", "-c", "1"], "wcsgate"),
+        (["/lib/celery/__main__.py", "-q", "-A", "wcsgate", "beat"], "wcsgate"),
+        (["/bin/celery", "-A", "wcsgate", "shell"], "wcsgate unknown celery"),
+        (["/lib/django/__main__.py", "createsuperuser"], "wcsgate unknown django"),
+        (["/bin/django-admin", "shell"], "wcsgate unknown django-admin"),
+        (["-c"], "wcsgate unknown -c"),
+        ([""], "wcsgate unknown"),
+        (["/opt/tools/worker.py", "worker"], "wcsgate unknown worker.py"),
+    ],
+)
+def test_what_is_not_the_service_is_not_taken_for_it(argv, name):
+    assert python(f"from wcsgate import settings; print(settings.program({argv}))") == name
+
+
+def test_web_is_the_service_by_its_application(tmp_path):
+    asked = "import wcsgate.wsgi, os; from django.conf import settings; print(settings.APPLICATION, flush=True)"
+    assert python(f"{asked}; os._exit(0)", WCSGATE_STATIC_ROOT=str(tmp_path)) == "wcsgate"
+    assert python("import django; from wcsgate import settings; print(settings.APPLICATION)") == "wcsgate unknown -c"

@@ -67,9 +67,28 @@ METRICS_NETWORKS = items("WCSGATE_METRICS_NETWORKS", "127.0.0.0/8,::1")
 # Postgres and broker
 
 
-COMMAND = sys.argv[1] if Path(sys.argv[0]).name == "manage.py" and len(sys.argv) > 1 else ""
-APPLICATION = "wcsgate" if COMMAND in ("", "test", "runserver") else f"wcsgate {COMMAND}"
-"""What Postgres knows this process by; what commands change is told from what the service does."""
+SERVICE = "wcsgate"
+"""What Postgres knows web and workers by."""
+
+
+def program(argv: list[str]) -> str:
+    """What Postgres knows this process by: what the service does by itself is told from what somebody does past it.
+
+    Web has begun with its WSGI module, and workers with a subcommand of Celery; whatever is neither, nor a command of
+    ours, is unknown.
+    """
+    path = Path(argv[0])
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    command = argv[1] if name == "manage.py" and len(argv) > 1 else ""
+    is_worker = name == "celery" and not {"worker", "beat"}.isdisjoint(argv)
+    if command and command not in ("test", "runserver"):
+        return f"{SERVICE} {command}"
+    if command or is_worker or "wcsgate.wsgi" in sys.modules or ENV == "test":
+        return SERVICE
+    return f"{SERVICE} unknown {name}".strip()
+
+
+APPLICATION = program(sys.argv)
 
 
 def database(url: str) -> dict:
@@ -134,6 +153,10 @@ CELERY_BEAT_SCHEDULE = {
 # Seconds for everything the database does (WCS waits 15 for an answer), and within which the same hook is a repeat
 HOOK_TIME_LIMIT = number("WCSGATE_HOOK_TIME_LIMIT", "0.8", low=0.05, high=10)
 REPEAT_WINDOW = number("WCSGATE_REPEAT_WINDOW", "120", low=0, high=3600)
+
+# So many pages are made at once in a process; the rest of its threads is for hooks
+
+PAGES_AT_ONCE = int(number("WCSGATE_PAGES_AT_ONCE", "10", low=1, high=1000))
 
 # When Postgres is away: where records wait (folder, its size in bytes for each process, what then), and for how many
 # seconds running streams are kept
@@ -243,6 +266,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "wcsgate.login.address_of"
 AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False  # commands do it: its lists are none of ours, and search without a bound
 AXES_HANDLER = "wcsgate.login.LoginAttempts"
 AXES_SENSITIVE_PARAMETERS = []  # who was locked out may be read; see LoginAttempts for all else
 LOGIN_URL = "admin:login"

@@ -2,6 +2,7 @@
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wcsgate.settings")
@@ -10,7 +11,8 @@ handler = get_wsgi_application()
 
 from apps.hooks.answer import start  # noqa: E402 - needs Django set up
 from apps.hooks.door import with_fast_door, without_charset  # noqa: E402 - needs Django set up
+from apps.hooks.room import with_room_for_hooks  # noqa: E402 - needs Django set up
 
 django = without_charset(handler)
-application = with_fast_door(django)
+application = with_fast_door(with_room_for_hooks(django, settings.PAGES_AT_ONCE))
 start()

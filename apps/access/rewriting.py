@@ -9,6 +9,7 @@ from apps.access.rows import Rewrites, RuleRow
 from apps.protocol.messages import ABSENT, HookCall
 from apps.protocol.methods import Method
 from apps.protocol.policy import Hiding
+from apps.protocol.screening import screen_source
 
 NO_CHANGES = Rewrites()
 _NOT_ASKED = (ABSENT, msgspec.Raw(b"null"))
@@ -22,8 +23,9 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     came: str
 
     def __str__(self) -> str:
-        """For example: width 640 instead of 1920."""
-        return f"{self.member} {_written(self.value)}" + (f" instead of {self.came}" if self.came else "")
+        """For example: width 640 instead of 1920. A source keeps its login to itself."""
+        value = screen_source(self.value) if isinstance(self.value, str) else self.value
+        return f"{self.member} {_written(value)}" + (f" instead of {self.came}" if self.came else "")
 
 
 def strictest(rules: Iterable[RuleRow]) -> Rewrites | None:

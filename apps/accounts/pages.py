@@ -8,9 +8,10 @@ from functools import cached_property
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.forms import SimpleArrayField
 from django.db.models import DateTimeField, Q
@@ -26,6 +27,8 @@ from apps.accounts.navigation import may, may_open, may_see
 LINES_SHOWN = 20  # of everything that a page lists beside its form
 HITS_SHOWN = 1_000  # of a search, in each column
 COUNTED = 1_000  # rows of a list; whether there are more is all that is asked
+LONGEST_SEARCH = 200  # characters; Django reads quoted words in time that grows with their square
+MOST_WORDS = 20  # of a search; each is looked for by itself in every column
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,13 @@ class StaffAdmin(ModelAdmin):
         return any(lookup in parameters_of(accepted) for accepted in self.get_list_filter(request))
 
     def get_search_results(self, request, queryset, search_term):
-        """Also what completes names in forms, where nobody has looked at the term before."""
+        """Also what completes names in forms, where nobody has looked at the term before. Nothing fits what is longer
+        than any search is; a list says so.
+        """
+        if len(search_term) > LONGEST_SEARCH or len(search_term.split()) > MOST_WORDS:
+            if SEARCH_VAR in request.GET:
+                messages.error(request, f"Search for at most {LONGEST_SEARCH} characters and {MOST_WORDS} words.")
+            return queryset.none(), False
         return super().get_search_results(request, queryset.none() if "\0" in search_term else queryset, search_term)
 
     def formfield_for_dbfield(self, db_field, request, **kwargs):

@@ -18,6 +18,9 @@ LEFT_OUT = b'"[left out]"'
 MAX_STORED = 65_536
 """Bytes of a body that are kept; of a longer one only its length and digest are."""
 
+TOO_LONG = b'{"[left out]"'
+"""What a stored body begins with, of which only these are kept."""
+
 MAX_SEARCHED = 16_384
 """Bytes of a member that are searched for secrets; a longer one that may hold some is left out."""
 
@@ -48,10 +51,15 @@ _SIP_SECRET = re.compile(
     r"|a=crypto|a=ice-pwd)[ \t]*:[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*",  # and folded lines
     re.IGNORECASE | re.MULTILINE,
 )
-_ADDRESS = re.compile(r'(?:://|\?(?=[\w.~%-]{1,64}=))[^"\s]*', re.ASCII)
-_ADDRESS_USER = re.compile(r"^://[^/?#]*@")
-_ADDRESS_QUERY = re.compile(r"([?&;](?:[^=&;?#]*+=)?+|#[^=&;?#]*+=)[^&;#]+")
-"""A value of the query, with its name if it has one; or one of the fragment, with its name. One pass of any text."""
+_ADDRESS = re.compile(r'(?:://|\?(?=[\w.~%-]{1,64}=))[^"\s]*(?<!”)', re.ASCII)
+"""To the end of the word, less the mark with which we quote."""
+
+_ADDRESS_QUERY = re.compile(r"([?&;](?:[^=&;?#]*+=)?+|[#/][^=&;?#/]*+=)[^&;#]+")
+"""A value of the query, with its name if it has one; or one of the fragment or the path, with its name, as cameras take
+logins there: /user=admin&password=x. One pass of any text."""
+
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?", re.ASCII)
+"""What may stand before the path of an address: a host and a port."""
 
 _SIP_USER = re.compile(
     r'(?<![^@\s"])(?=[^@\s"]*+@)([^@\s"]*?sips?:[^:@\s"]*+):[^@\s"]*+@',
@@ -173,5 +181,35 @@ def _text_without_secrets(text: str, secret_name: str) -> str:
     return text if screened == parsed else msgspec.json.encode(screened).decode()
 
 
+def screen_source(address: str) -> str:
+    """The address of a stream without what it may hide. It is known to be one: so what stands before an @ in its path
+    is taken for a password, which `screen_text` cannot tell from a path."""
+    scheme, found, rest = address.partition("://")
+    return f"{scheme}{_without_values(_without_user(found + rest, until='?#'))}" if found else screen_text(address)
+
+
 def _screened_address(match: re.Match[str]) -> str:
-    return _ADDRESS_QUERY.sub(r"\1***", _ADDRESS_USER.sub("://***@", match[0]))
+    return _without_values(_without_user(match[0], until="/?#"))
+
+
+def _without_user(address: str, until: str) -> str:
+    """Without the user and password that end with the last @ before one of these characters.
+
+    Passwords may have these in them, written as they are: where no host and port stands before the first one, the login
+    goes on, to the last @ there is.
+    """
+    if not address.startswith("://"):
+        return address
+    before, authority = _until(address[3:], until), _until(address[3:], "/?#")
+    is_host = _HOST.fullmatch(authority.rpartition("@")[2]) is not None
+    user, found, _ = (before if is_host else address[3:]).rpartition("@")
+    return f"://***@{address[3 + len(user) + 1 :]}" if found else address
+
+
+def _without_values(address: str) -> str:
+    return _ADDRESS_QUERY.sub(r"\1***", address)
+
+
+def _until(text: str, characters: str) -> str:
+    """What stands before the first of these characters."""
+    return text[: min((place for place in map(text.find, characters) if place >= 0), default=len(text))]

@@ -1,9 +1,11 @@
 """Who could? What could they do? Asked of a moment that has gone by, under the users and rules of then."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -11,6 +13,7 @@ from apps.access.models import AccessRevision, Rule, Schedule
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent, ChangeRecord
 from apps.audit.moving.changes import move_changes
+from apps.audit.proving.past import AT_ONCE, past
 from apps.streams.models import Stream
 from tests import factories
 from tests.admin.conftest import make_event
@@ -59,6 +62,44 @@ def test_now_is_otherwise_and_todays_rules_may_be_asked_of_then(root, then):
     response = who(root, at=then["at"])
     assert response.context["question"] == "Who can play “lobby”?"
     assert listed(response).keys() == {"dora", "root"}
+
+
+ALICE = {"who": "user", "name": "alice"}
+
+
+@pytest.fixture
+def others(monkeypatch):
+    """As many look at the past as may, until they are closed."""
+    monkeypatch.setattr("apps.audit.proving.past._PATIENCE", 0.05)
+    with ExitStack() as looking:
+        for _ in range(AT_ONCE):
+            looking.enter_context(past())
+        yield looking
+
+
+def test_only_so_many_look_at_the_past_at_once_and_the_others_are_told(root, then, others):
+    assert who(root).status_code == 200
+    before = connections()
+    asked = [(WHO, PLAY), (f"{WHO}file/", PLAY), (WHAT, ALICE), (f"{WHAT}file/", ALICE)]
+    pages = [as_of(root, make_event()), *(root.get(address, {**question, **then}) for address, question in asked)]
+    assert [page.status_code for page in pages] == [503] * 5
+    for page in pages:
+        assert "answered just now: Others are looking at what was then. Ask again" in page.content.decode()
+    assert connections() == before
+    others.close()
+    assert listed(who(root, **then)) == {"alice": "can", "tom": "can"}
+
+
+def test_what_was_not_recorded_keeps_nobody_from_looking(root, then):
+    for _ in range(AT_ONCE + 1):
+        response = root.get(WHO, {**PLAY, "at": "2001-01-01T00:00", "rules": "then"})
+        assert "was not recorded" in response.content.decode()
+
+
+def connections():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return cursor.fetchone()[0]
 
 
 def test_pages_go_on_in_the_past(root, then, monkeypatch):

@@ -1,32 +1,44 @@
 """What staff change is in the record: whoever changes it and however, with who, from where and why; never a secret."""
 
 import json
+import subprocess
+import sys
 from hashlib import sha256
+from ipaddress import ip_address
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
+from django.forms import model_to_dict
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from apps.access.models import AccessRevision, Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import Revocation, Token, User
 from apps.audit.chain import STAFF_ACTION as OF_STAFF
 from apps.audit.chain import entries
-from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
+from apps.audit.models import AuditEvent, BadRecord, Batch, ChangeRecord, HookRecord
 from apps.audit.moving.batches import content
 from apps.audit.moving.changes import ACTS, OURSELVES, TABLES, move_changes
-from apps.audit.moving.mover import move_batch
+from apps.audit.moving.mover import move_batch, try_again
 from apps.audit.narrative import outcome, story
 from apps.audit.tasks import move_records
 from apps.connections.models import Node
 from apps.database.acting import acting
 from apps.live.cutting import order_end
+from runner import ROOT
 from tests import factories
 from tests.audit.test_mover import make_record
+from tests.secret_sources import SOURCES
+
+SET_UP = "import django; django.setup(); from django.core.management import call_command"
+CREATE = "('createsuperuser', interactive=False)"
 
 
 @pytest.fixture
@@ -136,6 +148,19 @@ def test_who_changes_something_past_us_is_named_by_what_they_came_in_with(databa
 
 
 @pytest.mark.parametrize(
+    ("called", "program"),
+    [(["-m", "django", "createsuperuser", "--noinput"], "django"), (["-c", f"{SET_UP}; call_command{CREATE}"], "-c")],
+)
+def test_whoever_makes_a_superuser_past_us_is_not_taken_for_us(database, environment, called, program):
+    told = {"WCSGATE_ENV": "demo", "DJANGO_SETTINGS_MODULE": "wcsgate.settings", "DJANGO_SUPERUSER_PASSWORD": "x"}
+    more = {"DJANGO_SUPERUSER_USERNAME": "eve", "DJANGO_SUPERUSER_EMAIL": "eve@example.org"}
+    subprocess.run([sys.executable, *called], cwd=ROOT, env=environment | told | more, check=True, capture_output=True)
+    (event,) = changes(target="user “eve”")
+    assert event.username == f"database user {connection.settings_dict['USER']} by wcsgate unknown {program}"
+    assert event.client_address is not None
+
+
+@pytest.mark.parametrize(
     "told", ["[]", "7", '"root"', '{"username": ["a"], "address": "203.0.113.9:4711", "user_id": "x"}']
 )
 def test_whatever_is_told_of_who_acts_no_change_is_lost(database, told):
@@ -158,12 +183,98 @@ def test_what_cannot_be_put_into_words_is_recorded_without(database, monkeypatch
     assert "recorded without" in caplog.text
 
 
-def test_an_address_is_hashed_as_it_is_kept(database):
-    with acting(username="tina", address="2001:DB8::1"):
+groups_of_eight = st.lists(st.sampled_from([0, 0, 0, 1, 0xFFFF, 0x0102, 0x5EFE, 0x2001]), min_size=8, max_size=8)
+low = st.integers(0, (1 << 32) - 1).map(lambda number: f"::{ip_address(number)}")
+odd_addresses = st.one_of(
+    st.ip_addresses().map(str),
+    groups_of_eight.map(lambda groups: ":".join(f"{group:X}" for group in groups)),
+    low,
+    low.map(lambda address: f"::ffff{address}"),
+    low.map(lambda address: f"64:ff9b{address}"),
+    st.sampled_from(["::", "::1", "::1.2.3.4", "::0.1.0.0", "::ffff:0:1.2.3.4", "fe80::1%eth0", "1.2.3", "010.0.0.1"]),
+)
+odd_texts = st.text(max_size=8).map(lambda text: text.replace("\0", "").encode("utf-8", "replace").decode())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(addresses=st.lists(odd_addresses, min_size=20, max_size=20), told=odd_texts, number=st.integers(-(2**64), 2**64))
+@example(addresses=["::1.2.3.4"], told="", number=7)
+def test_what_is_hashed_is_what_is_kept(database, addresses, told, number):
+    Batch.objects.all().delete()
+    AuditEvent.objects.all().delete()
+    for address in addresses:
+        with acting(username=f"tina {told}", address=address, why=told, user_id=number):
+            Group.objects.create(name=f"group {uuid4()} {told}")
+    found = {event.id: event for event in changes()}
+    hashed = [entry for batch in Batch.objects.all() for entry in entries(bytes(batch.entries))]
+    assert len(found) == len(hashed) >= len(addresses)
+    assert [entry for entry in hashed if entry.digest != sha256(content(found[entry.id])).digest()] == []
+
+
+# Whatever somebody puts into the outbox, all else is moved
+
+
+@pytest.mark.parametrize("number", [2**63, -1, 10**40, True, 1.5])
+def test_a_number_that_no_user_has_is_left_out(database, number):
+    with acting(username="x", user_id=number):
         factories.make_user("alice")
+    (event,) = changes()
+    assert (event.username, event.user_id) == ("x", None)
+    assert not BadRecord.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE audit_changerecord SET changed_at = 'infinity' WHERE id = %s",
+        "UPDATE audit_changerecord SET changed_at = '4000-01-01 BC' WHERE id = %s",
+        "UPDATE audit_changerecord SET before = ('{\"id\":' || repeat('9', 5000) || '}')::jsonb WHERE id = %s",
+        "UPDATE audit_changerecord SET table_name = 'no_such_table', row_id = -1, actor = '[]' WHERE id = %s",
+    ],
+)
+def test_one_that_cannot_be_moved_is_put_aside_and_all_others_are_moved(database, caplog, sql):
+    for name in ("alice", "bob", "charlie"):
+        factories.make_user(name)
+    odd = ChangeRecord.objects.order_by("id")[1].pk
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [odd])
+    assert {event.target for event in changes()} == {"user “alice”", "user “charlie”"}
+    assert list(BadRecord.objects.values_list("id", flat=True)) == [odd]
+    assert not ChangeRecord.objects.exists()
+    assert f"Change {odd} cannot be moved and is put aside" in caplog.text
+
+
+def test_one_that_is_in_the_log_already_is_put_aside_with_what_was_put_aside_before(database):
+    BadRecord.objects.all().delete()
+    for name in ("alice", "bob"):
+        factories.make_user(name)
+    first = ChangeRecord.objects.order_by("id").first()
     changes()
-    kept = next(entry for batch in Batch.objects.all() for entry in entries(bytes(batch.entries)))
-    assert sha256(content(AuditEvent.objects.get())).digest() == kept.digest
+    for _ in range(2):
+        first.save(force_insert=True)
+        factories.make_user(f"later-{BadRecord.objects.count()}")
+        changes()
+    assert [event.target for event in changes()] == [
+        f"user “{name}”" for name in ("alice", "bob", "later-0", "later-1")
+    ]
+    assert [bad.record["id"] for bad in BadRecord.objects.all()] == [str(first.pk)] * 2
+
+
+def test_what_was_put_aside_is_as_it_was_when_it_is_tried_again(database):
+    with acting(username="tina"):
+        factories.make_user("alice")
+    record = ChangeRecord.objects.get()
+    moment = record.changed_at
+    run("UPDATE audit_changerecord SET changed_at = 'infinity'")
+    changes()
+    bad = BadRecord.objects.get()
+    BadRecord.objects.update(record={**bad.record, "changed_at": moment.isoformat()})
+    assert try_again([bad.pk]) == 1
+    again = ChangeRecord.objects.get()
+    names = [field.attname for field in ChangeRecord._meta.fields]
+    assert [getattr(again, name) for name in names] == [getattr(record, name) for name in names]
+    (event,) = changes()
+    assert (event.username, event.target) == ("tina", "user “alice”")
 
 
 def test_a_command_and_a_request_say_who_they_are(database, tmp_path, root_browser):
@@ -239,12 +350,26 @@ def test_a_secret_that_is_removed_and_a_login_within_an_address_are_told_too(dat
         ("rtsp://10.0.0.9/live;pw=Secret4", "rtsp://10.0.0.9/live;***"),
         ("admin:Secret5@10.0.0.9/live", "***@10.0.0.9/live"),
         ("sip:admin:Secret6@10.0.0.9", "sip:***@10.0.0.9"),
+        ("admin:Sec?Secret7@10.0.0.9/live", "***@10.0.0.9/live"),
+        ("sip:admin:Sec?Secret8@10.0.0.9", "sip:***@10.0.0.9"),
+        ("sip:10.0.0.9:5060?x=Secret9@h", "sip:10.0.0.9:5060?***"),
+        ("rtsp://10.0.0.9:554/cam1?k=Secret9@h", "rtsp://10.0.0.9:554/cam1?***"),
         ("rtsp://10.0.0.9/live", "rtsp://10.0.0.9/live"),
+        ("rtsp://[fe80::1]:554/live/1", "rtsp://[fe80::1]:554/live/1"),
     ],
 )
 def test_nothing_of_a_login_in_an_address_is_kept(database, address, kept):
     factories.make_stream("cam", source=address)
     assert said(changes()[0])["after"]["source"] == kept
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_wherever_it_stands_in_a_source_no_secret_is_in_the_record(database, source):
+    factories.make_stream("cam", source=source)
+    kept = json.dumps(list(ChangeRecord.objects.values()), default=str)
+    (event,) = changes()
+    assert "Secret" not in kept + json.dumps(model_to_dict(event), default=str) + bytes(event.body).decode()
+    assert "fe80::1" in event.told or "10.0.0.9" in event.told
 
 
 def test_what_hooks_and_workers_write_all_the_time_is_no_change(wcs, school):

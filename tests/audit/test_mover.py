@@ -434,6 +434,19 @@ def test_a_rule_that_went_before_the_move_is_named_by_its_number(database):
     assert AuditEvent.objects.get().rules == ["Rule 4711, removed meanwhile"]
 
 
+def test_a_rule_that_was_edited_before_the_move_is_not_told_as_what_it_was_then(wcs, school):
+    rule = school["alice"].rules.get()
+    wcs.hook("connect", custom={"token": "tok-alice"})
+    wcs.hook("publishStream", name="lobby")
+    rule.effect = "deny"
+    rule.save()
+    wcs.hook("publishStream", name="lobby", mediaSessionId="later")
+    move_batch()
+    before, after = AuditEvent.objects.filter(method="publishStream").order_by("id")
+    assert (before.effect, before.rules) == ("allow", [f"{rule}, changed meanwhile"])
+    assert (after.effect, after.rules) == ("deny", [str(rule)])
+
+
 def test_the_name_of_the_user_outlives_the_user(wcs, school):
     wcs.hook("connect", custom={"token": "tok-alice"})
     move_batch()
@@ -586,7 +599,8 @@ def test_texts_come_out_as_they_went_in(database):
     """Whatever would mean something in SQL, in an array of Postgres, or in JSON."""
     Node.objects.create(node_id=HARD, name=HARD)
     rule = factories.make_rule("publish", note=HARD, target=("exact", HARD))
-    record = make_record(node_id=HARD, username=HARD, told=HARD, target=HARD, rule_ids=[rule.id], logged_rule_ids=[-1])
+    about = {"rule_ids": [rule.id], "logged_rule_ids": [-1], "revision": AccessRevision.objects.get().revision}
+    record = make_record(node_id=HARD, username=HARD, told=HARD, target=HARD, **about)
     assert move_batch() == 1
     event = AuditEvent.objects.get()
     assert (event.node_id, event.node_name, event.username, event.told, event.target) == (HARD,) * 5

@@ -320,3 +320,12 @@ def test_the_reference_door_does_not_ask_middleware_either():
     for door in (wsgi.django, wsgi.application):
         assert json.loads(request(door, **asked)[2])["error"] == "unknown-session"
     assert request(wsgi.django, path="/admin/", **asked)[0].startswith("400")
+
+
+def test_pages_have_so_much_room_and_hooks_stand_before_it(monkeypatch):
+    entered = []
+    monkeypatch.setattr("apps.hooks.room.Room.enter", lambda room: entered.append(room))
+    assert request(wsgi.application, path="/admin/login/", verb="GET")[0] == "503 Service Unavailable"
+    assert len(entered) == 1
+    assert request(wsgi.application, path="/hooks/nothing", verb="GET")[0] == "405 Method Not Allowed"
+    assert len(entered) == 1

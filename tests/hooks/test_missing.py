@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
@@ -466,6 +467,90 @@ def test_the_spool_of_another_user_stays_where_it_is_and_is_counted(spooling, mo
     assert files(spooling.folder) == [others]
     assert "0.spool cannot be replayed by this user: Permission denied" in caplog.text
     assert (waiting(spooling.folder).entries, waiting(spooling.folder).aside) == (0, 1)
+
+
+def sparse(folder, name, size, beginning=b"WCSSPOOL"):
+    """A file of zeros, of which the disk has only what it begins with."""
+    path = folder / name
+    path.write_bytes(beginning)
+    os.truncate(path, size)
+    return path
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"\xf0\x00\x00\x00\x00\x00\x00\x01"], ids=["zeros", "an entry of four gigabytes"]
+)
+def test_a_huge_spool_of_nothing_takes_no_memory_and_hides_nothing(process, head):
+    events(process, 2)
+    HookRecord.objects.order_by("-id").first().delete()
+    path = sparse(process.folder, "0.spool", 10_000_000_000, b"WCSSPOOL" + head)
+    assert look(process) == 0, "Nothing is told while something waits."
+    tracemalloc.start()
+    with connected() as own:
+        assert spool_emptying.take_over(process.folder, own) == 0
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    tracemalloc.stop()
+    assert files(process.folder) == []
+    (aside,) = process.folder.glob("*.aside")
+    assert (aside.name, aside.stat().st_size) == ("0.spool.aside", 10_000_000_000)
+    assert waiting(process.folder).aside == 1
+    assert look(process) == 1
+    assert not path.exists()
+
+
+def test_what_stands_before_a_long_torn_piece_is_replayed(spooling):
+    die(spooling)
+    spooling.spool.close()
+    (path,) = files(spooling.folder)
+    os.truncate(path, 10_000_000_000)
+    with connected() as own:
+        assert spool_emptying.take_over(spooling.folder, own) == 3
+    assert files(spooling.folder) == []
+    assert HookRecord.objects.count() == 3
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()], ids=type)
+def test_a_spool_that_cannot_be_read_just_now_stays_and_others_are_replayed(spooling, monkeypatch, caplog, error):
+    die(spooling)
+    spooling.spool.close()
+    bad, real = sparse(spooling.folder, "0.spool", 8), spool_emptying.pieces
+
+    def pieces(path, *args):
+        if path == bad:
+            raise error
+        return real(path, *args)
+
+    with monkeypatch.context() as patch, connected() as own:
+        patch.setattr(spool_emptying, "pieces", pieces)
+        assert spool_emptying.take_over(spooling.folder, own) == 3
+    assert files(spooling.folder) == [bad]
+    assert "0.spool cannot be replayed just now" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["\udcff.spool", "x" * 240 + ".spool"], ids=["no text", "long"])
+def test_a_spool_with_an_odd_name_keeps_nobody_from_the_others(spooling, name):
+    die(spooling)
+    spooling.spool.close()
+    (spooling.folder / name).write_bytes(b"WCSSPOOL")
+    with connected() as own:
+        assert spool_emptying.take_over(spooling.folder, own) == 3
+    assert files(spooling.folder) == []
+
+
+def test_a_process_that_cannot_tell_for_a_spool_that_stays_is_silent(process):
+    events(process, 1)
+    stays = sparse(process.folder, "0.spool", 8)
+    assert look(process, now=timezone.now() - gaps.STALE - timedelta(seconds=5)) == 0
+    assert missing().silent == 1, "Also where it never told anything."
+    stays.unlink()
+    assert look(process, now=timezone.now() - gaps.STALE - timedelta(seconds=5)) == 0
+    stays = sparse(process.folder, "0.spool", 8)
+    events(process, 1)
+    assert look(process) == 0
+    assert missing().silent == 1
+    stays.unlink()
+    assert look(process) == 0
+    assert missing().silent == 0
 
 
 def test_of_a_machine_that_went_down_counts_what_it_had_told(process, monkeypatch):

@@ -12,6 +12,7 @@ from apps.protocol.policy import REST_CLIENT_CONFIGS, Hiding
 from tests import factories
 from tests.hooks.processes import the_record
 from tests.hooks.test_doors import request, wsgi
+from tests.secret_sources import SOURCES
 
 pytestmark = pytest.mark.usefixtures("school")
 
@@ -51,6 +52,16 @@ def test_the_record_says_what_came_and_in_words_what_wcs_was_told_without_the_lo
     told = record.told
     move_batch()
     assert AuditEvent.objects.get(method="playStream").told == told
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_wherever_a_login_stands_in_the_source_it_is_in_no_record(wcs, school, source):
+    factories.make_rule("play", user=school["bob"], stream=factories.make_stream("cam", source=source))
+    connect(wcs)
+    assert json.loads(wcs.hook("playStream", name="cam").body)["name"] == source
+    record = the_record(method="playStream")
+    assert record.told.endswith("” instead of “cam”")
+    assert "Secret" not in record.told + bytes(record.body).decode()
 
 
 def test_whoever_holds_a_link_to_an_alias_gets_the_source_too(wcs, door):

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from apps.audit.models import HookRecord
+from apps.audit.models import BadRecord, HookRecord
 from apps.audit.moving.leases import ENDED_UNHEARD
 from apps.audit.moving.mover import move_batch
 from apps.live.models import Lease
@@ -47,6 +47,19 @@ def test_what_is_refused_or_only_tells_has_none(client):
     bob.hook("availableStream", name="lobby")
     move_batch()
     assert list(Lease.objects.values_list("action", flat=True)) == ["connect"]
+
+
+@pytest.mark.parametrize("odd", [5, "a body of 70000 bytes", None, {}, ["x"]])
+def test_a_member_that_is_called_like_what_is_left_out_changes_nothing(client, odd):
+    bob = client("bob")
+    bob.play(id="m")
+    for status in ("PLAYING", "STOPPED"):
+        event = {"mediaSessionId": "m", "status": status, "name": "lobby", "published": False, "[left out]": odd}
+        assert bob.hook("StreamStatusEvent", **event) == ""
+    move_batch()
+    assert not BadRecord.objects.exists()
+    lease = the_lease(action="play")
+    assert (lease.started_at is not None, lease.ended_at is not None) == (True, True)
 
 
 @pytest.mark.parametrize("moved_between", [True, False])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from apps.protocol.messages import HookCall, MalformedHook
 from apps.protocol.methods import METHODS
 from apps.protocol.mirror import splice
-from apps.protocol.screening import UNSTORED_MEMBERS, screen, screen_text
+from apps.protocol.screening import UNSTORED_MEMBERS, screen, screen_source, screen_text
 from tests.protocol.json_texts import TEXT, Object, raw_members, spelled, values
+from tests.secret_sources import SOURCES
 
 SECRET_MEMBERS = frozenset({"sipPassword", "authToken", "token", "password", "rtmpUrl"})
 SEARCHED_MEMBERS = frozenset(
@@ -129,6 +130,14 @@ def test_numbers_beside_a_secret_stay_as_they_are_written():
         ("https://h/p#access_token=pw&x=pw", "https://h/p#access_token=***&x=***"),
         ("see https://u:pw@h/?k=pw or http://u:pw@g", "see https://***@h/?k=*** or http://***@g"),
         ("https://h:8443/a@b/c", "https://h:8443/a@b/c"),
+        ("rtsp://alice:p/w@camera/live", "rtsp://***@camera/live"),
+        ("rtsp://alice:p#w@camera/live#top", "rtsp://***@camera/live#top"),
+        ("rtsp://alice:p?w@x@camera:554/live?k=pw", "rtsp://***@camera:554/live?k=***"),
+        ("rtsp://a@b:p/w@[::1]:554/live", "rtsp://***@[::1]:554/live"),
+        ("rtsp://[::1]:554/live/a@b", "rtsp://[::1]:554/live/a@b"),
+        ("rtsp://camera/user=alice_password=pw_channel=1.sdp", "rtsp://camera/user=***"),
+        ("rtsp://camera/user=alice&password=pw&channel=1", "rtsp://camera/user=***&password=***&channel=***"),
+        ("rtsp://camera:554/a/password=p/w?k=pw", "rtsp://camera:554/a/password=***"),
         ("https://h/p#top", "https://h/p#top"),
         ("lobby", "lobby"),
         ("alice:pw@camera", "alice:pw@camera"),
@@ -208,7 +217,10 @@ def test_the_payloads_of_wcs_keep_all_but_their_secrets(path):
     }
 
 
-@pytest.mark.parametrize("filler", [b";", b"?", b"&", b"#", b"://", b"@", b"=;", b"\\\\", b"\\/", b"Authorization:"])
+@pytest.mark.parametrize(
+    "filler",
+    [b";", b"?", b"&", b"#", b"://", b"@", b"=;", b":", b"/", b"/a=", b":x/@", b"\\\\", b"\\/", b"Authorization:"],
+)
 def test_no_text_makes_screening_take_its_time(filler):
     text = b'"://h?' + filler * (200_000 // len(filler)) + b'"'
     body = b'{"name":%s,"custom":{"x":%s}}' % (text, text)
@@ -216,6 +228,18 @@ def test_no_text_makes_screening_take_its_time(filler):
     screen(body)
     screen(b'{"e":"\\/",' + body[1:])
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_of_a_source_all_that_may_be_a_login_is_left_out(source):
+    assert "Secret" not in screen_source(source)
+    assert "fe80::1" in screen_source(source) or "10.0.0.9" in screen_source(source)
+    assert screen_text(screen_source(source)) == screen_source(source)
+
+
+@pytest.mark.parametrize("source", ["lobby", "rtsp://camera:554/live/1", "vod://film.mp4", "rtsp://[::1]/live"])
+def test_a_source_without_a_login_stays_as_it_is(source):
+    assert screen_source(source) == source
 
 
 # Canaries

@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from apps.accounts.models import ApiKey
 from apps.accounts.navigation import may
+from apps.accounts.validators import SENSIBLE
 from apps.audit.acts import note
 from apps.audit.browsing.query import moment
 from apps.audit.exporting import feed
@@ -193,4 +194,6 @@ def _moment(given: str, now: datetime) -> datetime:
             "“since” is a moment like 2026-11-01T00:00:00Z (a + is written %2B), or so long ago as 90m, 24h or 7d.",
             "bad-since",
         )
+    if not SENSIBLE[0] <= found < SENSIBLE[1]:
+        raise ParseError("“since” is a moment from 1970 on and before 9999.", "bad-since")
     return found

@@ -2,7 +2,8 @@
 their files.
 
 What has been answered is told only while no spool of this machine holds anything: what was answered from a spool is
-then in the outbox, and so whoever compares finds every record of an answer that it knows of.
+then in the outbox, and so whoever compares finds every record of an answer that it knows of. A process that tells
+nothing for that reason counts as silent as any other does, when it lasts.
 """
 
 import logging
@@ -29,12 +30,12 @@ ALIVE = timedelta(minutes=1)
 _PUBLISH = """
     INSERT INTO audit_counted AS c (counter, process, node_name, began_at, published_at, ended, given, outstanding,
         settled, received, answered, failed, unrecorded)
-    SELECT %(counter)s, %(process)s, %(node_name)s, %(now)s, %(now)s, %(ended)s, %(given)s,
+    SELECT %(counter)s, %(process)s, %(node_name)s, %(now)s, %(told_at)s::timestamptz, %(ended)s, %(given)s,
         %(outstanding)s::int8multirange, %(settled)s::int8multirange, %(received)s, %(answered)s, %(failed)s,
         %(unrecorded)s
     WHERE NOT %(published)s OR EXISTS (SELECT FROM audit_counted WHERE counter = %(counter)s)
     ON CONFLICT (counter) DO UPDATE SET process = excluded.process, node_name = excluded.node_name,
-        published_at = excluded.published_at, ended = c.ended OR excluded.ended,
+        published_at = coalesce(excluded.published_at, c.published_at), ended = c.ended OR excluded.ended,
         given = greatest(c.given, excluded.given), settled = c.settled + excluded.settled,
         outstanding = CASE WHEN excluded.given < c.given THEN c.outstanding ELSE excluded.outstanding END,
         received = greatest(c.received, excluded.received), answered = greatest(c.answered, excluded.answered),
@@ -104,7 +105,7 @@ class Publishing:
             rounds += 1
 
 
-_NOTHING_ANSWERED = {"given": 0, "answered": 0, "received": 0, "outstanding": "{}", "settled": "{}"}
+_NOTHING_ANSWERED = {"told_at": None, "given": 0, "answered": 0, "received": 0, "outstanding": "{}", "settled": "{}"}
 """In the place of what is not told yet; the statement leaves what the database knows."""
 
 
@@ -152,6 +153,7 @@ def _values(process: str, found: Found, settled: Any, now: datetime) -> dict[str
         "process": process,
         "node_name": found.node_name,
         "now": now,
+        "told_at": now,
         "ended": False,
         "given": found.given,
         "outstanding": multirange((found.busy | found.idle).difference(settled)),

@@ -16,7 +16,7 @@ from apps.audit.models import BadRecord
 from apps.audit.moving.mover import try_again
 from apps.audit.narrative import body_text
 
-SAID = ("received_at", "method", "username", "target", "node_id")
+SAID = ("received_at", "method", "username", "target", "node_id", "changed_at", "table_name")
 """What the list says of a record."""
 
 
@@ -48,8 +48,8 @@ class BadRecordAdmin(ReadOnlyAdmin):
     fields = ("problem", "failed_at", "record_shown", "body_shown")
     readonly_fields = ("record_shown", "body_shown")
     empty_hint = (
-        "Every answered hook becomes an entry of the audit log. One that cannot would wait here, whole, with what went "
-        "wrong. There is none: nothing to do."
+        "Every answered hook, and every change by staff, becomes an entry of the audit log. One that cannot would wait "
+        "here, whole, with what went wrong. There is none: nothing to do."
     )
 
     def get_queryset(self, request):
@@ -59,11 +59,11 @@ class BadRecordAdmin(ReadOnlyAdmin):
 
     @display(description="Came")
     def at(self, bad: BadRecord) -> str:
-        return (bad.its_received_at or "").replace("T", " ")
+        return (bad.its_received_at or bad.its_changed_at or "").replace("T", " ")
 
     @display(description="Method")
     def method(self, bad: BadRecord) -> str:
-        return bad.its_method
+        return bad.its_method or "change by staff"
 
     @display(description="User")
     def username(self, bad: BadRecord) -> str:
@@ -71,7 +71,7 @@ class BadRecordAdmin(ReadOnlyAdmin):
 
     @display(description="Stream or number")
     def target(self, bad: BadRecord) -> str:
-        return bad.its_target
+        return bad.its_target or bad.its_table_name
 
     @display(description="Node")
     def node(self, bad: BadRecord) -> str:
@@ -103,6 +103,6 @@ class BadRecordAdmin(ReadOnlyAdmin):
 
     def notice(self, request, obj):
         return (
-            "This hook was answered, but could not be moved into the audit log. Read what went wrong, have it mended "
+            "This happened, but could not be moved into the audit log. Read what went wrong, have it mended "
             "(mostly it takes an update or an operator), then choose it in the list and try again."
         )

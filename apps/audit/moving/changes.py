@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -25,7 +26,7 @@ from apps.access.reasons import STAFF_ACTION
 from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
 from apps.audit.moving.batches import append, next_number
-from apps.audit.moving.mover import database_is_in_trouble
+from apps.audit.moving.mover import database_is_in_trouble, problem_of
 from apps.audit.recording.recorder import MAX_TEXT
 from apps.audit.statistics import tallies
 from apps.live.models import Lease
@@ -36,8 +37,10 @@ BATCH = 500
 ASIDE = ("date_joined", "created_at", "made_at", "made_by", "first_seen_at", "last_seen_at", "ordered_at", "try_at")
 """Columns of a new row that say nothing that the event does not say by itself."""
 
+LAST_ROW = (1 << 63) - 1
+
 OUR_PROGRAMS = ("wcsgate", "wcsgate hooks")
-"""What web processes and workers call themselves to Postgres; each command has another name (settings.APPLICATION)."""
+"""What web processes and workers call themselves to Postgres; all else has another name (settings.APPLICATION)."""
 
 OURSELVES = "WCS Gate"
 """Who changed what nobody asked for: a node that was seen for the first time, or what a limit put an end to."""
@@ -94,32 +97,78 @@ ACTS = {
 logger = logging.getLogger(__name__)
 
 
-def move_changes(limit: int = BATCH) -> int:
-    """Move up to `limit` of the oldest changes into the audit log, in one transaction; gives how many that were.
+_PUT_ASIDE = """WITH taken AS (DELETE FROM audit_changerecord r WHERE id = %s RETURNING id, to_jsonb(r) AS record)
+    INSERT INTO audit_badrecord (id, record, problem)
+    SELECT CASE WHEN EXISTS (SELECT FROM audit_badrecord b WHERE b.id = taken.id) THEN gen_random_uuid() ELSE id END,
+        record, %s FROM taken"""
 
-    Gives 0 at once where another mover is at work. Whatever cannot be put into words is moved without: nothing that one
-    of them has in it may keep the others from being recorded.
+
+def move_changes(limit: int = BATCH) -> int:
+    """Move up to `limit` of the oldest changes into the audit log; gives how many are out of their outbox.
+
+    Gives 0 at once where another mover is at work.
     """
+    return _move(list(ChangeRecord.objects.order_by("id").values_list("id", flat=True)[:limit]))
+
+
+def _move(ids: Sequence[UUID]) -> int:
+    """Move these together; where one of them makes that impossible, half by half, until it stands alone: nothing that
+    one has in it may keep the others from being recorded."""
     try:
-        return _move(limit, lambda changes, number: _events(changes, number, Known(changes)))
+        return _move_together(ids, _in_words)
     except Exception as error:
         if database_is_in_trouble(error):
             raise
-        logger.exception("Changes cannot be put into words, and are recorded without")
-        return _move(limit, lambda changes, number: [_event(change, number) for change in changes])
+        if len(ids) == 1:
+            return _move_alone(ids[0])
+    half = len(ids) // 2
+    return _move(ids[:half]) + _move(ids[half:])
 
 
-def _move(limit: int, told: Callable[[Sequence[ChangeRecord], int], list[AuditEvent]]) -> int:
+def _move_alone(id_: UUID) -> int:
+    """Move one that cannot be put into words, without; where that cannot be either, put it aside as it is."""
+    try:
+        moved = _move_together([id_], _without_words)
+        logger.warning("Change %s cannot be put into words, and is recorded without.", id_)
+        return moved
+    except Exception as error:
+        if database_is_in_trouble(error):
+            raise
+        with connection.cursor() as cursor:
+            cursor.execute(_PUT_ASIDE, [id_, problem_of(error)])
+            put_aside = cursor.rowcount
+        logger.error("Change %s cannot be moved and is put aside: %s", id_, type(error).__name__)
+        return put_aside
+
+
+def _move_together(ids: Sequence[UUID], told: Callable[[Sequence[ChangeRecord], int], list[AuditEvent]]) -> int:
     with transaction.atomic():
-        changes = list(ChangeRecord.objects.order_by("id")[:limit]) if only_one(AdvisoryLock.BATCHES) else []
+        ours = ids and only_one(AdvisoryLock.BATCHES)
+        changes = list(ChangeRecord.objects.filter(id__in=ids).order_by("id")) if ours else []
         if changes:
             number = next_number()
             events = told(changes, number)
             AuditEvent.objects.bulk_create(events)
             tallies.note(events)
-            append(number, timezone.now(), events)
+            append(number, timezone.now(), _as_stored(events))
             ChangeRecord.objects.filter(id__in=[change.id for change in changes]).delete()
     return len(changes)
+
+
+def _as_stored(events: Sequence[AuditEvent]) -> list[AuditEvent]:
+    """The same as Postgres has them, which is what can be compared later: it writes addresses, for one, its own way."""
+    moments = [event.received_at for event in events]
+    stored = AuditEvent.objects.filter(batch=events[0].batch, received_at__range=(min(moments), max(moments)))
+    found = stored.in_bulk([event.id for event in events])
+    return [found[event.id] for event in events]
+
+
+def _in_words(changes: Sequence[ChangeRecord], batch: int) -> list[AuditEvent]:
+    return _events(changes, batch, Known(changes))
+
+
+def _without_words(changes: Sequence[ChangeRecord], batch: int) -> list[AuditEvent]:
+    return [_event(change, batch) for change in changes]
 
 
 class Known:
@@ -204,7 +253,7 @@ def _event(change: ChangeRecord, batch: int) -> AuditEvent:
         told=_cut(act["told"]),
         client_address=_address(change.actor),
         username=who(change.actor)[:MAX_TEXT],
-        user_id=user_id if isinstance(user_id := change.actor.get("user_id"), int) else None,
+        user_id=_user_id(change.actor),
         effect=Effect.ALLOWED,
         reason=STAFF_ACTION,
         revision=change.revision,
@@ -228,10 +277,16 @@ def _events(changes: Iterable[ChangeRecord], batch: int, known: Known) -> list[A
 
 
 def _address(actor: dict[str, Any]) -> str | None:
-    """From where it came, as Postgres writes addresses; None for what nobody asked for, or where it is not known."""
+    """From where it came; None for what nobody asked for, or where it is not known."""
     told = actor.get("address") if "username" in actor else actor.get("database_address")
     parsed = parse_address(str(told or ""))
     return str(parsed) if parsed is not None and who(actor) != OURSELVES else None
+
+
+def _user_id(actor: dict[str, Any]) -> int | None:
+    """Whose number it is; None for what is no number of a row."""
+    told = actor.get("user_id")
+    return told if type(told) is int and 0 < told <= LAST_ROW else None
 
 
 def _action(change: ChangeRecord) -> str:

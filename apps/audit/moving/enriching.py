@@ -10,7 +10,7 @@ from functools import cached_property
 from django.db.models.functions import Coalesce
 from msgspec.structs import astuple
 
-from apps.access.models import Rule
+from apps.access.models import AccessChange, Rule
 from apps.access.rule_rows import number_plan
 from apps.audit.moving.leases import ends, key_of
 from apps.audit.moving.outbox import NewEvent, Record
@@ -45,14 +45,30 @@ class Surroundings:
         )
 
     def _sentences_of(self, record: Record) -> list[str]:
-        ids = [*record.rule_ids, *record.logged_rule_ids]
-        return [self._sentences.get(id_) or f"Rule {id_}, removed meanwhile" for id_ in ids]
+        return [self._sentence_of(id_, record.revision) for id_ in [*record.rule_ids, *record.logged_rule_ids]]
+
+    def _sentence_of(self, rule_id: int, revision: int) -> str:
+        """What it says; and whether that is something else than it said when it decided."""
+        if not (sentence := self._sentences.get(rule_id)):
+            return f"Rule {rule_id}, removed meanwhile"
+        return f"{sentence}, changed meanwhile" if self._changed_at.get(rule_id, 0) > revision else sentence
 
     @cached_property
     def _sentences(self) -> dict[int, str]:
         """What the rules say now; those that are gone say nothing."""
-        ids = {rule_id for record in self._records for rule_id in [*record.rule_ids, *record.logged_rule_ids]}
+        ids = self._rule_ids
         return {rule.id: str(rule) for rule in Rule.objects.filter(id__in=ids).with_names()} if ids else {}
+
+    @cached_property
+    def _changed_at(self) -> dict[int, int]:
+        """Rules that were changed after one of the records was decided, with the revision of the last time."""
+        since = min(record.revision for record in self._records)
+        changes = AccessChange.objects.filter(revision__gt=since, table_name=Rule._meta.db_table)
+        return dict(changes.filter(row_id__in=self._rule_ids).order_by("revision").values_list("row_id", "revision"))
+
+    @cached_property
+    def _rule_ids(self) -> set[int]:
+        return {rule_id for record in self._records for rule_id in [*record.rule_ids, *record.logged_rule_ids]}
 
     @cached_property
     def _streams(self) -> dict[str, int]:

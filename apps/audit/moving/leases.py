@@ -19,6 +19,7 @@ from apps.live.counted import thing, who
 from apps.live.models import Lease
 from apps.live.told import key_told_of, lease_key, told_of
 from apps.protocol.methods import METHODS, RUNS, Method, find
+from apps.protocol.screening import TOO_LONG
 from apps.streams.models import Stream
 
 SLACK = timedelta(seconds=10)
@@ -74,7 +75,6 @@ class _Body(msgspec.Struct):
     name: str | None = None
     callee: str | None = None
     caller: str | None = None
-    left_out: str | None = msgspec.field(default=None, name="[left out]")
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -115,7 +115,7 @@ def _told_by(record: Record | AuditEvent) -> str:
     method, body = find(record.method), _body(record)
     assert method is not None  # noqa: S101 - it tells of something; this is for the type checker
     names = f"{body.name} {body.callee} {body.caller}"
-    whole = body.left_out is None and not any(mark in names for mark in _MARKS)
+    whole = not bytes(record.body).startswith(TOO_LONG) and not any(mark in names for mark in _MARKS)
     return msgspec.json.encode(told_of(method, body, number_plan()) if whole else {}).decode()
 
 

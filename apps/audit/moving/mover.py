@@ -28,9 +28,11 @@ BATCH = 500
 
 _PUT_ASIDE = """WITH taken AS (DELETE FROM audit_hookrecord r WHERE id = %s RETURNING id, to_jsonb(r) AS record)
     INSERT INTO audit_badrecord (id, record, problem) SELECT id, record, %s FROM taken ON CONFLICT DO NOTHING"""
-_TRY_AGAIN = """WITH taken AS (DELETE FROM audit_badrecord WHERE id = ANY (%s) RETURNING record)
-    INSERT INTO audit_hookrecord
-    SELECT r.* FROM taken, jsonb_populate_record(NULL::audit_hookrecord, record) r ON CONFLICT DO NOTHING"""
+_TRY_AGAIN = """WITH taken AS (DELETE FROM audit_badrecord
+        WHERE id = ANY (%s) AND record ? 'table_name' = ('{0}' = 'audit_changerecord') RETURNING record)
+    INSERT INTO {0} SELECT r.* FROM taken, jsonb_populate_record(NULL::{0}, record) r ON CONFLICT DO NOTHING"""
+OUTBOXES = ("audit_hookrecord", "audit_changerecord")
+"""Of hooks, and of changes by staff (`changes`)."""
 _SLACK = "interval '10 seconds'"  # what was seen so lately is not written again
 _TOKENS_USED = f"""UPDATE accounts_token t SET last_used_at = seen.at
     FROM unnest(%s::bigint[], %s::timestamptz[]) AS seen (id, at)
@@ -68,20 +70,28 @@ def _move(ids: Sequence[UUID]) -> int:
 def _put_aside(record_id: UUID, error: Exception) -> int:
     """Keep a record as it is, with what went wrong, where staff see it and can try again."""
     kind, code = type(error).__name__, getattr(error.__cause__, "sqlstate", None)
-    problem = f"{kind}: {error}".replace("\0", "").encode("utf-8", "backslashreplace").decode()
     with connection.cursor() as cursor:
-        cursor.execute(_PUT_ASIDE, [record_id, problem[:1_000]])
+        cursor.execute(_PUT_ASIDE, [record_id, problem_of(error)])
         put_aside = cursor.rowcount
     # Without the error's message: it may quote the record, and bodies are none of a log file's business.
     logger.error("Record %s cannot be moved and is put aside: %s %s", record_id, kind, code or "")
     return put_aside
 
 
+def problem_of(error: Exception) -> str:
+    """What went wrong, as it is kept."""
+    said = f"{type(error).__name__}: {error}".replace("\0", "")
+    return said.encode("utf-8", "backslashreplace").decode()[:1_000]
+
+
 def try_again(ids: Sequence[UUID]) -> int:
-    """Put records that were put aside back into the outbox; gives how many."""
-    with connection.cursor() as cursor:
-        cursor.execute(_TRY_AGAIN, [list(ids)])
-        return cursor.rowcount
+    """Put records that were put aside back into the outboxes that they came from; gives how many."""
+    put_back = 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        for outbox in OUTBOXES:
+            cursor.execute(_TRY_AGAIN.format(outbox), [list(ids)])
+            put_back += cursor.rowcount
+    return put_back
 
 
 def database_is_in_trouble(error: Exception) -> bool:

@@ -7,10 +7,9 @@ killed at any moment, and the next one goes on where it ended.
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ import psycopg
 from psycopg import pq
 
 from apps.audit.recording.late import decoded
-from apps.audit.recording.spool import MAGIC, Piece, Spool, files, keep_aside, pieces, since_of
+from apps.audit.recording.spool import MAGIC, Piece, Spool, files, keep_piece_aside, pieces, since_of
 from apps.audit.recording.spool_folder import OthersFile, UnusableFile, move_aside, taken_over
 from apps.database.connection import StatementFailed
 
-BATCH = 500
+BATCH, BATCH_BYTES = 500, 8_000_000
 PAUSE = 0.5
 """Seconds after which it is tried again."""
 QUIET = timedelta(seconds=2)
@@ -40,7 +39,8 @@ Connection = psycopg.Connection[Any]
 
 
 def take_over(folder: Path | None, connection: Connection) -> int:
-    """Replay and remove the files of processes that died; gives how many entries that were.
+    """Replay and remove the files of processes that died; gives how many entries that were. Whatever one of the files
+    is, the others are replayed.
 
     Raises psycopg.OperationalError or StatementFailed, where Postgres cannot take them after all.
     """
@@ -50,8 +50,12 @@ def take_over(folder: Path | None, connection: Connection) -> int:
             replayed += _take_over(path, connection)
         except OthersFile as error:  # what is in it was answered: it stays where its process, if it lives, looks for it
             logger.error("%s cannot be replayed by this user: %s", path, error)
-        except UnusableFile as error:
+        except (UnusableFile, psycopg.DataError, ValueError, OverflowError) as error:  # the latter by its name or time
             move_aside(path, error)
+        except (psycopg.Error, StatementFailed):
+            raise
+        except Exception:  # of the disk, mostly: it is looked at again
+            logger.exception("%s cannot be replayed just now", path)
     return replayed
 
 
@@ -155,10 +159,22 @@ def _replay(
     """Put what is in a file into the outbox; gives where that ends, and how many entries were put there."""
     place, entries = _note(connection, path.stem, since, back_at), 0
     todo = pieces(path, place, until)
-    while batch := list(islice(todo, BATCH)):
+    for batch in _batches(todo):
         entries += _write(path, batch, connection)
         place = batch[-1].end
     return place, entries
+
+
+def _batches(todo: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """So many together as are written in one transaction, and as there is memory for."""
+    batch: list[Piece] = []
+    for piece in todo:
+        batch.append(piece)
+        if len(batch) >= BATCH or piece.end - batch[0].start >= BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _note(connection: Connection, name: str, since: datetime, until: datetime) -> int:
@@ -192,9 +208,7 @@ def _write_one(path: Path, piece: Piece, connection: Connection) -> int:
         logger.error(
             "%s bytes of the spool file %s are no whole entry and are kept aside.", piece.end - piece.start, path
         )
-        with path.open("rb") as file:
-            file.seek(piece.start)
-            keep_aside(path, file.read(piece.end - piece.start))
+        keep_piece_aside(path, piece)
         return 0
     statement, values = entry
     pgconn = connection.pgconn

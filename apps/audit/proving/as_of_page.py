@@ -14,6 +14,7 @@ from apps.accounts.navigation import may_open
 from apps.accounts.pages import HIDDEN_RULE, Line, Section, may_read
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import outcome, story
+from apps.audit.proving.past import OthersAreLooking
 from apps.audit.proving.redeciding import Again, event_again
 
 
@@ -32,8 +33,9 @@ def as_of_page(request: HttpRequest, event: AuditEvent, context: dict[str, Any])
     context["outcome"] = outcome(event)
     try:
         one, rules = event_again(event)
-    except psycopg.OperationalError:
-        context["fault"] = "This cannot be answered just now: the database does not answer."
+    except (psycopg.OperationalError, OthersAreLooking) as error:
+        why = str(error) if isinstance(error, OthersAreLooking) else "the database does not answer."
+        context["fault"] = f"This cannot be answered just now: {why}"
         return TemplateResponse(request, "admin/audit/as_of.html", context, status=503)
     context |= {"again": one, "verdict": _verdict(one), "sections": _sections(request, one, rules)}
     return TemplateResponse(request, "admin/audit/as_of.html", context)

@@ -8,6 +8,7 @@ Not recorded, and so as they are today: secrets, what is running, and the settin
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -115,9 +116,35 @@ _BROKEN = """
     ORDER BY id LIMIT 100"""
 
 
+AT_ONCE = 2
+"""So many look at the past at a time in one process: each has a connection beside those of its thread."""
+_PATIENCE = 1.0
+_looking = threading.BoundedSemaphore(AT_ONCE)
+
+
+class OthersAreLooking(Unavailable):
+    """As many as may look at the past just now. Nothing is wrong; the message is a sentence."""
+
+    in_trouble = False
+
+
 @contextmanager
 def past(since: datetime | None = None) -> Iterator["Past"]:
-    """What was at any time from this moment on, until now; without one, as far back as is known. Raises NotRecorded."""
+    """What was at any time from this moment on, until now; without one, as far back as is known.
+
+    Raises NotRecorded, OthersAreLooking, or psycopg.OperationalError.
+    """
+    if not _looking.acquire(timeout=_PATIENCE):
+        raise OthersAreLooking("Others are looking at what was then. Ask again in a moment.")
+    try:
+        with _past(since) as was:
+            yield was
+    finally:
+        _looking.release()
+
+
+@contextmanager
+def _past(since: datetime | None) -> Iterator["Past"]:
     with psycopg.connect(conninfo_of(settings.DATABASES["default"]), autocommit=True) as connection:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         with connection.transaction():

@@ -28,6 +28,7 @@ from apps.audit.proving.past import Past, past
 from apps.connections.models import Session
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
+from apps.protocol.screening import TOO_LONG
 
 AT_ONCE = 5_000
 """Events that are decided together: within them, in the order of their revisions."""
@@ -111,7 +112,10 @@ def events_again(events: QuerySet[AuditEvent], was: Past) -> Iterator[Again]:
 
 
 def event_again(event: AuditEvent) -> tuple[Again, list[Rule]]:
-    """One event as of its revision, with the rules that decide it, as they were. Raises psycopg.OperationalError."""
+    """One event as of its revision, with the rules that decide it, as they were.
+
+    Raises OthersAreLooking, or psycopg.OperationalError.
+    """
     try:
         with past(event.received_at) as was:
             one = again(event, was.at(event.revision), session_of(event))
@@ -231,7 +235,7 @@ def _by_token_alone(event: AuditEvent, facts: Facts) -> bool:
 def _depends_on_masked(event: AuditEvent, call: HookCall, facts: Facts) -> bool:
     """Whether rules compare something of the hook that was left out of its body."""
     body = bytes(event.body)
-    if body.startswith(b'{"[left out]"') or "***" in call.target + origin_of(call, facts.session):
+    if body.startswith(TOO_LONG) or "***" in call.target + origin_of(call, facts.session):
         return True
     if not any(mask in body for mask in MASKS):
         return False

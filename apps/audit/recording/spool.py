@@ -19,6 +19,10 @@ from apps.audit.recording.spool_folder import ASIDE, UnusableFile, files_of, new
 
 SUFFIX = ".spool"
 MAGIC = b"WCSSPOOL"
+LONGEST = 1_000_000
+"""Bytes that an entry may have, more than ten times what one has. What says that it is longer is none of ours: nothing
+that somebody has put there is read into memory as a whole."""
+
 _HEAD = struct.Struct("!II")  # length and checksum of what follows
 _SINCE = "%Y%m%dT%H%M%S"
 
@@ -95,6 +99,8 @@ class Spool:
 
         Raises SpoolUnusable.
         """
+        if len(payload) > LONGEST:
+            raise SpoolUnusable("The spool takes no entry of that size.")
         try:
             with self._lock:
                 file = self._open(since)
@@ -148,7 +154,7 @@ def pieces(path: Path, start: int, until: int | None = None) -> Iterator[Piece]:
             head = file.read(_HEAD.size)
             length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
             following = place + _HEAD.size + length
-            if not length or following > end:
+            if not 0 < length <= LONGEST or following > end:
                 yield Piece(None, place, end)
                 return
             payload = file.read(length)
@@ -164,7 +170,7 @@ def count(path: Path, start: int) -> tuple[int, int]:
         while place + _HEAD.size <= end:
             file.seek(place)
             length, _ = _HEAD.unpack(file.read(_HEAD.size))
-            if not length or place + _HEAD.size + length > end:
+            if not 0 < length <= LONGEST or place + _HEAD.size + length > end:
                 break
             counted, place = counted + 1, place + _HEAD.size + length
     return counted, place
@@ -216,8 +222,21 @@ def since_of(path: Path) -> datetime | None:
         return None
 
 
+def keep_piece_aside(path: Path, piece: Piece) -> None:
+    """Keep what nobody can use but a person: beside the file that it was in or, where it is too long to be copied, with
+    all of that file under another name."""
+    length = piece.end - piece.start
+    if length > _HEAD.size + LONGEST:
+        with suppress(FileExistsError):
+            path.with_name(f"{path.name}{ASIDE}").hardlink_to(path)
+        return
+    with open(path, "rb", opener=open_file) as file:
+        file.seek(piece.start)
+        keep_aside(path, file.read(length))
+
+
 def keep_aside(path: Path, data: bytes) -> None:
-    """Keep what nobody can use but a person, beside the file that it was in."""
+    """Keep these bytes beside the file that they were in."""
     fd = os.open(path.with_suffix(ASIDE), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
