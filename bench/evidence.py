@@ -2,8 +2,9 @@
 
 A cluster of its own gets a made-up past of 100,000 events (`fill_audit`), which is sealed and exported as evidence. The
 file is tampered with in random places, each time in one: a bit is changed, a line removed, doubled, or exchanged with
-one of another batch, a value is put into another event, something is written behind a line, a forged one put before a true one, or the end is cut off. Each time the file is verified until
-something is found. It goes on until the time is up, says how often each was tried, and stops at what was not found.
+one of another batch, a forged line is put before a true one, something is written behind a line, a value is put into
+another event, or the end is cut off. Each time the file is verified until something is found. It goes on until the time
+is up, says how often each was tried, and stops at what was not found.
 """
 
 import argparse

@@ -119,9 +119,8 @@ class _Gauges:
 def _sealed(sealed: Sealing) -> Iterable[Metric]:
     """Whether the record is as it was sealed, and goes on being sealed."""
     at = sealed.sealed_at.timestamp() if sealed.sealed_at else 0
-    yield GaugeMetricFamily(
-        "wcsgate_seal_trouble", "Whether something keeps it from being sealed", bool(sealed.trouble)
-    )
+    trouble = bool(sealed.trouble)
+    yield GaugeMetricFamily("wcsgate_seal_trouble", "Whether something keeps the record from being sealed", trouble)
     yield GaugeMetricFamily("wcsgate_sealed_seconds", "When the record was sealed last; 0: never", at)
 
 

@@ -178,8 +178,8 @@ def sealing(now: datetime) -> Sealing:
     """What staff are told; cheap, and without a key, by what is kept on this machine, where something is."""
     try:
         kept = kept_seals.read(configured())
-    except Unkept as error:
-        return Sealing(str(error), None)
+    except Unkept:
+        return Sealing("The seals that are kept on this machine cannot be read.", None)
     sealed_at = _sealed_at(kept)
     trouble = _problem(kept, kept.last)
     return Sealing(trouble or _late(sealed_at, now), sealed_at)
