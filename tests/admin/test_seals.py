@@ -17,7 +17,7 @@ TOLD = "is no longer in the database."
 
 
 @pytest.fixture
-def sealed(settings, tmp_path, db):
+def sealed(settings, tmp_path, wcs):
     """A record that was sealed just now, on a machine that keeps its seals."""
     settings.SEAL_KEYS, settings.SPOOL = [as_setting(KEY)], str(tmp_path / "spool")
     make_record()
