@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from apps.audit.exporting.feed import newest_seal
 from apps.audit.keeping.retention import purge
+from apps.audit.management.commands import verify_audit
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.mover import move_batch
@@ -437,6 +438,29 @@ def test_seals_of_another_machine_are_kept_here_too(settings, tmp_path, caplog):
         assert seal(timezone.now()) is None
         assert piece_of(there) in kept_seals.read(Path(here)).seals
         assert sealing(timezone.now()).trouble == ""
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_a_seal_that_is_made_while_somebody_verifies_is_none_that_is_gone(monkeypatch):
+    def meanwhile():
+        make_record(40, media_session_id="after")
+        move_batch()
+        with later(2):
+            assert seal(timezone.now())
+        connections.close_all()
+
+    def looked_through():
+        found = list(pieces())
+        other = threading.Thread(target=meanwhile)
+        other.start()
+        other.join()
+        return found
+
+    monkeypatch.setattr(verify_audit, "pieces", looked_through)
+    assert "2 seals are good" in verify()
+    monkeypatch.undo()
+    with later(2):
+        assert "3 seals are good" in verify()
 
 
 @pytest.mark.usefixtures("sealed_twice")

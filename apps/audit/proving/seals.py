@@ -71,6 +71,8 @@ def _seal(now: datetime) -> Seal | None:
     if newest is None:
         return None
     last = good[-1] if good else None
+    if last is None and not kept.exists:
+        logger.warning("As far as is known here the record was never sealed: it is from batch %d on", newest.number)
     if last is not None:
         said = Sealed.read(last.line)
         if said.batch == newest.number or datetime.fromisoformat(said.made_at).date() == now.astimezone(UTC).date():

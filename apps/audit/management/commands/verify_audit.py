@@ -77,21 +77,25 @@ class Command(BaseCommand):
         self.stdout.write("The record is whole and untouched.")
 
     def _of_database(self, verifier: Verifier) -> Found:
+        kept = self._kept()  # before the database is looked at: a seal is there first, and then kept
         with database_needed(), at_one_moment():
             found = verifier.look_at(pieces())
             verifier.are_there(there(list(verifier.gone_but_counted)))
-            self._compare_with_kept(found)
+            self._compare_with(kept, found)
             for problem in outside_the_chain(found.from_before):
                 found.problem(problem)
         return found
 
-    def _compare_with_kept(self, found: Found) -> None:
-        """What the database says of seals, with what is kept on this machine."""
+    def _kept(self) -> Kept:
+        """What is kept on this machine, as far as whoever verifies may read it."""
         try:
-            kept = kept_seals.read(configured())
+            return kept_seals.read(configured())
         except Unkept as error:
             self.stdout.write(f"{error}.")
-            kept = Kept()
+            return Kept()
+
+    def _compare_with(self, kept: Kept, found: Found) -> None:
+        """What the database says of seals, with what is kept."""
         for problem in gone(kept):
             found.problem(problem)
         if kept.accepted is not None:
