@@ -403,6 +403,9 @@ def test_somebody_can_accept_what_is_there(caplog):
     said = StringIO()
     call_command("seal_audit", "--accept", stdout=said)
     assert "Accepted: seals carry on from batch" in said.getvalue()
+    (act,) = [change for change in changes() if change.action == "acknowledge"]
+    assert "the record up to batch" in act.target
+    assert "no longer in the database" in act.told
     with later(2):
         assert seal(timezone.now()) is not None
         assert seal(timezone.now()) is None, "once a day"

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
+from apps.audit.acts import note_here
 from apps.audit.models import Batch
 from apps.audit.moving.batches import take_in, wait_to_be_alone
 from apps.audit.proving import kept_seals
@@ -45,8 +46,11 @@ class Command(BaseCommand):
         folder, newest = configured(), Batch.objects.order_by("-number").first()
         if folder is None or newest is None:
             raise CommandError("There is nothing to accept: no batch, or no folder for seals (WCSGATE_SPOOL).")
+        before = sealing(timezone.now()).trouble
         try:
-            kept_seals.accept(folder, newest.number, bytes(newest.hash), timezone.now())
+            with transaction.atomic():
+                note_here("acknowledge", f"the record up to batch {newest.number} as it is", told=before)
+                kept_seals.accept(folder, newest.number, bytes(newest.hash), timezone.now())
         except Unkept as error:
             raise CommandError(f"{error}.") from None
         self.stdout.write(f"Accepted: seals carry on from batch {newest.number}. verify_audit says so from now on.")
