@@ -2,8 +2,9 @@
 
 A cluster of its own gets a made-up past of 100,000 events (`fill_audit`), which is sealed and exported as evidence. The
 file is tampered with in random places, each time in one: a bit is changed, a line removed, doubled, or exchanged with
-one of another batch, a value is put into another event, or the end is cut off. Each time the file is verified until
-something is found. It goes on until the time is up, says how often each was tried, and stops at what was not found.
+one of another batch, a forged line is put before a true one, something is written behind a line, a value is put into
+another event, or the end is cut off. Each time the file is verified until something is found. It goes on until the time
+is up, says how often each was tried, and stops at what was not found.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from base64 import urlsafe_b64encode
 from bisect import bisect
 from collections import Counter
 from copy import copy, deepcopy
+from hashlib import sha256
 from itertools import cycle
 from random import Random
 
@@ -49,11 +51,13 @@ def _file(events):
     from django.core.management import call_command
     from django.utils import timezone
 
-    from apps.audit.proving.evidence import lines, pieces, seal
+    from apps.audit.proving.evidence import pieces
+    from apps.audit.proving.evidence_file import lines
+    from apps.audit.proving.seals import private_keys, seal
 
     call_command("fill_audit", events)
     seal(timezone.now())
-    return list(lines(pieces()))
+    return list(lines(pieces(), private_keys()[0], timezone.now()))
 
 
 def _try_all(lines, dice, seconds):
@@ -72,39 +76,39 @@ def _try_all(lines, dice, seconds):
 
 
 class Detector:
-    """Whether verifying says that a file is not whole, or not sealed to its end.
+    """Whether verifying says that a file is not whole, or does not end as it was written.
 
     What comes before the first line that differs was verified once, and is not again: from the batch that is nearest
     before it, verifying goes on as it was there.
     """
 
     def __init__(self, lines, starts):
-        from apps.audit.proving.evidence import trusted_keys
+        from apps.audit.proving.seals import trusted_keys
         from apps.audit.proving.verifying import Verifier
 
-        self._lines, self._known = lines, [(0, Verifier(trusted_keys()))]
+        self._lines, self._known = lines, [(0, Verifier(trusted_keys()), sha256())]
         for start in [*starts[STEP::STEP], len(lines)]:
-            before, verifier = self._known[-1]
-            going_on = _copied(verifier)
-            assert not self._problems(going_on, lines[before:start]), "nothing was done to it yet"
-            self._known.append((start, going_on))
-        assert self._known[-1][1].found.sealed_until == self._known[-1][1].found.last_batch
+            before, verifier, hashed = self._known[-1]
+            going_on, hashed = _copied(verifier), hashed.copy()
+            assert not self._problems(going_on, lines[before:start], hashed), "nothing was done to it yet"
+            self._known.append((start, going_on, hashed))
+        assert self._known[-1][1].found.ended_at
 
     def finds(self, lines):
         """Whether it is found in these."""
         pairs = enumerate(zip(lines, self._lines, strict=False))
         differs = next((number for number, (one, other) in pairs if one != other), min(len(lines), len(self._lines)))
-        start, verifier = [known for known in self._known if known[0] <= differs][-1]
+        start, verifier, hashed = [known for known in self._known if known[0] <= differs][-1]
         going_on = _copied(verifier)
-        problems = self._problems(going_on, lines[start:])
-        return bool(problems) or going_on.found.sealed_until < going_on.found.last_batch
+        problems = self._problems(going_on, lines[start:], hashed.copy())
+        return bool(problems) or not going_on.found.ended_at
 
-    def _problems(self, verifier, lines):
+    def _problems(self, verifier, lines, hashed):
         """The first ones."""
-        from apps.audit.proving.verifying import pieces_of
+        from apps.audit.proving.evidence_file import pieces_of
 
         def until_one_is_found():
-            for piece in pieces_of(lines):
+            for piece in pieces_of(lines, hashed):
                 yield piece
                 if verifier.found.problems:
                     return
@@ -145,6 +149,18 @@ def _a_line_doubled_elsewhere(lines, dice, batch_of):
     return lines
 
 
+def _something_written_behind_a_line(lines, dice, batch_of):
+    number = dice.randrange(len(lines))
+    lines[number] = lines[number][:-1] + b"\tforged\n"
+    return lines
+
+
+def _a_forged_line_before_the_true_one(lines, dice, batch_of):
+    number = dice.choice([number for number, line in enumerate(lines[:2_000]) if line.startswith(b"event")])
+    lines.insert(number, lines[number].replace(b'"effect":"', b'"effect":"not ', 1))
+    return lines
+
+
 def _two_lines_exchanged(lines, dice, batch_of):
     first, second = _of_two_batches(lines, dice, batch_of)
     lines[first], lines[second] = lines[second], lines[first]
@@ -178,6 +194,8 @@ TAMPERINGS = (
     _two_lines_exchanged,
     _the_end_cut_off,
     _a_line_doubled_elsewhere,
+    _a_forged_line_before_the_true_one,
+    _something_written_behind_a_line,
     _names_of_two_events_exchanged,
     _a_batch_removed_with_its_events,
 )

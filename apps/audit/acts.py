@@ -19,7 +19,13 @@ _NOTE = """INSERT INTO audit_changerecord
 def note(request: HttpRequest, action: str, *what: str, told: str = "", **more: str) -> None:
     """The user of this request does it with each of these. `action` is one of ACTS, `told` says more in words, and what
     else is given is kept beside it. There is a space in `what`, as in whatever staff changed: so it is looked for."""
+    with acting_for(request, request.user):
+        note_here(action, *what, told=told, **more)
+
+
+def note_here(action: str, *what: str, told: str = "", **more: str) -> None:
+    """The same, where it is known already who does it, as in commands."""
     acts = [{"action": action, "what": one, "told": told, **more} for one in what]
     rows = [json.dumps({name: storable(text) for name, text in act.items()}) for act in acts]
-    with acting_for(request, request.user), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_NOTE, [rows, ACT])

@@ -24,14 +24,20 @@ DECISION, EVENT, STAFF_ACTION = b"D", b"E", b"S"
 CLASSES = {"decisions": DECISION, "status events": EVENT, "changes by staff": STAFF_ACTION}
 """What a batch calls the class of the record that it lets go."""
 
+FROM_BEFORE = "from before"
+"""What the note of a batch calls it that its events are from before there were batches."""
+
 ENTRY = 1 + 16 + 32
 """Bytes of an entry: its kind, the id of its event, and a SHA-256."""
+
+HALF = 16
+"""Bytes of the digest of what was counted, in the entry of a count, before half a SHA-256."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Entry(NamedTuple):
-    """One event of a batch, or one change of a count. `digest` is the SHA-256 of its line."""
+    """One event of a batch, or one change of a count. `digest` is the SHA-256 of its line, or `counted_as`."""
 
     kind: bytes
     id: UUID
@@ -70,6 +76,18 @@ def event_line(members: Mapping[str, Any]) -> bytes:
 def entry(kind: bytes, id_: UUID, content: bytes) -> bytes:
     """An entry as it is kept."""
     return kind + id_.bytes + sha256(content).digest()
+
+
+def count_entry(kind: bytes, id_: UUID, digest: bytes, content: bytes) -> bytes:
+    """An entry of a count, as it is kept: with the digest of what was counted, so that nothing else is counted as
+    a repeat of the event unseen, and half a SHA-256.
+    """
+    return kind.lower() + id_.bytes + counted_as(digest, content)
+
+
+def counted_as(digest: bytes, content: bytes) -> bytes:
+    """What the entry of a count has in place of a SHA-256."""
+    return digest[:HALF].ljust(HALF, b"\0") + sha256(content).digest()[:HALF]
 
 
 def entries(kept: bytes) -> Iterator[Entry]:

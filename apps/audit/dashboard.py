@@ -16,6 +16,7 @@ from apps.audit.keeping.partitions import net
 from apps.audit.missing.gaps import missing
 from apps.audit.models import AuditEvent, BadRecord, ChangeRecord, Effect, HookRecord, received
 from apps.audit.narrative import story
+from apps.audit.proving.seals import sealing
 from apps.connections.admin import connect_commands
 from apps.connections.models import App, Session
 
@@ -47,6 +48,7 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
         context["missing"] = missing()
         context["silent"] = who_is_silent(context["missing"].silent)
         context["waiting"] = what_waits(now)
+        context["seal_trouble"] = sealing(now).trouble
         context["refused"] = list(refused_by_reason(since))
         context["latest"] = [(event, story(event, "")) for event in latest_refusals(since)]
         context["log_url"] = reverse("admin:audit_auditevent_changelist")

@@ -12,6 +12,7 @@ class AdvisoryLock(IntEnum):
     PARTITIONS = 0x5743_5348
     MEASURING = 0x5743_5349
     GAPS = 0x5743_534A
+    SEALS = 0x5743_534B
 
 
 def only_one(lock: AdvisoryLock) -> bool:

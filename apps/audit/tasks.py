@@ -15,7 +15,7 @@ from apps.audit.moving.changes import move_changes
 from apps.audit.moving.mover import move_batch
 from apps.audit.moving.pace import MOST, Pace
 from apps.audit.moving.spool_emptying import take_over
-from apps.audit.proving.evidence import seal
+from apps.audit.proving.seals import seal
 from apps.audit.recording import spool_folder
 from apps.audit.recording.count_file import left_in
 from apps.audit.recording.spool import files

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError
 
-from apps.audit.proving.evidence import private_keys
+from apps.audit.proving.seals import private_keys
 from apps.connections.models import App
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -17,6 +18,7 @@ from apps.access.snapshot import snapshot_keeper
 from apps.audit.keeping.partitions import net
 from apps.audit.missing.gaps import Missing, missing, per_node
 from apps.audit.missing.spooled import spooled_by_node
+from apps.audit.proving.seals import Sealing, sealing
 from apps.audit.recording.spool import Waiting, waiting
 from apps.database.connection import Unavailable
 from apps.database.hook_path import expect_an_answer
@@ -58,7 +60,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     try:
         expect_an_answer(settings.HOOK_TIME_LIMIT)
         found = _numbers_when_fresh(time.monotonic() + settings.HOOK_TIME_LIMIT)
-        outside, gone = net(), missing()
+        outside, gone, sealed = net(), missing(), sealing(timezone.now())
     except (DatabaseError, Unavailable):
         detail = "The database does not answer, or its rules are not loaded (yet)."
         return JsonResponse({"error": "not-ready", "detail": detail, **said}, status=503)
@@ -67,6 +69,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     numbers["audit_outside_partitions"] = outside.rows
     said |= {"missing": gone.hooks, "missing_since": gone.since, "missing_looked_at": gone.looked_at}
     said["silent_processes"] = gone.silent
+    said |= {"sealed": sealed.sealed_at, "seal_trouble": sealed.trouble or None}
     if 0 < settings.MISSING_LIMIT <= gone.hooks:
         detail = "More hooks that were answered are not in the record than WCSGATE_MISSING_LIMIT lets pass."
         return JsonResponse({"error": "hooks-missing", "detail": detail, **numbers, **said}, status=503)
@@ -97,7 +100,7 @@ class _Gauges:
         try:
             expect_an_answer(settings.HOOK_TIME_LIMIT)
             found = _numbers()
-            outside, gone, nodes = net(), missing(), per_node()
+            outside, gone, nodes, sealed = net(), missing(), per_node(), sealing(timezone.now())
         except (DatabaseError, Unavailable):
             yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 0)
             return
@@ -109,7 +112,16 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_oldest_change_seconds", "Age of the oldest of them", found.oldest_change)
         yield GaugeMetricFamily("wcsgate_audit_outside_partitions", "Audit events in the default one", outside.rows)
         yield GaugeMetricFamily("wcsgate_audit_being_moved", "Whether others leave it just now", outside.being_moved)
+        yield from _sealed(sealed)
         yield from _counted(gone, nodes)
+
+
+def _sealed(sealed: Sealing) -> Iterable[Metric]:
+    """Whether the record is as it was sealed, and goes on being sealed."""
+    at = sealed.sealed_at.timestamp() if sealed.sealed_at else 0
+    trouble = bool(sealed.trouble)
+    yield GaugeMetricFamily("wcsgate_seal_trouble", "Whether something keeps the record from being sealed", trouble)
+    yield GaugeMetricFamily("wcsgate_sealed_seconds", "When the record was sealed last; 0: never", at)
 
 
 def _counted(gone: Missing, nodes: list[dict[str, int | str]]) -> Iterable[Metric]:

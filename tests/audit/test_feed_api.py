@@ -23,7 +23,7 @@ from apps.audit.exporting import feed
 from apps.audit.models import AuditEvent, Batch, ChangeRecord
 from apps.audit.moving.batches import append
 from apps.audit.moving.mover import move_batch
-from apps.audit.proving.evidence import make_seal
+from apps.audit.proving.seals import make_seal
 from tests import factories
 from tests.admin.conftest import browser_of, make_role
 from tests.audit.test_changes import acts, changes, said

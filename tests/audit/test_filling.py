@@ -102,7 +102,7 @@ def test_the_record_is_whole_and_what_comes_later_goes_on_from_it(database):  # 
     assert move_batch() == 1
     found = looked()
     assert (found.problems, found.events, found.batches) == ([], 2_001, 101)
-    assert outside_the_chain() == []
+    assert outside_the_chain(0) == []
     changed = AuditEvent.objects.order_by("id")[1_000]
     run(f"UPDATE {TABLE} SET username = 'mallory' WHERE id = %s", changed.pk)
     assert looked().problems == [f"Event {changed.pk} of batch {changed.batch} was changed."]

@@ -18,7 +18,8 @@ from django.db.models.functions import Length
 from apps.audit.chain import ENTRY, STAFF_ACTION, Entry, entries
 from apps.audit.exporting.export import FORMATS, JSON_LINES, row
 from apps.audit.ids import MARGIN
-from apps.audit.models import AuditEvent, Batch, Seal
+from apps.audit.models import AuditEvent, Batch
+from apps.audit.proving import seals
 
 BATCHES = 200
 """So many batches a page goes through at most."""
@@ -105,8 +106,8 @@ def page(after: Cursor, limit: int) -> Page:
 
 def newest_seal() -> dict[str, str] | None:
     """What was signed last, and the signature of that in base64; None where nothing was."""
-    seal = Seal.objects.order_by("-pk").first()
-    return seal and {"line": seal.line, "signature": b64encode(bytes(seal.signature)).decode()}
+    seal = seals.newest()
+    return seal and {"line": seal.line.decode(), "signature": b64encode(seal.signature).decode()}
 
 
 def _end_of(batches: QuerySet[Batch]) -> Cursor:

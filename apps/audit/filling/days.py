@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from apps.audit.chain import count_line, entry, event_line, kind_of
+from apps.audit.chain import count_entry, count_line, entry, event_line, kind_of
 from apps.audit.filling.made_up import Day, Made
 
 BATCH = 500
@@ -94,7 +94,7 @@ def _entries(log: Log, events: Iterable[Made]) -> Iterable[bytes]:
             *(event[name] for name in ("id", "received_at", "last_received_at", "repeats", "while_away"))
         )
         if counted:
-            counts.append(entry(kind.lower(), event["id"], counted))
+            counts.append(count_entry(kind, event["id"], event["digest"], counted))
     yield from counts
 
 

@@ -3,8 +3,22 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
+from uuid import UUID
 
-from apps.audit.chain import BEFORE_THE_FIRST, batch_hash, count_line, entry, event_line, kind_of, line
+from django.utils import timezone
+
+from apps.audit.chain import (
+    BEFORE_THE_FIRST,
+    FROM_BEFORE,
+    batch_hash,
+    count_entry,
+    count_line,
+    entries,
+    entry,
+    event_line,
+    kind_of,
+    line,
+)
 from apps.audit.models import AuditEvent, Batch
 from apps.audit.moving.outbox import KnownEvent, NewEvent
 
@@ -15,10 +29,40 @@ CONTENT = (
 )
 """What is written of an event once and for all."""
 
+TAKEN_IN_AT_ONCE = 2_000
+
 
 def next_number() -> int:
-    """The number of the next batch. Only for who has the lock BATCHES."""
-    return (Batch.objects.order_by("-number").values_list("number", flat=True).first() or 0) + 1
+    """The number of the next batch. Only with the lock BATCHES.
+
+    Before there is a first one, events of a time without batches are taken in.
+    """
+    last = _last_number()
+    return (last if last else take_in()) + 1
+
+
+def take_in() -> int:
+    """List events that are of no batch, being from before there were any, in batches of their own: so nobody adds to
+    them, nor changes any. Gives the number of the last batch. Only with the lock BATCHES.
+    """
+    number, listed = _last_number(), from_before()
+    events = AuditEvent.objects.filter(batch=None).order_by("id")
+    while some := list(events[:TAKEN_IN_AT_ONCE]):
+        events = events.filter(id__gt=some[-1].id)
+        if new := [event for event in some if event.id not in listed]:
+            number += 1
+            append(number, timezone.now(), new, note={FROM_BEFORE: len(new)})
+    return number
+
+
+def from_before() -> set[UUID]:
+    """The ids of events that were taken in."""
+    taken_in = Batch.objects.filter(note__contains=f'"{FROM_BEFORE}"').values_list("entries", flat=True)
+    return {one.id for kept in taken_in.iterator(10) for one in entries(bytes(kept))}
+
+
+def _last_number() -> int:
+    return Batch.objects.order_by("-number").values_list("number", flat=True).first() or 0
 
 
 def append(
@@ -28,15 +72,10 @@ def append(
     counted: Iterable[AuditEvent | KnownEvent] = (),
     note: Mapping[str, object] = MappingProxyType({}),
 ) -> Batch:
-    """Add a link to the chain: these events came, these others were counted again. Only with the lock BATCHES.
-
-    The first one also notes how many events are from before there were batches, so that nobody adds any to them.
-    """
+    """Add a link to the chain: these events came, these other ones were counted again. Only with the lock BATCHES."""
     kept = b"".join(
         [*(entry(kind_of(event.reason), event.id, content(event)) for event in new), *_counts(new), *_counts(counted)]
     )
-    if number == 1 and (before := AuditEvent.objects.filter(batch=None).count()):
-        note = {"from before": before, **note}
     noted = line(**note).decode() if note else ""
     last = Batch.objects.filter(number=number - 1).values_list("hash", flat=True).first()
     previous = bytes(last) if last is not None else BEFORE_THE_FIRST
@@ -63,4 +102,4 @@ def count_of(event: AuditEvent | NewEvent | KnownEvent) -> bytes:
 def _counts(events: Iterable[AuditEvent | NewEvent | KnownEvent]) -> Iterable[bytes]:
     for event in events:
         if counted := count_of(event):
-            yield entry(kind_of(event.reason).lower(), event.id, counted)
+            yield count_entry(kind_of(event.reason), event.id, bytes(event.digest), counted)

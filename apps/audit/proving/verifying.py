@@ -5,44 +5,50 @@ The same is done for the table and for a file of evidence, of which others can d
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from apps.audit.chain import BEFORE_THE_FIRST, CLASSES, Entry, entries
-from apps.audit.ids import MARGIN, moment_of
+from apps.audit.chain import BEFORE_THE_FIRST, CLASSES, FROM_BEFORE, HALF, Entry, counted_as, entries
+from apps.audit.ids import EPOCH, MARGIN, moment_of
+from apps.audit.proving.signing import END, End, Keys, Sealed, SealPiece, name_of
 
 
 class Event(NamedTuple):
-    """An event as it is there: its line, and the line of its count, which may be empty."""
+    """An event as it is there: its line, the line of its count, which may be empty, and the digest of its line."""
 
     id: UUID
     content: bytes
-    count: bytes
+    counted: bytes
+    digest: bytes
 
 
 class BatchPiece(NamedTuple):
-    """A batch as it is there: its line, the hash that stands beside it, and the events that say they are of it."""
+    """A batch as it is there: its line, the hash that stands beside it, and the events that say they are of it, in the
+    order of their ids.
+    """
 
     line: bytes
     hash: bytes
     events: Sequence[Event]
 
 
-class SealPiece(NamedTuple):
-    """A seal as it is there: its line, and the signature of that."""
+class EndPiece(NamedTuple):
+    """The end of a file as it is there: its line, the signature of that, and the SHA-256 of all that came before."""
 
     line: bytes
     signature: bytes
+    before: bytes
 
 
-Piece = BatchPiece | SealPiece
+Piece = BatchPiece | SealPiece | EndPiece
+
+CLOCKS = timedelta(minutes=5)
+"""Clocks of workers, and of whoever verifies, may differ by so much."""
 
 
 @dataclass(slots=True)
@@ -58,7 +64,7 @@ class Found:
     seals: int = 0
     sealed_until: int = 0
     sealed_at: str = ""
-    untrusted_keys: set[str] = field(default_factory=set)
+    ended_at: str = ""
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -69,17 +75,20 @@ class Found:
 
 
 class Verifier:
-    """Goes through a record, oldest first. Memory is bounded by a day of counted events, and one line for each day from
-    which something is gone.
+    """Goes through a record, oldest first. Memory is bounded by a day of counted events, by those of which only the
+    count is left, and by one line for each day from which something is gone.
     """
 
-    def __init__(self, public_keys: Iterable[bytes] = ()) -> None:
+    def __init__(self, public_keys: Iterable[bytes] = (), now: datetime | None = None) -> None:
         self.found = Found()
-        self._keys = {key_id(key): Ed25519PublicKey.from_public_bytes(key) for key in public_keys}
+        self.gone_but_counted: dict[UUID, int] = {}
+        self._keys = Keys(public_keys)
+        self._latest = (now or datetime.now(UTC)) + CLOCKS
+        self._before = self._noted = EPOCH
+        self._last_seal: SealPiece | None = None
         self._counts_to_come: dict[UUID, tuple[int, bytes]] = {}
         self._gone: dict[tuple[bytes, datetime], tuple[int, UUID, int]] = {}
         self._went: set[tuple[bytes, datetime]] = set()
-        self._left_there: set[UUID] = set()
 
     @property
     def has_keys(self) -> bool:
@@ -89,10 +98,14 @@ class Verifier:
     def look_at(self, pieces: Iterable[Piece]) -> Found:
         """All pieces, in the order of their batches, from the first one on; each seal right after what it seals."""
         for piece in pieces:
+            if self.found.ended_at:
+                self.found.problem("Something stands behind the end.")
             if isinstance(piece, BatchPiece):
                 self._batch(piece)
-            else:
+            elif isinstance(piece, SealPiece):
                 self._seal(piece)
+            else:
+                self._end(piece)
         if not self.found.batches:
             self.found.problem("There is no batch at all.")
         for id_, (number, _) in self._counts_to_come.items():
@@ -102,12 +115,19 @@ class Verifier:
             self.found.problem(f"Event {id_} of batch {number}{more} missing, and nothing says that it was let go.")
         return self.found
 
+    def are_there(self, ids: Iterable[UUID]) -> None:
+        """Second look: which events are there. None of those of which there seemed to be only the count may be."""
+        for id_ in ids:
+            if (number := self.gone_but_counted.pop(id_, None)) is not None:
+                self._does_not_say_so(number, id_)
+
     def _batch(self, piece: BatchPiece) -> None:
         found = self.found
         try:
             said = json.loads(piece.line)
             number, previous, note = int(said["batch"]), bytes.fromhex(said["previous"]), said["note"]
             kept = list(entries(b64decode(said["entries"], validate=True)))
+            moved_at = datetime.fromisoformat(said["moved_at"]).astimezone(UTC)
         except (ValueError, KeyError, TypeError):
             found.problem(f"What comes after batch {found.last_batch} is no batch that can be read.")
             return
@@ -122,9 +142,18 @@ class Verifier:
         found.batches, found.last_batch, found.last_hash = found.batches + 1, number, sha256(piece.line).digest()
         if found.last_hash != piece.hash:
             found.problem(f"Batch {number} is not what its hash says.")
-        self._events(number, kept, {event.id: event for event in piece.events})
+        self._events(number, kept, self._by_id(number, piece.events))
         if note:
-            self._note(number, str(said.get("moved_at")), note)
+            self._note(number, moved_at, note, len(piece.events))
+        if moved_at < self._noted - CLOCKS:
+            found.problem(f"Batch {number} was moved before a batch before it noted what was let go: one lies.")
+        self._before = moved_at
+
+    def _by_id(self, number: int, events: Sequence[Event]) -> dict[UUID, Event]:
+        for event, after in pairwise(events):
+            if after.id <= event.id:
+                self.found.problem(f"Event {after.id} comes twice in batch {number}, or out of its order.")
+        return {event.id: event for event in events}
 
     def _events(self, number: int, kept: Sequence[Entry], events: Mapping[UUID, Event]) -> None:
         listed = {one.id for one in kept if one.kind.isupper()}
@@ -142,10 +171,8 @@ class Verifier:
         self.found.events += 1
         if sha256(event.content).digest() != one.digest:
             self.found.problem(f"Event {one.id} of batch {number} was changed.")
-        if event.count:
-            self._counts_to_come[one.id] = number, sha256(event.count).digest()
-        if (one.kind, _day_of(one.id)) in self._went:
-            self._left_there.add(one.id)
+        if event.counted:
+            self._counts_to_come[one.id] = number, counted_as(event.digest, event.counted)
 
     def _count(self, number: int, one: Entry) -> None:
         """The latest count of an event is the one it has now; none comes after that."""
@@ -153,8 +180,15 @@ class Verifier:
         if to_come is not None:
             if to_come[1] == one.digest:
                 del self._counts_to_come[one.id]
-        elif (one.kind.upper(), _day_of(one.id)) not in self._went or one.id in self._left_there:
-            self.found.problem(f"Event {one.id} was counted in batch {number}, and does not say so any more.")
+            elif to_come[1][:HALF] != one.digest[:HALF]:
+                self.found.problem(f"In batch {number} something else was counted as a repeat of event {one.id}.")
+        elif (one.kind.upper(), _day_of(one.id)) in self._went:
+            self.gone_but_counted.setdefault(one.id, number)
+        else:
+            self._does_not_say_so(number, one.id)
+
+    def _does_not_say_so(self, number: int, id_: UUID) -> None:
+        self.found.problem(f"Event {id_} was counted in batch {number}, and does not say so any more.")
 
     def _is_gone(self, number: int, one: Entry) -> None:
         self.found.let_go += 1
@@ -163,19 +197,22 @@ class Verifier:
         self._gone[of_day] = first, id_, count + 1
         self._went.add(of_day)
 
-    def _note(self, number: int, moved: str, note: str) -> None:
-        """What was let go before this batch, as retention says it; and of the first one, what was there before it."""
+    def _note(self, number: int, moved_at: datetime, note: str, events: int) -> None:
+        """What was let go before this batch, as retention says it; or that its events are from before batches."""
         try:
             said = json.loads(note)
-            if number == 1 and "from before" in said:
-                self.found.from_before = int(said["from before"])
-                if "let go" not in said:
-                    return
-            moved_at = datetime.fromisoformat(moved)
+            if FROM_BEFORE in said:
+                self.found.from_before += events
+                return
             kind, before = CLASSES[said["let go"]], datetime.fromisoformat(said["before"]).astimezone(UTC)
         except (ValueError, KeyError, TypeError):
             self.found.problem(f"Batch {number} has a note that cannot be read.")
             return
+        self._noted = max(self._noted, moved_at)
+        if not self._before - CLOCKS <= moved_at <= self._latest:
+            self.found.problem(
+                f"Batch {number} lets something go, and says a moment at which it cannot have been moved."
+            )
         if before > moved_at:
             self.found.problem(f"Batch {number} lets go what had not come yet: retention never does.")
             return
@@ -187,60 +224,52 @@ class Verifier:
     def _seal(self, piece: SealPiece) -> None:
         found = self.found
         try:
-            said = json.loads(piece.line)
-            number, hash_, key, made_at = int(said["batch"]), said["hash"], str(said["key"]), str(said["made_at"])
-        except (ValueError, KeyError, TypeError):
+            said = Sealed.read(piece.line)
+        except ValueError:
             found.problem("A seal cannot be read.")
             return
-        if key not in self._keys:
-            found.untrusted_keys.add(key)
+        if not self._keys:
             return
-        try:
-            self._keys[key].verify(piece.signature, piece.line)
-        except InvalidSignature:
-            found.problem(f"The seal of batch {number} was not made with its key.")
+        if said.key not in self._keys:
+            found.problem(f"A seal of batch {said.batch} was made with key {said.key}, which is none that is known.")
             return
-        if number > found.last_batch:
-            found.problem(f"Batch {number} was sealed, but the record ends with batch {found.last_batch}.")
-        elif number < found.last_batch:
-            found.problem(f"A seal of batch {number} stands behind batch {found.last_batch}.")
-        elif found.last_hash.hex() != hash_:
-            found.problem(f"Batch {number} is not the one that was sealed on {made_at}.")
+        if not self._keys.made(piece.signature, piece.line, said.key):
+            found.problem(f"The seal of batch {said.batch} was not made with its key.")
+            return
+        if said.previous != name_of(self._last_seal):
+            found.problem(
+                f"The seal of batch {said.batch} does not carry on the seal before it: there was another one."
+            )
+        self._is_at_its_place(said)
+        self._last_seal = piece
         found.seals += 1
-        if number >= found.sealed_until:
-            found.sealed_until, found.sealed_at = number, made_at
+        if said.batch >= found.sealed_until:
+            found.sealed_until, found.sealed_at = said.batch, said.made_at
+
+    def _is_at_its_place(self, said: Sealed) -> None:
+        found = self.found
+        if said.batch > found.last_batch:
+            found.problem(f"Batch {said.batch} was sealed, but the record ends with batch {found.last_batch}.")
+        elif said.batch < found.last_batch:
+            found.problem(f"A seal of batch {said.batch} stands behind batch {found.last_batch}.")
+        elif found.last_hash.hex() != said.hash:
+            found.problem(f"Batch {said.batch} is not the one that was sealed on {said.made_at}.")
+
+    def _end(self, piece: EndPiece) -> None:
+        found = self.found
+        try:
+            said = End.read(piece.line)
+        except ValueError:
+            found.problem("The end cannot be read.")
+            return
+        found.ended_at = said.made_at
+        if (said.batch, said.hash) != (found.last_batch, found.last_hash.hex()):
+            found.problem(f"The end is that of batch {said.batch}, and the last one is batch {found.last_batch}.")
+        elif said.before != piece.before.hex():
+            found.problem("Something before the end is not as it was written.")
+        if self._keys and not self._keys.made(piece.signature, END + piece.line, said.key):
+            found.problem("The end was not signed with a key that is known: it may be another one.")
 
 
 def _day_of(id_: UUID) -> datetime:
     return moment_of(id_).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def key_id(public_key: bytes) -> str:
-    """By what seals name the key they were made with."""
-    return sha256(public_key).hexdigest()[:16]
-
-
-def pieces_of(lines: Iterable[bytes]) -> Iterator[Piece]:
-    """The pieces of a file of evidence. Raises ValueError, with the number of the line, where it is none."""
-    batch: tuple[bytes, bytes] | None = None
-    events: list[Event] = []
-    for number, line in enumerate(lines, start=1):
-        kind, *columns = line.rstrip(b"\n").split(b"\t")
-        try:
-            if kind == b"event" and batch is not None:
-                content, count = columns
-                events.append(Event(UUID(json.loads(content)["id"]), content, count))
-                continue
-            if batch is not None:
-                yield BatchPiece(*batch, events)
-                batch, events = None, []
-            if kind == b"batch":
-                batch = columns[0], bytes.fromhex(columns[1].decode())
-            elif kind == b"seal":
-                yield SealPiece(columns[0], b64decode(columns[1], validate=True))
-            else:
-                raise ValueError("unknown")
-        except (ValueError, IndexError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"Line {number} is none of a file of evidence.") from None
-    if batch is not None:
-        yield BatchPiece(*batch, events)

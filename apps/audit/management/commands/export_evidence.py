@@ -4,11 +4,17 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from apps.audit.models import Batch, Seal
-from apps.audit.proving.evidence import at_one_moment, lines, make_seal, pieces, private_keys, public
+from apps.audit.proving import kept_seals, seals
+from apps.audit.proving.evidence import at_one_moment, pieces
+from apps.audit.proving.evidence_file import lines
+from apps.audit.proving.kept_seals import Unkept
+from apps.audit.proving.seals import NotAsSealed, private_keys
+from apps.audit.proving.signing import public
+from apps.audit.recording.spool_folder import configured
 from apps.database.commands import database_needed
 
 
@@ -19,21 +25,30 @@ class Command(BaseCommand):
         parser.add_argument("file", help="a new file")
 
     def handle(self, *, file: str, **options: Any) -> None:
-        with database_needed():
-            self._seal_the_last()
-            try:
-                with Path(file).open("xb") as out, at_one_moment():
-                    out.writelines(lines(pieces()))
-            except OSError as error:
-                raise CommandError(f"Cannot write {file}: {error.strerror}.") from None
-        for key in private_keys():
-            self.stdout.write(f"Public key of the seals: {b64encode(public(key)).decode()}")
-
-    def _seal_the_last(self) -> None:
-        """So that nobody can cut the end off unseen."""
-        last = Batch.objects.order_by("-number").first()
         try:
-            if last is not None and private_keys() and not Seal.objects.filter(batch=last.number).exists():
-                make_seal(last, timezone.now())
+            key = next(iter(private_keys()), None)
         except ValueError:
             raise CommandError("WCSGATE_SEAL_KEYS holds something that is not a key.") from None
+        with database_needed(), at_one_moment():
+            _check()
+            self._write(Path(file), key)
+        for known in private_keys():
+            self.stdout.write(f"Public key of the seals: {b64encode(public(known)).decode()}")
+
+    def _write(self, file: Path, key: Ed25519PrivateKey | None) -> None:
+        try:
+            with file.open("xb") as out:
+                out.writelines(lines(pieces(), key, timezone.now()))
+        except OSError as error:
+            raise CommandError(f"Cannot write {file}: {error.strerror}.") from None
+        if key is None:
+            self.stdout.write("Nothing is signed, as WCSGATE_SEAL_KEYS is not set: others can cut off its end.")
+
+
+def _check() -> None:
+    """The end of the file is signed, so it must be the end of what was signed before."""
+    try:
+        kept = kept_seals.read(configured())
+        seals.check(kept, seals.good_seals(kept))
+    except (NotAsSealed, Unkept) as error:
+        raise CommandError(f"{error} Nothing is signed. Run verify_audit; seal_audit says how to go on.") from None

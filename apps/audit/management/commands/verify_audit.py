@@ -10,10 +10,16 @@ from django.utils import timezone
 
 from apps.access.then import NotRecorded
 from apps.audit.models import AuditEvent, Batch, received
-from apps.audit.proving.evidence import at_one_moment, from_before, outside_the_chain, pieces, trusted_keys
+from apps.audit.proving import kept_seals
+from apps.audit.proving.evidence import at_one_moment, outside_the_chain, pieces, there
+from apps.audit.proving.evidence_file import look_at_file
+from apps.audit.proving.kept_seals import Kept, Unkept
 from apps.audit.proving.past import past
 from apps.audit.proving.redeciding import Again, events_again
-from apps.audit.proving.verifying import Found, Verifier, pieces_of
+from apps.audit.proving.seals import gone, trusted_keys
+from apps.audit.proving.signing import Sealed
+from apps.audit.proving.verifying import Found, Verifier
+from apps.audit.recording.spool_folder import configured
 from apps.database.commands import database_needed, moment
 
 
@@ -58,7 +64,7 @@ class Command(BaseCommand):
         except ValueError:
             raise CommandError("A key is none: public keys are 32 bytes in base64.") from None
         found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
-        if verifier.has_keys and (found.sealed_until < found.last_batch if file else _never_sealed(found)):
+        if not file and verifier.has_keys and _never_sealed(found):
             found.problem("Its end is not sealed: it may have been cut off, or replaced as a whole.")
         self._say(found)
         if options["decisions"]:
@@ -71,17 +77,36 @@ class Command(BaseCommand):
         self.stdout.write("The record is whole and untouched.")
 
     def _of_database(self, verifier: Verifier) -> Found:
+        kept = self._kept()  # before the database is looked at: a seal is there first, and then kept
         with database_needed(), at_one_moment():
             found = verifier.look_at(pieces())
-            for problem in outside_the_chain():
+            verifier.are_there(there(list(verifier.gone_but_counted)))
+            self._compare_with(kept, found)
+            for problem in outside_the_chain(found.from_before):
                 found.problem(problem)
-            if (before := from_before()) > found.from_before:
-                found.problem(
-                    f"{before} events are of no batch, and only {found.from_before} were there before batches."
-                )
-            if before:
-                self.stdout.write(f"Not covered: {before} events from before there were batches.")
         return found
+
+    def _kept(self) -> Kept:
+        """What is kept on this machine, as far as whoever verifies may read it."""
+        try:
+            return kept_seals.read(configured())
+        except Unkept as error:
+            self.stdout.write(f"{error}.")
+            return Kept()
+
+    def _compare_with(self, kept: Kept, found: Found) -> None:
+        """What the database says of seals, with what is kept."""
+        for problem in gone(kept):
+            found.problem(problem)
+        if kept.accepted is not None:
+            self.stdout.write(f"Somebody accepted the record up to batch {kept.accepted.batch} on {kept.accepted.at}.")
+        if kept.last is not None:
+            until = Sealed.read(kept.last.line).batch
+            self.stdout.write(f"Compared with the seals that are kept on this machine, until batch {until}.")
+        elif kept.accepted is None:
+            self.stdout.write(
+                "No seals are kept on this machine: that nothing was cut off at the end cannot be vouched for."
+            )
 
     def _decide_again(self, found: Found, since: datetime | None) -> None:
         try:
@@ -101,6 +126,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Looked at {found.batches} batches with {found.events} events.")
         if found.let_go:
             self.stdout.write(f"Let go, being past their time: {found.let_go} events.")
+        if found.from_before:
+            self.stdout.write(f"Taken in, being from before there were batches: {found.from_before} events.")
         for note in found.notes:
             self.stdout.write(f"Noted as let go: {note}.")
         if found.seals:
@@ -112,8 +139,8 @@ class Command(BaseCommand):
                 )
         else:
             self.stdout.write("No seal was checked: whoever can write to the database could have replaced all of it.")
-        for key in sorted(found.untrusted_keys):
-            self.stdout.write(f"Not checked: seals made with key {key}. Give its public key with --public-key.")
+        if found.ended_at:
+            self.stdout.write(f"Written out on {found.ended_at}, until batch {found.last_batch}.")
 
 
 def _never_sealed(found: Found) -> bool:
@@ -125,7 +152,7 @@ def _never_sealed(found: Found) -> bool:
 def _of_file(verifier: Verifier, file: Path) -> Found:
     try:
         with file.open("rb") as lines:
-            return verifier.look_at(pieces_of(lines))
+            return look_at_file(verifier, lines)
     except OSError as error:
         raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
     except ValueError as error:

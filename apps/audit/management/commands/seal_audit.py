@@ -1,0 +1,57 @@
+"""manage.py seal_audit [--accept]"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.acts import note_here
+from apps.audit.locks import AdvisoryLock, wait_for
+from apps.audit.models import Batch
+from apps.audit.moving.batches import take_in
+from apps.audit.proving import kept_seals
+from apps.audit.proving.kept_seals import Unkept
+from apps.audit.proving.seals import sealing
+from apps.audit.recording.spool_folder import configured
+from apps.database.commands import database_needed
+
+
+class Command(BaseCommand):
+    help = "Say whether the record is being sealed; with --accept, carry on although it is not what was sealed before."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--accept",
+            action="store_true",
+            help="the record of now is the one to seal from here on, on this machine: after a restored backup",
+        )
+
+    def handle(self, *, accept: bool, **options: Any) -> None:
+        with database_needed():
+            if accept:
+                self._accept()
+            found = sealing(timezone.now())
+        if found.trouble:
+            raise CommandError(
+                f"{found.trouble}\nRun verify_audit first. Whoever knows why, as after a restored backup, runs "
+                "seal_audit --accept on each machine with workers."
+            )
+        at = f"{found.sealed_at:%Y-%m-%d %H:%M} UTC" if found.sealed_at else "never yet"
+        self.stdout.write(f"The record carries on what was sealed. Sealed: {at}.")
+
+    def _accept(self) -> None:
+        with transaction.atomic():
+            wait_for(AdvisoryLock.BATCHES)
+            take_in()
+        folder, newest = configured(), Batch.objects.order_by("-number").first()
+        if folder is None or newest is None:
+            raise CommandError("There is nothing to accept: no batch, or no folder for seals (WCSGATE_SPOOL).")
+        before = sealing(timezone.now()).trouble
+        try:
+            with transaction.atomic():
+                note_here("acknowledge", f"the record up to batch {newest.number} as it is", told=before)
+                kept_seals.accept(folder, newest.number, bytes(newest.hash), timezone.now())
+        except Unkept as error:
+            raise CommandError(f"{error}.") from None
+        self.stdout.write(f"Accepted: seals carry on from batch {newest.number}. verify_audit says so from now on.")

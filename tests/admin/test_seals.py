@@ -1,0 +1,47 @@
+"""Where staff and operators are told that the record is not sealed any more."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from apps.audit.models import Seal
+from apps.audit.moving.mover import move_batch
+from apps.audit.proving.seals import seal
+from tests.audit.test_evidence import KEY, as_setting
+from tests.audit.test_mover import make_record
+
+TOLD = "is no longer in the database."
+
+
+@pytest.fixture
+def sealed(settings, tmp_path, wcs):
+    """A record that was sealed just now, on a machine that keeps its seals."""
+    settings.SEAL_KEYS, settings.SPOOL = [as_setting(KEY)], str(tmp_path / "spool")
+    make_record()
+    move_batch()
+    with time_machine.travel(timezone.now() - timedelta(seconds=5)):
+        return seal(timezone.now())
+
+
+def test_the_overview_says_what_keeps_the_record_from_being_sealed(root, sealed):
+    assert TOLD not in root.get("/admin/").content.decode()
+    Seal.objects.all().delete()
+    overview = root.get("/admin/").content.decode()
+    assert TOLD in overview
+    assert "manage.py verify_audit" in overview
+
+
+def test_readyz_and_metrics_say_it_also_where_there_is_no_key(settings, sealed):
+    settings.SEAL_KEYS = []
+    assert Client().get("/readyz").json()["seal_trouble"] is None
+    text = Client().get("/metrics").content.decode()
+    assert "\nwcsgate_seal_trouble 0.0" in text
+    told = float(text.partition("\nwcsgate_sealed_seconds ")[2].partition("\n")[0])
+    assert told == pytest.approx(sealed.made_at.timestamp(), abs=1)
+    Seal.objects.all().delete()
+    said = Client().get("/readyz")
+    assert (said.status_code, said.json()["seal_trouble"].endswith(TOLD)) == (200, True)
+    assert "\nwcsgate_seal_trouble 1.0" in Client().get("/metrics").content.decode()
