@@ -75,7 +75,7 @@ def _found(result):
         records, files = result.waiting
         yield f"         spool and outbox did not become empty: {records} records and {files} files are still there"
     else:
-        yield f"         spool and outbox were empty {result.empty_after:.1f} s after everything was healed"
+        yield f"         spool and outbox were empty {result.empty_after:.1f} s after the last hook"
 
 
 def _verdict(result):

@@ -30,7 +30,7 @@ CALM = 2.0
 """Seconds before the first fault, and after everything is healed, in which hooks come in undisturbed."""
 
 AFTERWARDS = 30.0
-"""Seconds within which spool and outbox must be empty."""
+"""Seconds within which spool and outbox must be empty, once no more hooks come in."""
 
 
 def main(arguments: list[str]) -> int:
@@ -104,12 +104,11 @@ def fault_run(system, folder, seconds, seed, faults, *, without=""):
                 if time.monotonic() < until:
                     _one(system, dice, fault, result)
         result.ended += system.heal()
-        healed_at = time.monotonic()
         time.sleep(CALM)
         if not load.alive:
             raise Problem(f"The load ended early: {load.log.read_text()}")
         load.stop()
-    result.empty_after = _wait_until_empty(system, healed_at)
+    result.empty_after = _wait_until_empty(system)
     result.waiting = system.waiting()
     with system.connect() as connection:
         result.compared = compare(read_ledger(ledger), read_record(connection, node))
@@ -132,8 +131,9 @@ def _one(system, dice, fault, result):
     result.ended += system.heal()  # on a slow machine it takes its time, and the next fault waits
 
 
-def _wait_until_empty(system, since):
-    """Seconds until nothing is in spool and outbox; None where something stays."""
+def _wait_until_empty(system):
+    """Seconds from now until nothing is in spool and outbox; None where something stays."""
+    since = time.monotonic()
     while time.monotonic() < since + AFTERWARDS:
         if system.waiting() == (0, 0):
             return time.monotonic() - since
