@@ -129,6 +129,10 @@ class Token(models.Model):
         return f"{self.label} of {self.user}"
 
 
+READ_FROM = 50
+"""Addresses that are told apart in a day."""
+
+
 class ApiKeyQuerySet(IssuedQuerySet):
     def issue(self, user: User, label: str, **limits) -> tuple["ApiKey", str]:
         """Make a key for a user; gives the row and the key itself, which is not kept and cannot be shown again."""
@@ -156,6 +160,9 @@ class ApiKey(models.Model):
     )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     read_on = models.DateField(null=True, editable=False, help_text="The last day whose first reading was noted.")
+    read_from = ArrayField(
+        models.TextField(), default=list, editable=False, help_text="From which addresses that was, on that day."
+    )
     networks = ArrayField(
         models.CharField(max_length=50, validators=[validate_network]),
         default=list,
@@ -184,9 +191,18 @@ class ApiKey(models.Model):
         if self.last_used_at is None or self.last_used_at < now - timedelta(seconds=10):
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
 
-    def begins_to_read(self, day: date) -> bool:
-        """Whether it reads for the first time on this day; of several requests at once, one is told so."""
-        return bool(ApiKey.objects.filter(pk=self.pk).exclude(read_on=day).update(read_on=day))
+    def has_read(self, day: date, address: str) -> bool:
+        """Whether it is known to have read from this address on this day; after so many, from any."""
+        return self.read_on == day and (address in self.read_from or len(self.read_from) >= READ_FROM)
+
+    def begins_to_read(self, day: date, address: str) -> bool:
+        """Whether it does so for the first time; of several requests at once, one is told so. In a transaction."""
+        known = ApiKey.objects.select_for_update().filter(pk=self.pk).first()
+        if known is None or known.has_read(day, address):
+            return False
+        read_from = [*(known.read_from if known.read_on == day else ()), address]
+        ApiKey.objects.filter(pk=self.pk).update(read_on=day, read_from=read_from)
+        return True
 
 
 class Revocation(models.Model):

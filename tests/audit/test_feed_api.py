@@ -18,7 +18,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.accounts.models import ApiKey, Revocation, User
+from apps.accounts.models import READ_FROM, ApiKey, Revocation, User
 from apps.audit.exporting import feed
 from apps.audit.models import AuditEvent, Batch, ChangeRecord
 from apps.audit.moving.batches import append
@@ -352,7 +352,19 @@ def test_of_several_requests_at_once_one_notes_it(siem):
     _, row = factories.make_key(siem)
     today = timezone.localdate()
     stale = ApiKey.objects.get(pk=row.pk)
-    assert [row.begins_to_read(today), stale.begins_to_read(today)] == [True, False]
+    with transaction.atomic():
+        assert [one.begins_to_read(today, "192.0.2.7") for one in (row, stale)] == [True, False]
+
+
+def test_a_key_that_comes_from_elsewhere_is_noted_also_where_it_has_read_today(siem, record):
+    """Its owner did, and whoever has stolen it does."""
+    key, row = factories.make_key(siem)
+    for address in ("192.0.2.7", "203.0.113.9", "192.0.2.7", "203.0.113.9"):
+        ask(key, address=address)
+    assert [act.client_address for act in acts()] == ["192.0.2.7", "203.0.113.9"]
+    ApiKey.objects.filter(pk=row.pk).update(read_from=[f"10.0.0.{number}" for number in range(READ_FROM)])
+    ask(key)
+    assert len(acts()) == 2, "nobody makes the log grow with addresses"
 
 
 def test_what_was_not_given_was_not_read(siem, record):

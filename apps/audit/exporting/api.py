@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.access.callers import caller_address
 from apps.accounts.models import ApiKey
 from apps.accounts.navigation import may
 from apps.accounts.validators import SENSIBLE
@@ -138,12 +139,12 @@ class AuditFeed(APIView):
 
 
 def _note_reading(request: Request, today: date) -> None:
-    """That the log was read, once a day for each key and each browser."""
-    key = request.auth
+    """That the log was read, once a day for each browser, and each key and address that it comes from."""
+    key, address = request.auth, caller_address(request.META)
     if isinstance(key, ApiKey):
-        if key.read_on != today:
+        if not key.has_read(today, address):
             with transaction.atomic():
-                if key.begins_to_read(today):
+                if key.begins_to_read(today, address):
                     note(request, "read", "the audit log", told=f"By the feed, with the API key “{key.label}”")
     elif request.session.get(READ_ON) != today.isoformat():
         note(request, "read", "the audit log", told="By the feed, in a browser")

@@ -17,7 +17,7 @@ from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Now
 
 from apps.audit.ids import COUNTER_SQL, IS_NUMBERED_SQL, NUMBER_SQL, multirange, numbers_by_counter
-from apps.audit.locks import AdvisoryLock, only_one
+from apps.audit.locks import AdvisoryLock, only_one, wait_for
 from apps.audit.models import Counted
 
 MOST = 100_000
@@ -128,7 +128,8 @@ def sum_up(now: datetime) -> None:
 
 def acknowledge(counted_id: int) -> int:
     """What is missing of a counter is known of, and no longer reported; gives how many hooks that are. None are while
-    too much waits to tell which ones."""
+    too much waits to tell which ones. In a transaction: until it ends nobody compares what was there before."""
+    wait_for(AdvisoryLock.GAPS)
     with connection.cursor() as cursor:
         cursor.execute(_ACKNOWLEDGE, {"most": MOST, "id": counted_id})
         found = cursor.fetchone()
