@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -91,6 +92,7 @@ def tell(node):
 
 
 def main(url, ledger, node_id):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts in the background ignores it
     played = scenario.load(Path(__file__).with_name("load.yaml"))
     with NumberedLedger(Path(ledger)) as lines:
 
