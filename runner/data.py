@@ -27,9 +27,9 @@ def environment_name() -> str:
 
 
 def load_environment() -> None:
-    """In the demo, let every command find the servers and secrets of `up`. What is set already wins."""
-    if environment_name() == "demo":
-        for name, value in read_values(data_folder()).items():
+    """In the demo, let every command find the servers, secrets and spool of `up`. What is set already wins."""
+    if environment_name() == "demo" and (values := read_values(data_folder())):
+        for name, value in {"WCSGATE_SPOOL": str(data_folder() / "spool"), **values}.items():
             if not os.environ.get(name):
                 os.environ[name] = value
 

@@ -13,6 +13,9 @@ INCOMING = {
     "receive-message": "was about to receive a message",
     "receive-transfer": "was about to be transferred",
 }
+IN_A_CALL = {"hold": "hold a call", "unhold": "take a call off hold", "sendDtmf": "send tones in a call"}
+"""What is said of the call that it is about; a rule speaks of all calls."""
+
 BODY_SHOWN = 100_000  # characters
 
 
@@ -34,6 +37,8 @@ def headline(event: AuditEvent) -> str:
         return f"{method.name} about {event.username or 'a guest'}" + (f" and{on_what}" if on_what else "") + status
     if not method.refusable:
         return f"{who} let go: {method.name}{on_what}"
+    if method.name in IN_A_CALL:
+        return f"{who} asked to {IN_A_CALL[method.name]}" + (f" with{on_what}" if on_what else "")
     return f"{who} asked to {deed(event.action, event.target)}"
 
 

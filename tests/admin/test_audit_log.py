@@ -319,6 +319,11 @@ def test_history_outlives_its_subjects(audrey):
             "alice asked to connect through app “school”",
         ),
         (AuditEvent(method="publishStream", action="publish", target="lobby"), "A guest asked to publish “lobby”"),
+        (AuditEvent(method="unhold", action="hold", username="bob"), "bob asked to take a call off hold"),
+        (
+            AuditEvent(method="sendDtmf", action="dtmf", username="bob", target="+4930"),
+            "bob asked to send tones in a call with “+4930”",
+        ),
         (
             AuditEvent(method="sendMessage", action="message", username="bob", target="10007"),
             "bob asked to send messages to “10007”",

@@ -405,6 +405,7 @@ def test_somebody_can_accept_what_is_there(caplog):
     call_command("seal_audit", "--accept", stdout=said)
     assert "Accepted: seals carry on from batch" in said.getvalue()
     (act,) = [change for change in changes() if change.action == "acknowledge"]
+    assert "by seal_audit" in act.username
     assert "the record up to batch" in act.target
     assert "no longer in the database" in act.told
     with later(2):

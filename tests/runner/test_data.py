@@ -12,7 +12,7 @@ from runner import Problem, data
 def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WCSGATE_DATA", str(tmp_path))
     monkeypatch.setenv("WCSGATE_ENV", "demo")
-    for name in ("BROKER_URL", "NEW"):
+    for name in ("BROKER_URL", "NEW", "WCSGATE_SPOOL"):
         monkeypatch.setenv(name, "")
     data.write_values(tmp_path, {"BROKER_URL": "redis://file=1", "NEW": "from file"})
     return tmp_path / "demo.env"
@@ -22,6 +22,14 @@ def test_environment_wins(values: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NEW", "from outside")
     data.load_environment()
     assert (os.environ["BROKER_URL"], os.environ["NEW"]) == ("redis://file=1", "from outside")
+
+
+def test_commands_find_the_spool_of_the_demo(values: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.load_environment()
+    assert os.environ["WCSGATE_SPOOL"] == str(values.parent / "spool")
+    monkeypatch.setenv("WCSGATE_SPOOL", "/elsewhere")
+    data.load_environment()
+    assert os.environ["WCSGATE_SPOOL"] == "/elsewhere"
 
 
 @pytest.mark.parametrize("name", ["production", "test"])

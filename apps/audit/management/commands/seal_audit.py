@@ -14,6 +14,7 @@ from apps.audit.proving import kept_seals
 from apps.audit.proving.kept_seals import Unkept
 from apps.audit.proving.seals import sealing
 from apps.audit.recording.spool_folder import configured
+from apps.database.acting import acting_command
 from apps.database.commands import database_needed
 
 
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, accept: bool, **options: Any) -> None:
-        with database_needed():
+        with database_needed(), acting_command("seal_audit"):
             if accept:
                 self._accept()
             found = sealing(timezone.now())
