@@ -12,10 +12,10 @@ from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION, Reason
 from apps.accounts.models import Token, User
 from apps.accounts.navigation import may, may_see
-from apps.audit.keeping.partitions import net
 from apps.audit.missing.gaps import missing
 from apps.audit.models import AuditEvent, BadRecord, ChangeRecord, Effect, HookRecord, received
 from apps.audit.narrative import story
+from apps.audit.net import net
 from apps.audit.proving.seals import sealing
 from apps.connections.admin import connect_commands
 from apps.connections.models import App, Session

@@ -15,9 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from apps.access.callers import caller_address
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
-from apps.audit.keeping.partitions import net
 from apps.audit.missing.gaps import Missing, missing, per_node
 from apps.audit.missing.spooled import spooled_by_node
+from apps.audit.net import net
 from apps.audit.proving.seals import Sealing, sealing
 from apps.audit.recording.spool import Waiting, waiting
 from apps.database.connection import Unavailable

@@ -26,6 +26,7 @@ from apps.audit.exporting.export import COLUMNS, FORMATS, Format, events_after
 from apps.audit.exporting.models import Export, ExportPiece, State
 from apps.audit.models import AuditEvent, received
 from apps.audit.moving.mover import database_is_in_trouble
+from apps.audit.net import is_whole
 
 MOST = 5
 """Exports that one person may have: being written, or kept."""
@@ -76,11 +77,11 @@ def work(now: datetime, deadline: float, piece: int = PIECE) -> int:
 
 
 def take_turn(now: datetime, deadline: float, piece: int = PIECE) -> bool:
-    """Write one piece. Gives whether there was an export to write."""
+    """Write one piece. Gives whether there was an export to write, and nothing of the log is aside."""
     export = None
     try:
         with transaction.atomic():
-            export = _longest_waiting()
+            export = _longest_waiting() if is_whole() else None
             if export:
                 _write(export, now, deadline, piece)
     except Exception as error:  # of this one only: the others go on

@@ -13,10 +13,9 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from apps.access import tried_out
-from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.missing.gaps import note_stored
 from apps.audit.models import Effect
-from apps.audit.moving.batches import append, next_number
+from apps.audit.moving.batches import append, may_move, next_number
 from apps.audit.moving.folding import fold
 from apps.audit.moving.leases import follow
 from apps.audit.moving.outbox import Record, count, move, oldest, read
@@ -48,7 +47,7 @@ logger = logging.getLogger(__name__)
 def move_batch(limit: int = BATCH) -> int:
     """Move up to `limit` of the oldest records into the audit log; gives how many are out of the outbox.
 
-    Gives 0 at once where another mover is at work.
+    Gives 0 at once where another mover is at work, or some of the log is aside.
     """
     return _move(oldest(limit))
 
@@ -57,7 +56,7 @@ def _move(ids: Sequence[UUID]) -> int:
     """Move these together; where one of them makes that impossible, half by half, until it stands alone."""
     try:
         with transaction.atomic():
-            return _move_together(ids) if ids and only_one(AdvisoryLock.BATCHES) else 0
+            return _move_together(ids) if ids and may_move() else 0
     except Exception as error:
         if database_is_in_trouble(error):
             raise
