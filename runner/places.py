@@ -3,6 +3,7 @@
 No account is made, and no mode is changed of a folder that is not ours.
 """
 
+import errno
 import hashlib
 import os
 import pwd
@@ -42,8 +43,10 @@ def claim_port(preferred: int = 0) -> int:
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0wcsgate-port-{port}")
-        except OSError:
+        except OSError as error:
             claim.close()
+            if error.errno != errno.EADDRINUSE:
+                raise Problem(f"A port cannot be claimed on this machine: {error.strerror}.") from error
             preferred = 0
         else:
             claim.detach()  # open until the process ends, however it does

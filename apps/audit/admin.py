@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponseBadRequest, JsonResponse
+from django.http import HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -32,6 +32,7 @@ from apps.audit.models import AuditEvent
 from apps.audit.moving import bad_record_admin  # noqa: F401 - registers records that could not be moved
 from apps.audit.moving.changes import told_with
 from apps.audit.narrative import body_text, headline, outcome, reason_text, story
+from apps.audit.net import BeingPutInPlace
 from apps.audit.proving.as_of_page import as_of_page, link_to_as_of
 from apps.audit.stories.links import links_of
 from apps.connections.models import Session
@@ -136,6 +137,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
             body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), after))
         except (BadSearch, BadPlace) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
+        except BeingPutInPlace as error:
+            headers = {"Retry-After": "60"}
+            return HttpResponse(str(error), content_type="text/plain; charset=utf-8", status=503, headers=headers)
         more = {"search": search} | ({RESUME: after} if after else {})
         note(request, "export", "the audit log", told=f"As {KINDS[kind]}: {words}", **more)
         return as_file(body, f"audit-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}", FORMATS[kind].content_type)

@@ -3,7 +3,6 @@
 from collections import Counter
 from datetime import datetime, timedelta
 
-from django.db.models import Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -12,10 +11,11 @@ from apps.access.models import Rule
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION, Reason
 from apps.accounts.models import Token, User
 from apps.accounts.navigation import may, may_see
-from apps.audit.keeping.partitions import net
 from apps.audit.missing.gaps import missing
-from apps.audit.models import AuditEvent, BadRecord, ChangeRecord, Effect, HookRecord, received
+from apps.audit.models import AuditEvent, BadRecord, Effect, HookRecord, received
+from apps.audit.moving.outbox import waiting_since
 from apps.audit.narrative import story
+from apps.audit.net import net
 from apps.audit.proving.seals import sealing
 from apps.connections.admin import connect_commands
 from apps.connections.models import App, Session
@@ -76,14 +76,7 @@ def who_is_silent(processes: int) -> str:
 
 def what_waits(now: datetime) -> str:
     """What waits for longer than it does while workers run, to be moved into the audit log, and since when; or ""."""
-    oldest = [
-        outbox.objects.order_by("id").values_list(column, Value(what))[:1]
-        for outbox, column, what in (
-            (HookRecord, "received_at", "hooks"),
-            (ChangeRecord, "changed_at", "changes by staff"),
-        )
-    ]
-    waiting = sorted(row for row in oldest[0].union(oldest[1], all=True) if row[0] < now - WAITS)
+    waiting = sorted((since, what) for what, since in waiting_since().items() if since < now - WAITS)
     if not waiting:
         return ""
     since = timezone.localtime(waiting[0][0])

@@ -64,6 +64,9 @@ class HookRecord(HookFields):
 
     user_id = models.BigIntegerField(null=True)
     token_id = models.BigIntegerField(null=True)
+    waits_since = models.DateTimeField(
+        db_default=Now(), help_text="Later than it was received, if it was in a spool or is tried again."
+    )
 
     def __str__(self) -> str:
         return f"{self.method} at {self.received_at}"

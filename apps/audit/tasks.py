@@ -35,8 +35,10 @@ def move_records(*, batch: int = MOST, batches: int = 200, **_: object) -> int:
     """Empty the outboxes, up to a bound, and say how many records were moved. Safe to run twice, and at once.
 
     `batch` is how many are moved in one transaction at most, `batches` how many transactions there are for each outbox.
+    Nothing is moved while some of the log is aside, so that is put in place first.
     """
     moved = 0
+    partitions.put_in_place(time.monotonic() + AT_A_TIME)
     for move in (move_batch, move_changes):
         for _number in range(batches):
             in_batch, more = _pace.move(move, batch)

@@ -15,24 +15,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from apps.access.callers import caller_address
 from apps.access.networks import in_networks
 from apps.access.snapshot import snapshot_keeper
-from apps.audit.keeping.partitions import net
 from apps.audit.missing.gaps import Missing, missing, per_node
 from apps.audit.missing.spooled import spooled_by_node
+from apps.audit.moving.outbox import WAITING
+from apps.audit.net import net
 from apps.audit.proving.seals import Sealing, sealing
 from apps.audit.recording.spool import Waiting, waiting
 from apps.database.connection import Unavailable
 from apps.database.hook_path import expect_an_answer
 from apps.hooks.away import emptying, spool
 
-_NUMBERS = """
-    SELECT (SELECT revision FROM access_revision),
-           (SELECT count(*) FROM (SELECT FROM audit_hookrecord LIMIT 100000) AS waiting),
-           (SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0)
-              FROM (SELECT received_at FROM audit_hookrecord ORDER BY id LIMIT 1) AS oldest),
-           (SELECT count(*) FROM (SELECT FROM audit_changerecord LIMIT 100000) AS waiting),
-           (SELECT coalesce(extract(epoch FROM now() - min(changed_at)), 0)
-              FROM (SELECT changed_at FROM audit_changerecord ORDER BY id LIMIT 1) AS oldest)
-"""
+_NUMBERS = f"""SELECT (SELECT revision FROM access_revision),
+        hooks, coalesce(extract(epoch FROM now() - hooks_since), 0),
+        changes, coalesce(extract(epoch FROM now() - changes_since), 0)
+    FROM {WAITING}"""  # noqa: S608 - our own
 
 
 class _Numbers(NamedTuple):
@@ -107,7 +103,7 @@ class _Gauges:
         yield GaugeMetricFamily("wcsgate_database_up", "Whether the database answers", 1)
         yield GaugeMetricFamily("wcsgate_access_revision", "Revision of users, rules, apps and so on", found.revision)
         yield GaugeMetricFamily("wcsgate_records_waiting", "Records not moved yet, up to 100000", found.records)
-        yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Age of the oldest of them", found.oldest)
+        yield GaugeMetricFamily("wcsgate_oldest_waiting_seconds", "Since when the first of them waits", found.oldest)
         yield GaugeMetricFamily("wcsgate_changes_waiting", "Changes not moved yet, up to 100000", found.changes)
         yield GaugeMetricFamily("wcsgate_oldest_change_seconds", "Age of the oldest of them", found.oldest_change)
         yield GaugeMetricFamily("wcsgate_audit_outside_partitions", "Audit events in the default one", outside.rows)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.audit.exporting.exports import MOST, ask, take_turn, work
 from apps.audit.exporting.exports import file_of as pieces_of
 from apps.audit.exporting.models import Export, ExportPiece, State
+from apps.audit.moving.changes import move_changes
 from apps.audit.narrative import story
 from tests.admin.conftest import browser_of, make_event, make_role
 from tests.audit.test_changes import acts, said
@@ -30,6 +31,7 @@ def events(db):
 def made(client, search="q=user%3Aann", kind="csv"):
     """An export of that person, ready to be fetched."""
     export = ask(client.user, search, kind, timezone.now())
+    move_changes()
     work(timezone.now(), time.monotonic() + 60, 300)
     return Export.objects.get(pk=export.pk)
 
@@ -173,6 +175,7 @@ def test_exports_are_neither_typed_in_nor_deleted_by_another_way(root, events, a
 
 def test_deleting_stops_what_is_not_ready_and_is_noted(audrey, events):
     export = ask(audrey.user, "", "csv", timezone.now())
+    move_changes()
     take_turn(timezone.now(), time.monotonic() + 60, 1)
     assert ExportPiece.objects.exists()
     response = audrey.post(LIST, {"action": "delete_them", "_selected_action": [str(export.pk)]}, follow=True)
@@ -225,6 +228,7 @@ def test_an_export_is_watched_without_loading_the_page_again(desk, transactional
     desk.get_by_role("button", name="CSV in the background").click()
     desk.get_by_text("waits for a worker").wait_for()
     desk.evaluate("window.same = true")
+    move_changes()
     take_turn(timezone.now(), time.monotonic(), 1)
     take_turn(timezone.now(), time.monotonic(), 1)
     desk.get_by_text("%").wait_for()

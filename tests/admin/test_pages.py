@@ -17,6 +17,7 @@ from apps.access.reasons import STAFF_ACTION
 from apps.accounts import pages
 from apps.accounts.pages import parameters_of
 from apps.audit.models import ChangeRecord, Hold, HookRecord, SavedView
+from apps.audit.recording.recorder import new_id
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
 from tests.audit.test_mover import make_record
@@ -303,7 +304,7 @@ def wait(what, minutes):
     """Records of these kinds have waited that long."""
     at = timezone.now() - timedelta(minutes=minutes)
     ChangeRecord.objects.update(changed_at=at if "changes" in what else timezone.now())
-    HookRecord.objects.update(received_at=at if "hooks" in what else timezone.now())
+    HookRecord.objects.update(waits_since=at if "hooks" in what else timezone.now())
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S}"
 
 
@@ -318,6 +319,14 @@ def test_the_overview_says_what_waits_for_the_workers_and_nothing_while_they_run
     assert f"Hooks have waited since {since} to be moved" in root.get(page("index")).content.decode()
     since = wait(("hooks", "changes"), 4)
     assert f"Changes by staff and hooks have waited since {since} " in root.get(page("index")).content.decode()
+
+
+def test_what_has_just_come_from_a_spool_does_not_wait_for_workers(root):
+    """Nor does what is tried again: both are of hooks that came long ago."""
+    wait((), 0)
+    long_ago = timezone.now() - timedelta(minutes=30)
+    make_record(id=new_id(long_ago), received_at=long_ago, while_away=True)
+    assert "to be moved" not in root.get(page("index")).content.decode()
 
 
 def test_whoever_may_not_see_the_audit_log_is_not_told_what_waits(db):

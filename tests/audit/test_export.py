@@ -48,8 +48,9 @@ def test_a_place_that_cannot_be_read_is_a_sentence(events):
 def test_a_chunk_is_a_query_and_none_looks_at_more_rows_than_it_gives(events):
     with CaptureQueriesContext(connection) as queries:
         taken(chunk=3)
-    assert len(queries) == 3
-    assert all("OFFSET" not in query["sql"] and "LIMIT 3" in query["sql"] for query in queries)
+    looked = [query["sql"] for query in queries if '"audit_auditevent"' in query["sql"]]
+    assert len(looked) == 3
+    assert all("OFFSET" not in sql and "LIMIT 3" in sql for sql in looked)
 
 
 @pytest.mark.parametrize("begin", ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])

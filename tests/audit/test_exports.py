@@ -18,13 +18,17 @@ from django.utils import timezone
 from apps.audit.browsing.asked import Asked, BadSearch, events_of
 from apps.audit.exporting import exports
 from apps.audit.exporting.export import COLUMNS, FORMATS, in_chunks
-from apps.audit.exporting.exports import MOST, TooMany, ask, delete, fail, file_of, forget, take_turn, work
+from apps.audit.exporting.exports import MOST, OUTBOX_TIME, TooMany, ask, delete, fail, file_of, forget, take_turn, work
 from apps.audit.exporting.models import Export, ExportPiece, State
-from apps.audit.models import AuditEvent
+from apps.audit.models import AuditEvent, ChangeRecord
+from apps.audit.moving.mover import move_batch
+from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import write_exports
 from runner import ROOT
 from runner.services import wait_until
+from tests import factories
 from tests.admin.conftest import make_event
+from tests.audit.test_mover import make_record
 from tests.factories import make_user
 
 NOW = timezone.now().replace(microsecond=7)
@@ -128,6 +132,57 @@ def test_what_comes_after_it_was_asked_for_is_not_in_it(audrey, events):
     export = ask(audrey, "", "csv", NOW)
     make_event(username="late", received_at=NOW + timedelta(seconds=1))
     assert b"late" not in written(finish(export))
+
+
+@pytest.fixture
+def waits(audrey):
+    """Makes a hook that came so many minutes after the export was asked for, and waits to be moved into the log."""
+    ChangeRecord.objects.all().delete()
+    factories.make_node()
+
+    def make(minutes):
+        at = NOW + timedelta(minutes=minutes)
+        return make_record(id=new_id(at), received_at=at)
+
+    return make
+
+
+def test_it_begins_when_all_that_was_received_before_is_in_the_log(audrey, waits):
+    waits(-1)
+    export = ask(audrey, "username=alice", "csv", NOW)
+    waits(+1)
+    assert not step()
+    assert finish(export).state == State.WAITING
+    move_batch(1)
+    assert (finish(export).state, export.rows) == (State.READY, 1)
+    assert "lack" not in export.words
+
+
+def test_changes_by_staff_are_waited_for_too(audrey, waits):
+    waits(+1)
+    make_user("anna")
+    export = ask(audrey, "", "csv", timezone.now())
+    assert finish(export).state == State.WAITING
+
+
+def test_what_was_begun_goes_on_whatever_comes_late(audrey, events, waits):
+    export = ask(audrey, "", "csv", NOW)
+    assert step()
+    waits(-1)
+    assert finish(export).state == State.READY
+
+
+def test_where_nothing_is_moved_for_long_it_begins_and_says_what_may_lack(audrey, waits):
+    first = waits(-5)
+    export = ask(audrey, "username=alice", "csv", NOW)
+    assert work(NOW + OUTBOX_TIME - timedelta(seconds=1), soon()) == 0
+    assert work(NOW + OUTBOX_TIME, soon()) > 0
+    export.refresh_from_db()
+    assert (export.state, export.rows) == (State.READY, 0)
+    since = timezone.localtime(first.received_at)
+    assert export.words.endswith(
+        f"What came from {since:%Y-%m-%d %H:%M:%S} on may lack: it waits to be moved into the log."
+    )
 
 
 def test_the_last_hours_are_those_before_it_was_asked_for(audrey):

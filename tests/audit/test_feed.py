@@ -304,7 +304,7 @@ def test_a_page_asks_the_same_number_of_questions_whatever_is_on_it(database):
     move_batch()
     with CaptureQueriesContext(connection) as much:
         assert len(page(BEGINNING, 1000).items) == 300
-    assert len(little) == len(much) == 4
+    assert len(little) == len(much) == 8
     assert "COUNT(" not in str(much.captured_queries)
 
 
@@ -352,6 +352,8 @@ def test_it_looks_up_batches_and_events_by_their_indexes(database):
         cursor.execute("SET enable_seqscan = off")
         try:
             for query in asked.captured_queries:
+                if not query["sql"].startswith("SELECT"):
+                    continue
                 cursor.execute(f"EXPLAIN {query['sql']}")
                 plan = "\n".join(line for (line,) in cursor)
                 assert "Seq Scan" not in plan, plan

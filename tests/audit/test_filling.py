@@ -15,10 +15,11 @@ from apps.accounts.models import User
 from apps.audit.filling import made_up
 from apps.audit.filling.made_up import Day, days
 from apps.audit.ids import MARGIN, moment_of
-from apps.audit.keeping.partitions import TABLE, net, partitions
+from apps.audit.keeping.partitions import partitions
 from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, Batch, received
 from apps.audit.moving.mover import move_batch
+from apps.audit.net import TABLE, net
 from apps.audit.proving.evidence import outside_the_chain, pieces
 from apps.audit.proving.verifying import Verifier
 from apps.audit.statistics.models import RunningDay

@@ -1,14 +1,19 @@
 """Names that the search box offers: what stands in the log, a step through an index each."""
 
 import re
+from datetime import UTC
 
 import pytest
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from apps.audit.browsing.names import LONGEST, MOST, NAMED, NoNames, names, statement
+from apps.access.reasons import STAFF_ACTION
+from apps.audit.browsing.names import LONGEST, MOST, NAMED, STEPS, NoNames, names, statement
 from apps.audit.browsing.query import QUALIFIERS, parse
+from apps.audit.browsing.search import find_events
+from apps.audit.models import AuditEvent
 from tests import factories
 from tests.admin.conftest import make_event
 
@@ -51,6 +56,24 @@ def test_streams_are_what_no_number_belongs_to():
     make_event("call", target="49 30 1234", number="+49301234")
     assert offered("stream:4") == ["stream:4-corners"]
     assert offered("target:4") == ["target:4-corners", 'target:"49 30 1234"']
+
+
+def make_change(target):
+    return make_event(target=target, method="", action="change", reason=STAFF_ACTION, username="root")
+
+
+def test_what_staff_changed_is_no_stream_and_is_offered_as_what_it_is():
+    make_change("stream “lobby”")
+    assert offered("stream:stream") == []
+    (term,) = offered("target:stream")
+    assert find_events(AuditEvent.objects.all(), parse(term), UTC, timezone.now()).count() == 1
+
+
+def test_streams_are_found_behind_many_changes_by_staff():
+    for number in range(STEPS + 5):
+        make_change(f"stream “{number:03}”")
+    make_event(target="streaming")
+    assert offered("stream:stream") == ["stream:streaming"]
 
 
 def test_streams_are_found_behind_many_numbers():

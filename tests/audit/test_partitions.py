@@ -16,9 +16,10 @@ from django.utils import timezone
 from apps.audit.apps import _keep_partitions
 from apps.audit.ids import first_id, moment_of
 from apps.audit.keeping import partitions
-from apps.audit.keeping.partitions import NET, TABLE, Partition, boundary_after, make_ahead, net, put_in_place
+from apps.audit.keeping.partitions import Partition, boundary_after, make_ahead, put_in_place
 from apps.audit.models import AuditEvent, received
 from apps.audit.moving.mover import move_batch
+from apps.audit.net import ASIDE, NET, TABLE, Net, net
 from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import keep_partitions
 from tests import factories
@@ -54,7 +55,7 @@ def at(text):
 
 def lay_out():
     """The partitions as the migration leaves them: the first one, and the net."""
-    run(f"DROP TABLE IF EXISTS {partitions.ASIDE}")
+    run(f"DROP TABLE IF EXISTS {ASIDE}")
     for known in partitions.partitions():
         run(f"DROP TABLE {known.name}")
     run(f"CREATE TABLE {TABLE}_first (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
@@ -353,7 +354,7 @@ def test_what_falls_into_the_net_while_it_is_emptied_waits_for_its_turn(fallen):
     run(f"DROP TABLE {TABLE}_first")
     late = make_event(received_at=at("2026-03-03"))
     assert make_ahead(timezone.now()) == []
-    assert net() == partitions.Net(1, being_moved=True)
+    assert net() == Net(1, being_moved=True)
     keep_partitions()
     assert not net()
     assert home(late.id) == f"{TABLE}_p20260301"
@@ -374,7 +375,7 @@ def test_what_has_an_absurd_id_stays_in_the_net_and_keeps_no_partition_from_bein
     absurd.pk = UUID(int=2**128 - 1)
     absurd.save(force_insert=True)
     keep_partitions()
-    assert net() == partitions.Net(1, being_moved=False)
+    assert net() == Net(1, being_moved=False)
     assert home(absurd.pk) == NET
     assert keep_partitions() == 0, "and it is not moved around for ever"
 

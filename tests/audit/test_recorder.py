@@ -54,6 +54,7 @@ def test_every_column(wcs, school):
     assert answer("PUBLISHstream", wcs.environ, BytesIO(body).read, now=NOW).status == 200
     record = HookRecord.objects.values().get()
     assert record.pop("id").version == 8
+    assert record.pop("waits_since") > NOW
     kept = bytes(record.pop("body"))
     assert record == {
         "received_at": NOW,

@@ -16,9 +16,10 @@ from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.audit import chain
 from apps.audit.chain import kind_of
 from apps.audit.keeping import retention
-from apps.audit.keeping.partitions import NET, drop, partitions
+from apps.audit.keeping.partitions import drop, partitions
 from apps.audit.keeping.retention import CLASSES, DroppedPartition, past, steps
 from apps.audit.models import AuditEvent, Hold
+from apps.audit.net import NET
 from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import purge
 from apps.live.models import Lease

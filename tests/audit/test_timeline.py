@@ -1,5 +1,6 @@
 """The timeline: bars of equal times that hold every event once, from no more than a bounded number of them."""
 
+import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connection
 from django.http import QueryDict
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
@@ -20,6 +22,7 @@ from apps.audit.browsing.query import parse
 from apps.audit.browsing.search import find_events, ways_to
 from apps.audit.browsing.timeline import BARS, OUTCOMES, Count, bars, counts_of
 from apps.audit.browsing.timeline_kept import kept_counts
+from apps.audit.keeping.retention import purge
 from apps.audit.models import AuditEvent
 from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome
@@ -146,6 +149,21 @@ def test_no_more_than_the_newest_are_looked_at(monkeypatch, text):
 
 
 # Where counts are kept that tell of the search
+
+
+@override_settings(KEEP_EVENTS=5, KEEP_DECISIONS=0)
+def test_what_retention_let_go_is_not_drawn_though_counts_are_kept_longer(transactional_db):
+    now = timezone.now()
+    for number, days in enumerate((40, 20, 20, 20, 3)):
+        at = now - timedelta(days=days, minutes=number)
+        noted = {"method": "StreamStatusEvent", "reason": "not-refusable"} if days < 40 else {}
+        make_record(number, received_at=at, id=new_id(at), **noted)
+    move_batch()
+    Recount.objects.create(pk=1, done=True)
+    purge(now, time.monotonic() + 30)
+    assert AuditEvent.objects.exclude(reason=STAFF_ACTION).count() == 2
+    counts = kept_counts(QueryDict(), parse("-decision:changed"), now)
+    assert sorted((count.outcome, count.number) for count in counts.counts) == [("allowed", 1), ("noted", 1)]
 
 
 @pytest.fixture

@@ -10,13 +10,15 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.access.snapshot import SnapshotKeeper
-from apps.audit.models import ChangeRecord
+from apps.audit.models import ChangeRecord, HookRecord
 from apps.audit.moving.changes import move_changes
+from apps.audit.recording.recorder import new_id
 from apps.audit.recording.spool import Spool, keep_aside
 from apps.database import hook_path
 from apps.database.connection import Database
 from apps.hooks import health, middleware
 from tests import factories
+from tests.audit.test_mover import make_record
 from tests.database.wire import Wire
 from tests.hooks.processes import conninfo
 
@@ -81,6 +83,19 @@ def test_readyz_is_ready_again_as_soon_as_a_change_is_loaded(keeper):
     }
     assert (said.json()["spooled"], said.json()["away_since"]) == (0, None)
     assert keeper.current(0).revision == said.json()["revision"]
+
+
+def test_records_wait_since_they_were_recorded_and_not_since_their_hooks_came(keeper):
+    long_ago = timezone.now() - timedelta(minutes=30)
+    make_record(id=new_id(long_ago), received_at=long_ago, while_away=True)
+    said = Client().get("/readyz").json()
+    assert (said["records_waiting"], said["oldest_waiting_s"] < 60) == (1, True)
+    HookRecord.objects.update(waits_since=timezone.now() - timedelta(minutes=5))
+    make_record()
+    said = Client().get("/readyz").json()
+    assert (said["records_waiting"], said["oldest_waiting_s"] >= 300) == (2, True)
+    text = Client().get("/metrics").content.decode()
+    assert re.search(r"^wcsgate_oldest_waiting_seconds 30\d\.", text, re.MULTILINE)
 
 
 def test_it_is_told_that_changes_by_staff_are_not_in_the_audit_log_yet(keeper):

@@ -1,5 +1,6 @@
 """`manage.py up` for real: start, secrets, kills, stops, refusals. One service for the whole module."""
 
+import errno
 import http.client
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import ROOT
+from runner import ROOT, Problem, places
 from runner.places import claim_port, free_port
 from tests.runner.service import Up, processes_of, wait_for
 
@@ -208,6 +209,21 @@ def test_of_those_who_claim_a_port_at_once_one_gets_it_for_as_long_as_it_lives()
         assert claim_port(port) != port
         other.communicate("\n")
     assert claim_port(port) == port
+
+
+def test_where_no_port_can_be_claimed_that_is_said_and_not_tried_for_ever(monkeypatch):
+    tries = iter([0])
+
+    class Sandboxed(socket.socket):
+        def bind(self, address):
+            if self.family == socket.AF_UNIX:
+                next(tries)
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+            super().bind(address)
+
+    monkeypatch.setattr(places.socket, "socket", Sandboxed)
+    with pytest.raises(Problem, match="cannot be claimed on this machine: Operation not permitted"):
+        claim_port()
 
 
 def foreign_folder(folder: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db import connection
 from django.db.models import Q
 
+from apps.access.reasons import STAFF_ACTION
 from apps.access.rule_rows import number_plan
 from apps.audit.browsing.paging import TakesTooLong, patience
 from apps.audit.browsing.query import quoted
@@ -71,9 +72,11 @@ def _in_the_log(of: str, begins: str) -> list[str]:
 
 
 def statement(of: str) -> str:
-    """What Postgres is asked. Of each name the newest event is read; one with a number is about no stream."""
+    """What Postgres is asked. Of each name the newest event is read; one with a number is about no stream, and neither
+    is a change by staff."""
     column = COLUMNS[of]
     some = " AND number <> ''" if of == "number" else ""  # the index has no others
+    some += f" AND reason <> '{STAFF_ACTION}'" if of == "stream" else ""
     first = _NEXT.format(column=column, further=some)
     following = _NEXT.format(column=column, further=f"{some} AND {column} ~>~ found.name")
     return _NAMES.format(first=first, next=following, those="WHERE number = ''" if of == "stream" else "")

@@ -24,6 +24,7 @@ from apps.audit.acts import note
 from apps.audit.browsing.query import moment
 from apps.audit.exporting import feed
 from apps.audit.exporting.export import COLUMNS
+from apps.audit.net import BeingPutInPlace
 
 LIMIT, MOST = 500, 1_000
 BEGINNINGS = ("after", "from", "since")
@@ -51,6 +52,14 @@ class NotThisRecord(APIException):
         "The record has no such place: it was restored from a backup that is older than the cursor, or it is another "
         "one. Begin anew with “since”, some time before the last event that you have."
     )
+
+
+class NotWhole(APIException):
+    """Some of the log is aside. `wait` is in seconds, and becomes Retry-After."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "being-put-in-place"
+    wait = 10
 
 
 def _object(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
@@ -90,7 +99,7 @@ _PROBLEMS = {
     403: "Who asks may not see the audit log, or the key does not work from this address.",
     409: "The record has no place that `after` speaks of: it was restored from an older backup.",
     429: "Too many wrong keys came from this address.",
-    503: "The database does not answer.",
+    503: "The database does not answer, or some of the log is being put in place: ask again after Retry-After.",
 }
 
 
@@ -125,6 +134,8 @@ class AuditFeed(APIView):
             page = feed.page(after, limit)
         except feed.UnknownCursor:
             raise NotThisRecord from None
+        except BeingPutInPlace as error:
+            raise NotWhole(str(error)) from None
         _note_reading(request, timezone.localdate())
         return Response(
             {

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from apps.accounts.csv_lines import csv_line
 from apps.audit.browsing.paging import NEWEST_FIRST, Place, older_than
 from apps.audit.models import AuditEvent
+from apps.audit.net import see_whole
 
 CHUNK = 2_000
 COLUMNS = (
@@ -74,14 +76,19 @@ FORMATS = {
 
 
 def in_chunks(events: QuerySet, after: str = "", chunk: int = CHUNK) -> Iterator[AuditEvent]:
-    """The events from the newest on, or those that come after a place. Raises BadPlace, before the first one."""
+    """The events from the newest on, or those that come after a place. Raises BadPlace, before the first one; and
+    BeingPutInPlace, also later: who has a part can go on from there."""
     place = _read_place(after) if after else None
+    with transaction.atomic():
+        see_whole()
     return _in_chunks(events.order_by(*NEWEST_FIRST), place, chunk)
 
 
 def _in_chunks(events: QuerySet, place: Place | None, chunk: int) -> Iterator[AuditEvent]:
     while True:
-        rows = list(events_after(events, place)[:chunk])
+        with transaction.atomic():
+            see_whole()
+            rows = list(events_after(events, place)[:chunk])
         yield from rows
         if len(rows) < chunk:
             return

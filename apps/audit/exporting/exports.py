@@ -15,8 +15,9 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.navigation import may_see
@@ -26,6 +27,8 @@ from apps.audit.exporting.export import COLUMNS, FORMATS, Format, events_after
 from apps.audit.exporting.models import Export, ExportPiece, State
 from apps.audit.models import AuditEvent, received
 from apps.audit.moving.mover import database_is_in_trouble
+from apps.audit.moving.outbox import all_moved_before
+from apps.audit.net import is_whole
 
 MOST = 5
 """Exports that one person may have: being written, or kept."""
@@ -34,6 +37,9 @@ PIECE = 4_000_000
 """Bytes of the file, before compressing, after which a piece ends."""
 
 CHUNK = 250
+OUTBOX_TIME = timedelta(minutes=10)
+"""How long an export waits until all that had been received is in the log; then it says from when on some may lack."""
+
 QUERY_TIME = timedelta(seconds=1)
 SHORTEST_SPAN = timedelta(seconds=1)
 LONGEST_SPAN = timedelta(days=3_650)
@@ -76,11 +82,11 @@ def work(now: datetime, deadline: float, piece: int = PIECE) -> int:
 
 
 def take_turn(now: datetime, deadline: float, piece: int = PIECE) -> bool:
-    """Write one piece. Gives whether there was an export to write."""
+    """Write one piece. Gives whether there was an export to write, and nothing of the log is aside."""
     export = None
     try:
         with transaction.atomic():
-            export = _longest_waiting()
+            export = _longest_waiting(now) if is_whole() else None
             if export:
                 _write(export, now, deadline, piece)
     except Exception as error:  # of this one only: the others go on
@@ -118,9 +124,12 @@ def delete(exports: QuerySet) -> int:
     return len(found)
 
 
-def _longest_waiting() -> Export | None:
-    """Nobody else works at it until this transaction ends."""
+def _longest_waiting(now: datetime) -> Export | None:
+    """Nobody else works at it until this transaction ends. None that has yet to begin while something of before it was
+    asked for waits to be moved into the log, unless that takes too long."""
     waiting = Export.objects.unfinished().order_by(F("worked_at").asc(nulls_first=True), "made_at")
+    if moved := all_moved_before():
+        waiting = waiting.filter(Q(started_at__isnull=False) | Q(made_at__lte=max(moved, now - OUTBOX_TIME)))
     return waiting.select_for_update(skip_locked=True).first()
 
 
@@ -164,6 +173,9 @@ def _start(export: Export, events: QuerySet, now: datetime) -> None:
     """Find out from when to when it goes, which says how far it is; roughly, where that takes too long."""
     whole_log = AuditEvent.objects.order_by("received_at").values_list("received_at", flat=True).first()
     export.state, export.started_at = State.RUNNING, now
+    if (moved := all_moved_before()) and moved < export.made_at:
+        since = timezone.localtime(moved)
+        export.words += f" What came from {since:%Y-%m-%d %H:%M:%S} on may lack: it waits to be moved into the log."
     export.newest_at = _end(events.order_by("-received_at", "-id"), export.made_at)
     export.oldest_at = _end(events.order_by("received_at", "id"), whole_log or export.made_at)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Length
 
@@ -19,6 +20,7 @@ from apps.audit.chain import ENTRY, STAFF_ACTION, Entry, entries
 from apps.audit.exporting.export import FORMATS, JSON_LINES, row
 from apps.audit.ids import MARGIN
 from apps.audit.models import AuditEvent, Batch
+from apps.audit.net import see_whole
 from apps.audit.proving import seals
 
 BATCHES = 200
@@ -88,8 +90,11 @@ def first_since(since: datetime) -> Cursor:
     return end() if first is None else Cursor(first.number, 0)
 
 
+@transaction.atomic
 def page(after: Cursor, limit: int) -> Page:
-    """Up to `limit` entries after a place. Raises UnknownCursor."""
+    """Up to `limit` entries after a place. Raises UnknownCursor; and BeingPutInPlace, as what is not found for a while
+    would be taken for what retention let go."""
+    see_whole()
     batches, more = _batches(after, limit)
     waiting = list(_places(after, batches))
     counts = _counts({place.entry.id for place in waiting[:limit]})

@@ -22,7 +22,6 @@ from apps.audit.chain import BEFORE_THE_FIRST, batch_hash
 from apps.audit.filling import made_up
 from apps.audit.filling.days import BATCH, Log, MadeBatch, write_day
 from apps.audit.keeping.partitions import (
-    TABLE,
     Partition,
     attach,
     boundary_after,
@@ -34,6 +33,7 @@ from apps.audit.keeping.partitions import (
 from apps.audit.locks import AdvisoryLock
 from apps.audit.models import AuditEvent, Batch
 from apps.audit.moving.batches import CONTENT, next_number
+from apps.audit.net import TABLE
 from apps.audit.statistics.measuring import measure
 from apps.audit.statistics.recounting import begin_again, count_before
 from apps.connections.models import App, Node

@@ -15,17 +15,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from apps.audit.ids import first_id, moment_of
 from apps.audit.locks import AdvisoryLock, only_one
-
-TABLE = "audit_auditevent"
-NET = f"{TABLE}_default"
-ASIDE = f"{TABLE}_aside"
-"""What was in the net, until it is where it belongs."""
+from apps.audit.net import ASIDE, NET, TABLE, is_whole, net
 
 AHEAD = {"month": 3, "day": 14}
 """How many months or days to come are covered at least, so that nothing falls into the net if the workers are away."""
@@ -34,7 +30,6 @@ LOCK_TIMEOUT = timedelta(milliseconds=500)
 TRIES, PAUSE = 10, 0.2
 """How often a lock is tried for, and the seconds between."""
 
-COUNTED = 100_000
 BATCH = 1_000
 
 _PARTITIONS = """SELECT c.relname,
@@ -59,22 +54,6 @@ class Partition:
         return f"{self.name} ({begins}until {self.ends_at:%Y-%m-%d})"
 
 
-@dataclass(frozen=True, slots=True)
-class Net:
-    """What is outside of proper partitions: rows in the net, and whether some are just being moved out of it."""
-
-    rows: int
-    being_moved: bool
-
-    def __bool__(self) -> bool:
-        return bool(self.rows or self.being_moved)
-
-    def __str__(self) -> str:
-        number = f"{self.rows}" if self.rows < COUNTED else f"{COUNTED} or more"
-        moving = " Others are being moved out of it, and are not found until then." if self.being_moved else ""
-        return f"{number} audit events are in the default partition: none of their own was there for them.{moving}"
-
-
 def boundary_after(moment: datetime) -> datetime:
     """Where a partition ends that holds this moment: with its month or its day, in UTC, as the setting says."""
     midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -88,16 +67,6 @@ def partitions() -> list[Partition]:
     with connection.cursor() as cursor:
         cursor.execute(_PARTITIONS, [TABLE, NET])
         return [Partition(name, low and moment_of(low), moment_of(high)) for name, low, high in cursor.fetchall()]
-
-
-def net() -> Net:
-    """What is outside of proper partitions, counted so far as it matters."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT (SELECT count(*) FROM (SELECT FROM {NET} LIMIT %s) AS fallen), to_regclass(%s) IS NOT NULL",  # noqa: S608
-            [COUNTED, ASIDE],
-        )
-        return Net(*cursor.fetchone())
 
 
 def is_partitioned() -> bool:
@@ -132,7 +101,7 @@ def make_ahead(now: datetime) -> list[Partition]:
                 _execute(SQL("DROP TABLE {}").format(Identifier(partition.name)))
         made = list(_missing(now))
         if made and _net_holds(made):
-            if net().being_moved:  # what fell into it before comes first
+            if not is_whole():  # what fell into it before comes first
                 return []
             _set_net_aside()
         for partition in made:
@@ -236,25 +205,38 @@ def put_in_place(deadline: float, batch: int = BATCH, said: Callable[[int], None
     time.monotonic. Gives how many rows were moved; tells `said` how far it has come, batch by batch.
     """
     moved = 0
-    while net().being_moved and time.monotonic() < deadline:
-        with transaction.atomic(), connection.cursor() as cursor:
-            if not only_one(AdvisoryLock.PARTITIONS):
-                break
-            columns = _columns_aside()
-            cursor.execute(
-                SQL(
-                    """WITH batch AS (DELETE FROM {aside} WHERE id IN (SELECT id FROM {aside} ORDER BY id LIMIT {batch})
-                            RETURNING {columns}),
-                        put AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM batch ON CONFLICT DO NOTHING)
-                    SELECT count(*) FROM batch"""
-                ).format(aside=Identifier(ASIDE), batch=batch, table=Identifier(TABLE), columns=columns)
-            )
-            in_batch = cursor.fetchone()[0]
-            if in_batch < batch:
-                cursor.execute(SQL("DROP TABLE {}").format(Identifier(ASIDE)))
-        moved += in_batch
-        said(moved)
+    try:
+        while time.monotonic() < deadline and (in_batch := _put_some_in_place(batch)) is not None:
+            moved += in_batch
+            said(moved)
+    except IntegrityError as error:  # two events with one id: which one the chain means is not for us to say
+        logger.critical(
+            "An event that waits in %s is in the audit log already, or cannot be there: %s. Nothing is moved into the "
+            "log until one of both is gone.",
+            ASIDE,
+            error.__cause__.diag.message_detail,
+        )
     return moved
+
+
+@transaction.atomic
+def _put_some_in_place(batch: int) -> int | None:
+    """How many of what was set aside were moved; None where nothing is aside, or somebody else is at it."""
+    if not only_one(AdvisoryLock.PARTITIONS) or is_whole():
+        return None
+    columns = _columns_aside()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            SQL(
+                """WITH batch AS (DELETE FROM {aside} WHERE id IN (SELECT id FROM {aside} ORDER BY id LIMIT {batch})
+                    RETURNING {columns})
+                INSERT INTO {table} ({columns}) SELECT {columns} FROM batch"""
+            ).format(aside=Identifier(ASIDE), batch=batch, table=Identifier(TABLE), columns=columns)
+        )
+        in_batch = cursor.rowcount
+        if in_batch < batch:
+            cursor.execute(SQL("DROP TABLE {}").format(Identifier(ASIDE)))
+    return in_batch
 
 
 def _columns_aside() -> Composed:

@@ -21,10 +21,11 @@ from apps.access.models import TriedOut
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
 from apps.audit.chain import line
 from apps.audit.keeping.holds import covered, covered_staff_actions, lock_holds
-from apps.audit.keeping.partitions import NET, Partition, drop, partitions, patiently, short_lock
+from apps.audit.keeping.partitions import Partition, drop, partitions, patiently, short_lock
 from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import AuditEvent, Batch, Hold
 from apps.audit.moving.batches import append, next_number
+from apps.audit.net import NET
 from apps.audit.statistics.tally_retention import statistics_past
 from apps.live.counted import month_began
 from apps.live.models import Lease

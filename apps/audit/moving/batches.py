@@ -19,8 +19,10 @@ from apps.audit.chain import (
     kind_of,
     line,
 )
+from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.models import AuditEvent, Batch
 from apps.audit.moving.outbox import KnownEvent, NewEvent
+from apps.audit.net import is_whole
 
 CONTENT = (
     *("id", "received_at", "method", "node_id", "node_name", "app_key", "session_id", "media_session_id", "call_id"),
@@ -30,6 +32,13 @@ CONTENT = (
 """What is written of an event once and for all."""
 
 TAKEN_IN_AT_ONCE = 2_000
+
+
+def may_move() -> bool:
+    """Whether this transaction may move something into the log until it ends: it alone has the lock BATCHES, and all
+    that was moved before is found, so that nothing is moved twice.
+    """
+    return only_one(AdvisoryLock.BATCHES) and is_whole()
 
 
 def next_number() -> int:

@@ -23,9 +23,8 @@ from django.utils import timezone
 from apps.access.models import NAMED_BY_RULES, Rule
 from apps.access.networks import parse_address
 from apps.access.reasons import STAFF_ACTION
-from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
-from apps.audit.moving.batches import append, next_number
+from apps.audit.moving.batches import append, may_move, next_number
 from apps.audit.moving.mover import database_is_in_trouble, problem_of
 from apps.audit.recording.recorder import MAX_TEXT
 from apps.audit.statistics import tallies
@@ -106,7 +105,7 @@ _PUT_ASIDE = """WITH taken AS (DELETE FROM audit_changerecord r WHERE id = %s RE
 def move_changes(limit: int = BATCH) -> int:
     """Move up to `limit` of the oldest changes into the audit log; gives how many are out of their outbox.
 
-    Gives 0 at once where another mover is at work.
+    Gives 0 at once where another mover is at work, or some of the log is aside.
     """
     return _move(list(ChangeRecord.objects.order_by("id").values_list("id", flat=True)[:limit]))
 
@@ -143,7 +142,7 @@ def _move_alone(id_: UUID) -> int:
 
 def _move_together(ids: Sequence[UUID], told: Callable[[Sequence[ChangeRecord], int], list[AuditEvent]]) -> int:
     with transaction.atomic():
-        ours = ids and only_one(AdvisoryLock.BATCHES)
+        ours = ids and may_move()
         changes = list(ChangeRecord.objects.filter(id__in=ids).order_by("id")) if ours else []
         if changes:
             number = next_number()

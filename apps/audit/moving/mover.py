@@ -11,12 +11,12 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg.sql import SQL, Identifier
 
 from apps.access import tried_out
-from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.missing.gaps import note_stored
 from apps.audit.models import Effect
-from apps.audit.moving.batches import append, next_number
+from apps.audit.moving.batches import append, may_move, next_number
 from apps.audit.moving.folding import fold
 from apps.audit.moving.leases import follow
 from apps.audit.moving.outbox import Record, count, move, oldest, read
@@ -28,11 +28,15 @@ BATCH = 500
 
 _PUT_ASIDE = """WITH taken AS (DELETE FROM audit_hookrecord r WHERE id = %s RETURNING id, to_jsonb(r) AS record)
     INSERT INTO audit_badrecord (id, record, problem) SELECT id, record, %s FROM taken ON CONFLICT DO NOTHING"""
-_TRY_AGAIN = """WITH taken AS (DELETE FROM audit_badrecord
-        WHERE id = ANY (%s) AND record ? 'table_name' = ('{0}' = 'audit_changerecord') RETURNING record)
-    INSERT INTO {0} SELECT r.* FROM taken, jsonb_populate_record(NULL::{0}, record) r ON CONFLICT DO NOTHING"""
-OUTBOXES = ("audit_hookrecord", "audit_changerecord")
-"""Of hooks, and of changes by staff (`changes`)."""
+_ALIKE = """SELECT outbox, array_agg(id), ARRAY(SELECT attname::text FROM pg_attribute
+        WHERE attrelid = outbox::regclass AND attnum > 0 AND NOT attisdropped
+            AND attname <> 'waits_since' AND record ? attname) AS columns
+    FROM audit_badrecord, LATERAL (
+        SELECT CASE WHEN record ? 'table_name' THEN 'audit_changerecord' ELSE 'audit_hookrecord' END) AS its (outbox)
+    WHERE id = ANY (%s) GROUP BY outbox, columns"""
+_TRY_AGAIN = """WITH taken AS (DELETE FROM audit_badrecord WHERE id = ANY (%s) RETURNING record)
+    INSERT INTO {outbox} ({columns})
+    SELECT {columns} FROM taken, jsonb_populate_record(NULL::{outbox}, record) ON CONFLICT DO NOTHING"""
 _SLACK = "interval '10 seconds'"  # what was seen so lately is not written again
 _TOKENS_USED = f"""UPDATE accounts_token t SET last_used_at = seen.at
     FROM unnest(%s::bigint[], %s::timestamptz[]) AS seen (id, at)
@@ -48,7 +52,7 @@ logger = logging.getLogger(__name__)
 def move_batch(limit: int = BATCH) -> int:
     """Move up to `limit` of the oldest records into the audit log; gives how many are out of the outbox.
 
-    Gives 0 at once where another mover is at work.
+    Gives 0 at once where another mover is at work, or some of the log is aside.
     """
     return _move(oldest(limit))
 
@@ -57,7 +61,7 @@ def _move(ids: Sequence[UUID]) -> int:
     """Move these together; where one of them makes that impossible, half by half, until it stands alone."""
     try:
         with transaction.atomic():
-            return _move_together(ids) if ids and only_one(AdvisoryLock.BATCHES) else 0
+            return _move_together(ids) if ids and may_move() else 0
     except Exception as error:
         if database_is_in_trouble(error):
             raise
@@ -85,11 +89,16 @@ def problem_of(error: Exception) -> str:
 
 
 def try_again(ids: Sequence[UUID]) -> int:
-    """Put records that were put aside back into the outboxes that they came from; gives how many."""
+    """Put records that were put aside back into the outboxes that they came from; gives how many.
+
+    They may be from before an upgrade: columns that they do not have, or that the outbox has no longer, are left out.
+    """
     put_back = 0
     with transaction.atomic(), connection.cursor() as cursor:
-        for outbox in OUTBOXES:
-            cursor.execute(_TRY_AGAIN.format(outbox), [list(ids)])
+        cursor.execute(_ALIKE, [list(ids)])
+        for outbox, alike, columns in cursor.fetchall():
+            names = SQL(", ").join(map(Identifier, columns))
+            cursor.execute(SQL(_TRY_AGAIN).format(outbox=Identifier(outbox), columns=names), [alike])
             put_back += cursor.rowcount
     return put_back
 

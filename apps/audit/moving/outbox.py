@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
+from apps.audit.ids import moment_of
 from apps.audit.locks import AdvisoryLock
 
 COPIED = (
@@ -25,6 +26,16 @@ _ADDED = (
     *("duration", "digest"),
 )
 _COUNTED = ("id", "while_away", "repeats", "last_received_at", "repeat_ids")
+
+WAITING = """(SELECT count(*) AS hooks, min(waits_since) AS hooks_since
+        FROM (SELECT waits_since FROM audit_hookrecord LIMIT 100000) AS first_ones) AS hooks_waiting,
+    (SELECT count(*) AS changes, min(changed_at) AS changes_since
+        FROM (SELECT changed_at FROM audit_changerecord LIMIT 100000) AS first_ones) AS changes_waiting"""
+"""How much waits to be moved, and since when it has been waiting: a row with `hooks`, `hooks_since`, `changes`,
+`changes_since`, to be selected from."""
+
+_FIRST = """SELECT least((SELECT id FROM audit_hookrecord ORDER BY id LIMIT 1),
+    (SELECT id FROM audit_changerecord ORDER BY id LIMIT 1))"""
 
 _OLDEST = """SELECT id FROM audit_hookrecord WHERE (SELECT pg_try_advisory_xact_lock(%s))
     ORDER BY id LIMIT %s"""  # ids sort by time
@@ -103,6 +114,22 @@ class KnownEvent(msgspec.Struct):
 
 class Vanished(Exception):
     """What was read is no longer in the outbox: somebody else has taken it."""
+
+
+def waiting_since() -> dict[str, datetime]:
+    """Since when hooks, and changes by staff, have been waiting to be moved; without those of which nothing waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT hooks_since, changes_since FROM {WAITING}")  # noqa: S608 - our own
+        hooks, changes = cursor.fetchone()
+    return {what: since for what, since in (("hooks", hooks), ("changes by staff", changes)) if since is not None}
+
+
+def all_moved_before() -> datetime | None:
+    """A moment before which nothing came that waits to be moved; None where nothing waits at all."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FIRST)
+        (first,) = cursor.fetchone()
+    return first and moment_of(first)
 
 
 def oldest(limit: int) -> list[UUID]:

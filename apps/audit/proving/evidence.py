@@ -10,6 +10,7 @@ from django.db.models import Max, Min, QuerySet
 from apps.audit.chain import FROM_BEFORE, batch_line, entries
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.moving.batches import content, count_of, from_before
+from apps.audit.net import see_whole
 from apps.audit.proving.seals import piece_of
 from apps.audit.proving.signing import SealPiece
 from apps.audit.proving.verifying import BatchPiece, Event
@@ -17,9 +18,10 @@ from apps.audit.proving.verifying import BatchPiece, Event
 
 @contextmanager
 def at_one_moment() -> Iterator[None]:
-    """Whatever is read meanwhile is as it is now, whoever goes on writing."""
+    """Whatever is read meanwhile is as it is now, whoever goes on writing. Raises BeingPutInPlace."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        see_whole()
         yield
 
 

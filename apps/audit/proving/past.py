@@ -31,6 +31,7 @@ from apps.access.snapshot import PARTS, read, read_again
 from apps.access.then import NotRecorded, Under
 from apps.audit.ids import MARGIN, first_id
 from apps.audit.moving.changes import TABLES, model_of
+from apps.audit.net import IS_ASIDE, STAYS, BeingPutInPlace
 from apps.database.connection import Unavailable, conninfo_of
 
 TABLES_OF_RULES = ("access_schedule", "streams_streamgroup")
@@ -173,6 +174,7 @@ class Past:
 
     def __init__(self, connection: psycopg.Connection[Any], since: datetime | None) -> None:
         self._connection = connection
+        self._see_whole()
         self.recorded_since = self._require_record(since)
         schema, self.last = connection.execute(
             "SELECT current_schema(), (SELECT revision FROM access_revision)"
@@ -183,6 +185,12 @@ class Past:
         self._copies = self._copy_changed_tables()
         self._revision = self.last
         self._snapshot: Snapshot | None = None
+
+    def _see_whole(self) -> None:
+        """That no change is aside, and so taken for one that never was."""
+        self._connection.execute(STAYS)
+        if self._connection.execute(f"SELECT {IS_ASIDE}").fetchone() == (True,):
+            raise NotRecorded(str(BeingPutInPlace()))
 
     def revision_at(self, moment: datetime) -> int:
         """The last revision at a moment that is not before the first one asked about."""

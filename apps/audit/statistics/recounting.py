@@ -12,10 +12,11 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.audit.ids import MARGIN, first_id
-from apps.audit.keeping.partitions import TABLE, net, patiently, short_lock
+from apps.audit.keeping.partitions import patiently, short_lock
 from apps.audit.keeping.retention import CLASSES, past
 from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import AuditEvent, received
+from apps.audit.net import TABLE, is_whole
 from apps.audit.statistics.measuring import day_begins
 from apps.audit.statistics.models import Recount
 from apps.audit.statistics.tallies import ADD_ANSWERS, ADD_DAYS, ADD_HOURS, ADD_USERS, COUNTED, constants
@@ -74,11 +75,10 @@ def is_counted(since: datetime) -> bool:
 
 def _count_next() -> date | None:
     """Count one more day; None where there is none, or where the log cannot be counted just now."""
-    with short_lock(), connection.cursor() as cursor:
+    with short_lock():
         wait_for(AdvisoryLock.BATCHES)
-        cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS SHARE MODE")  # so that nothing is set aside meanwhile
         progress = Recount.objects.first() or Recount(pk=1)
-        if progress.done or net().being_moved:
+        if progress.done or not is_whole():
             return None
         day = _next_day(progress.counted_back_to)
         if day is None:

@@ -6,7 +6,7 @@ the log, at the time at which its hook first came, and so do its repeats.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from django.utils import timezone
 from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.audit.browsing.query import Query
 from apps.audit.browsing.search import OUTCOME, find_events
+from apps.audit.keeping.retention import CLASSES, past
 from apps.audit.models import AuditEvent
 from apps.audit.statistics.models import DayAnswer, DayCount, HourCount
 from apps.audit.statistics.tally_retention import HOURS_KEPT
@@ -99,13 +100,24 @@ def timeline(
 
     For searches that `can_tell`; `condition` may ask for more, `finely` where that is app or node. Rows have `at` (a
     moment, or a date), `answer` (allowed, refused, noted, changed), `events` and `hooks`. Hours and days at the ends
-    are whole ones.
+    are whole ones. What is past its time is not told, as it is gone from the log.
     """
     finely = finely or any(term.key in FINE for term in query.terms)
     rows = hours(since, before) if since >= now - HOURS_KEPT else days(since, before, finely)
     terms = tuple(term for term in query.terms if term.key not in ("after", "before"))
     found = find_events(rows, Query(terms), timezone.get_default_timezone(), now).filter(condition or Q())
-    return by_answer(found)
+    return by_answer(_still_there(found, now))
+
+
+def _still_there(rows: QuerySet, now: datetime) -> QuerySet:
+    """Without hours or days of which retention let everything go; each class of events has its own time."""
+    column, zone = ("hour", UTC) if rows.model is HourCount else ("day", timezone.get_default_timezone())
+    for of in CLASSES:
+        if before := past(of.setting, now):
+            begins = before.astimezone(zone)
+            gone = {f"{column}__lt": begins if column == "hour" else begins.date()}
+            rows = rows.exclude(reason__in=[str(reason) for reason in of.reasons], **gone)
+    return rows
 
 
 def hours(since: datetime, before: datetime) -> QuerySet:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from apps.audit.net import BeingPutInPlace
 from apps.audit.proving import kept_seals, seals
 from apps.audit.proving.evidence import at_one_moment, pieces
 from apps.audit.proving.evidence_file import lines
@@ -29,9 +30,12 @@ class Command(BaseCommand):
             key = next(iter(private_keys()), None)
         except ValueError:
             raise CommandError("WCSGATE_SEAL_KEYS holds something that is not a key.") from None
-        with database_needed(), at_one_moment():
-            _check()
-            self._write(Path(file), key)
+        try:
+            with database_needed(), at_one_moment():
+                _check()
+                self._write(Path(file), key)
+        except BeingPutInPlace as error:
+            raise CommandError(str(error)) from None
         for known in private_keys():
             self.stdout.write(f"Public key of the seals: {b64encode(public(known)).decode()}")
 

@@ -6,7 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from apps.audit.keeping.partitions import keep, net, partitions
+from apps.audit.keeping.partitions import keep, partitions
+from apps.audit.net import net
 from apps.database.commands import database_needed
 
 

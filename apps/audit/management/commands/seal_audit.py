@@ -10,6 +10,7 @@ from apps.audit.acts import note_here
 from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import Batch
 from apps.audit.moving.batches import take_in
+from apps.audit.net import BeingPutInPlace, see_whole
 from apps.audit.proving import kept_seals
 from apps.audit.proving.kept_seals import Unkept
 from apps.audit.proving.seals import sealing
@@ -31,6 +32,7 @@ class Command(BaseCommand):
     def handle(self, *, accept: bool, **options: Any) -> None:
         with database_needed(), acting_command("seal_audit"):
             if accept:
+                self._take_in()
                 self._accept()
             found = sealing(timezone.now())
         if found.trouble:
@@ -41,10 +43,16 @@ class Command(BaseCommand):
         at = f"{found.sealed_at:%Y-%m-%d %H:%M} UTC" if found.sealed_at else "never yet"
         self.stdout.write(f"The record carries on what was sealed. Sealed: {at}.")
 
+    def _take_in(self) -> None:
+        try:
+            with transaction.atomic():
+                wait_for(AdvisoryLock.BATCHES)
+                see_whole()
+                take_in()
+        except BeingPutInPlace as error:
+            raise CommandError(str(error)) from None
+
     def _accept(self) -> None:
-        with transaction.atomic():
-            wait_for(AdvisoryLock.BATCHES)
-            take_in()
         folder, newest = configured(), Batch.objects.order_by("-number").first()
         if folder is None or newest is None:
             raise CommandError("There is nothing to accept: no batch, or no folder for seals (WCSGATE_SPOOL).")

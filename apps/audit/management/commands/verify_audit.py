@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from apps.access.then import NotRecorded
 from apps.audit.models import AuditEvent, Batch, received
+from apps.audit.net import BeingPutInPlace
 from apps.audit.proving import kept_seals
 from apps.audit.proving.evidence import at_one_moment, outside_the_chain, pieces, there
 from apps.audit.proving.evidence_file import look_at_file
@@ -63,7 +64,10 @@ class Command(BaseCommand):
             verifier = Verifier(trusted_keys(public_key))
         except ValueError:
             raise CommandError("A key is none: public keys are 32 bytes in base64.") from None
-        found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
+        try:
+            found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
+        except BeingPutInPlace as error:
+            raise CommandError(str(error)) from None
         if not file and verifier.has_keys and _never_sealed(found):
             found.problem("Its end is not sealed: it may have been cut off, or replaced as a whole.")
         self._say(found)
