@@ -25,7 +25,7 @@ from apps.audit.browsing.query import parse, said
 from apps.audit.browsing.saved_views import views_for
 from apps.audit.browsing.search import WHOLE, completions, find_events, ways_to
 from apps.audit.browsing.timeline_page import timeline_page
-from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, in_chunks
+from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, Resume, in_chunks
 from apps.audit.exporting.export_admin import KINDS, as_file, asked_in
 from apps.audit.keeping import hold_admin  # noqa: F401 - registers legal holds
 from apps.audit.models import AuditEvent
@@ -132,9 +132,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         search, kind, after = asked_in(request)
         try:
-            asked = Asked(search, request.user, timezone.now())
+            place, asked_at = Resume.read(after) if after else (None, timezone.now())
+            asked = Asked(search, request.user, asked_at)
             events, words = events_of(asked), in_words(asked)
-            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), after))
+            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), place), asked_at)
         except (BadSearch, BadPlace) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
         except BeingPutInPlace as error:

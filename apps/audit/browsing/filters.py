@@ -157,7 +157,8 @@ class TriedOutFilter(ColumnFilter):
             return queryset
         if not (self.value().isascii() and self.value().isdigit() and len(self.value()) < 19):
             raise IncorrectLookupParameters(f"“{self.value()}” is not the number of a rule.")
-        hits = TriedOut.objects.filter(rule_id=self.value()).order_by("-received_at")
+        asked = asked_at(request)
+        hits = TriedOut.objects.filter(rule_id=self.value(), received_at__lte=asked).order_by("-received_at")
         return queryset.filter(pk__in=hits.values("event_id")[:HITS_SHOWN])
 
 
