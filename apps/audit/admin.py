@@ -52,9 +52,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         filters.MethodFilter,
         filters.UserFilter,
         filters.TargetFilter,
+        filters.NumberFilter,
+        filters.AddressFilter,
         filters.AppFilter,
         filters.NodeFilter,
         filters.SessionFilter,
+        filters.CallFilter,
         filters.WhileAwayFilter,
         filters.TriedOutFilter,
     )
@@ -170,11 +173,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
         now, zone = timezone.now(), timezone.get_current_timezone()
-        found, filtered = said(query, zone, now), said(filters.as_query(request.GET), zone, now)
+        fields = filters.as_query(request.GET)
+        found, filtered = said(query, zone, now), said(fields, zone, now)
         context = {
             "title": "Audit log",
             "search_said": " ".join(filter(None, (found, found and filtered and "Of these:", filtered))),
-            "search_problems": query.problems,
+            "search_problems": query.problems + fields.problems,
             "search_words": completions(),
             "search_named": " ".join(NAMED),
             **views_for(request),

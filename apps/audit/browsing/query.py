@@ -58,10 +58,10 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What cannot be understood, where it stands, and what was expected."""
+    """What cannot be understood, where it stands, and what was expected. A field of a form begins nowhere."""
 
     word: str
-    start: int
+    start: int | None
     sentence: str
 
 
@@ -87,7 +87,7 @@ def parse(text: str) -> Query:
             problems.append(Problem(key, start, f"“{key}:” is not known. {_meant(key)}"))
         elif _is_open(quoted):
             problems.append(Problem(value, start, "A quotation mark is not closed. Put one at the end, too."))
-        elif problem := _problem(key, value):
+        elif problem := problem_of(key, value):
             problems.append(Problem(f"{key}:{value}" if key else value, start, problem))
         else:
             terms.append(Term(key, value, bool(minus), start, match.end()))
@@ -205,7 +205,8 @@ QUALIFIERS: dict[str, tuple[str, Callable[[str], str]]] = {
 _WORDS = {FREE: "about", **{key: words for key, (words, _) in QUALIFIERS.items()}}
 
 
-def _problem(key: str, value: str) -> str:
+def problem_of(key: str, value: str) -> str:
+    """What was expected of the value of a qualifier, as a sentence; "" where it is right."""
     if "\0" in value:
         return "No value has a NUL in it."
     return _any(value) if key == FREE else QUALIFIERS[key][1](value)
