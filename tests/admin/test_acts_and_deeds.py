@@ -8,11 +8,13 @@ from django.db import DataError, IntegrityError, connection, connections, transa
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.access.staff_acts import MAX_SAID, WHY
 from apps.audit.exporting.exports import ask
 from apps.audit.exporting.models import Export
 from apps.audit.models import BadRecord, Counted, HookRecord
 from apps.audit.moving.changes import ACT
 from apps.audit.moving.mover import move_batch, try_again
+from runner import ROOT
 from runner.services import wait_until
 from tests.admin import test_bad_records, test_missing_hooks
 from tests.admin.conftest import browser_of
@@ -43,6 +45,16 @@ def bad(picky):  # noqa: F811 - the fixture
     move_batch()
     picky()
     return BadRecord.objects.get()
+
+
+def test_every_form_asks_why_in_one_way():
+    asking = [
+        path
+        for path in sorted((ROOT / "templates").rglob("*.html"))
+        if f'name="{WHY}"' in path.read_text(encoding="utf-8")
+    ]
+    assert [path.name for path in asking] == ["why.html"]
+    assert f'name="{WHY}" maxlength="{MAX_SAID}"' in asking[0].read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_noted_is_not_acknowledged(rosa, nothing_is_noted):
