@@ -263,15 +263,15 @@ def test_each_bar_leads_to_its_time(audrey):
     response = audrey.get(f"{LOG}timeline/", {"q": "user:charlie", "last": "30d"}, headers={"HX-Request": "true"})
     bars = [bar for bar in response.context["bars"] if bar["pieces"]]
     assert [dict(bar["numbers"]) for bar in bars] == [
-        {"refused": 0, "allowed": 0, "changed": 0, "noted": 1},
-        {"refused": 1, "allowed": 0, "changed": 0, "noted": 0},
+        {"refused": 0, "allowed": 0, "by staff": 0, "noted": 1},
+        {"refused": 1, "allowed": 0, "by staff": 0, "noted": 0},
     ]
     for bar, event in zip(bars, (old, new), strict=True):
         assert list(audrey.get(bar["url"]).context["cl"].result_list) == [event]
         assert "last=" not in bar["url"]
     text = " ".join(response.content.decode().split())
     assert "All 2 of this result:" in text
-    assert "0 refused, 0 allowed, 0 changed, 1 noted" in text
+    assert "0 refused, 0 allowed, 0 by staff, 1 noted" in text
     assert f'<a class="text-link" href="{LOG}?q=user%3Acharlie">Show any time</a>' in text
     assert "<html" not in text
 

@@ -217,7 +217,7 @@ def _value_said(term: Term, zone: tzinfo, now: datetime) -> str:
         found = moment(term.value, zone, now)
         return f"{found.astimezone(zone):%Y-%m-%d %H:%M}" if found else term.value
     if term.value == "changed" and term.key == "decision":
-        return "that are changes by staff"
+        return "that are changes or acts of staff"
     if term.key in ("decision", "reason", "ip", "rule", "action", "while"):
         return term.value
     return f"whatever begins with “{term.text}”" if term.is_prefix else f"“{term.value}”"
