@@ -19,11 +19,11 @@ from apps.audit.acts import note
 from apps.audit.asking.again_pages import allow_page, now
 from apps.audit.browsing import filters
 from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words
-from apps.audit.browsing.names import NAMED, NoNames, names
+from apps.audit.browsing.names import NAMED, NoNames, completions, names
 from apps.audit.browsing.paging import AuditChangeList
 from apps.audit.browsing.query import parse, said
 from apps.audit.browsing.saved_views import views_for
-from apps.audit.browsing.search import WHOLE, completions, find_events, ways_to
+from apps.audit.browsing.search import WHOLE, find_events, ways_to
 from apps.audit.browsing.timeline_page import timeline_page
 from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, Resume, in_chunks
 from apps.audit.exporting.export_admin import KINDS, as_file, asked_in

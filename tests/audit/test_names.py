@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
-from apps.audit.browsing.names import LONGEST, MOST, NAMED, STEPS, NoNames, names, statement
+from apps.audit.browsing.names import LONGEST, MOST, NAMED, STEPS, NoNames, completions, names, statement
 from apps.audit.browsing.query import QUALIFIERS, parse
 from apps.audit.browsing.search import find_events
 from apps.audit.models import AuditEvent
@@ -49,6 +49,14 @@ def test_signs_of_a_pattern_stand_for_themselves():
     assert offered("user:a_n") == ["user:a_n%\\x"]
     assert offered("user:a_n%\\") == ["user:a_n%\\x"]
     assert offered("user:%") == []
+
+
+def test_what_staff_do_is_offered_as_what_hooks_ask_for_is():
+    offered = completions()["action"]
+    assert {"publish", "call", "change", "delete", "export", "acknowledge", "read"} <= set(offered)
+    for action in offered:
+        assert not parse(f"action:{action}").problems
+    assert len(set(offered)) == len(offered)
 
 
 def test_streams_are_what_no_number_belongs_to():

@@ -8,8 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.access.reasons import STAFF_ACTION
+from apps.audit.browsing.names import completions
 from apps.audit.browsing.query import QUALIFIERS, parse
-from apps.audit.browsing.search import _CONDITIONS, FEW, OF_HOOKS, completions, find_events
+from apps.audit.browsing.search import _CONDITIONS, FEW, OF_HOOKS, find_events
 from apps.audit.models import AuditEvent
 from tests import factories
 from tests.admin.conftest import make_event

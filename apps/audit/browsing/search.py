@@ -9,20 +9,16 @@ from operator import or_
 from django.db import connection
 from django.db.models import Case, GenericIPAddressField, Lookup, Q, QuerySet, Value, When
 
-from apps.access.reasons import NOTED, STAFF_ACTION, Reason
+from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.access.rule_rows import number_plan
-from apps.audit.browsing.query import DECISIONS, FREE, QUALIFIERS, Query, Term, moment
+from apps.audit.browsing.query import FREE, Query, Term, moment
 from apps.audit.models import Effect, received
-from apps.connections.models import App, Node
-from apps.protocol.methods import ACTIONS, METHODS, find
+from apps.connections.models import Node
+from apps.protocol.methods import ACTIONS, find
 from apps.protocol.numbers import canonical, prefix
 
 WHOLE = ("username", "target", "session_id", "call_id")
 """Columns that a word without a qualifier may stand in."""
-
-OFFERED = 50
-"""Apps that are offered while typing."""
-
 
 FEW = 20
 """Addresses of a network that are looked for one by one."""
@@ -193,18 +189,3 @@ _CONDITIONS: dict[str, Condition] = {
     "after": _moment("since"),
     "before": _moment("before"),
 }
-
-
-def completions() -> dict[str, list[str]]:
-    """What each qualifier offers to choose from; none where there is no telling, or where `names` are looked up."""
-    return {
-        **{key: [] for key in QUALIFIERS},
-        "decision": list(DECISIONS),
-        "reason": [*map(str, Reason), STAFF_ACTION],
-        "method": [method.name for method in METHODS],
-        "action": list(ACTIONS),
-        "while": ["away"],
-        "after": ["1h", "24h", "7d", "30d", "today", "yesterday"],
-        "before": ["now", "today", "yesterday"],
-        "app": list(App.objects.order_by("key").values_list("key", flat=True)[:OFFERED]),
-    }
