@@ -7,6 +7,7 @@ import pytest
 from django.db import DataError, IntegrityError, connection, connections, transaction
 from django.urls import reverse
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from apps.access.staff_acts import MAX_SAID, WHY
 from apps.audit.exporting.exports import ask
@@ -18,9 +19,10 @@ from runner import ROOT
 from runner.services import wait_until
 from tests.admin import test_bad_records, test_missing_hooks
 from tests.admin.conftest import browser_of
+from tests.admin.test_in_a_browser import PHONE
 from tests.audit.test_changes import acts, run
 from tests.audit.test_mover import database, make_record, picky  # noqa: F401 - fixtures
-from tests.factories import make_user
+from tests.factories import make_lease, make_user
 
 EXPORTS = reverse("admin:audit_export_changelist")
 
@@ -55,6 +57,23 @@ def test_every_form_asks_why_in_one_way():
     ]
     assert [path.name for path in asking] == ["why.html"]
     assert f'name="{WHY}" maxlength="{MAX_SAID}"' in asking[0].read_text(encoding="utf-8")
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_why_is_asked_for_on_a_phone(desk):
+    test_missing_hooks.make_counted(missing=3)
+    make_lease(make_user("ann"))
+    desk.set_viewport_size(PHONE)
+    desk.goto(test_missing_hooks.PAGE)
+    expect(desk.get_by_label("Why what is missing of edge-1 in web-1-100-ab is known")).to_be_attached()
+    assert desk.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    desk.goto(reverse("admin:live_lease_changelist"))
+    desk.locator("tbody input[type=checkbox]").check()
+    desk.locator("select[name=action]").select_option("end_it")
+    desk.get_by_role("button", name="Run").click()
+    expect(desk.get_by_label("Why (kept in the record, with your name)")).to_be_visible()
+    assert desk.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_what_cannot_be_noted_is_not_acknowledged(rosa, nothing_is_noted):
