@@ -5,11 +5,11 @@ from datetime import UTC
 
 import pytest
 from django.db import connection
-from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
+from apps.access.rule_rows import number_plan
 from apps.audit.browsing.names import LONGEST, MOST, NAMED, STEPS, NoNames, completions, names, statement
 from apps.audit.browsing.query import QUALIFIERS, parse
 from apps.audit.browsing.search import find_events
@@ -91,8 +91,16 @@ def test_streams_are_found_behind_many_numbers():
     assert offered("stream:1") == ["stream:1st-floor"]
 
 
-@override_settings(COUNTRY_CODE="49")
-def test_numbers_are_offered_in_their_one_form_however_they_are_typed():
+@pytest.fixture
+def dialled_in_germany(settings):
+    """Numbers are read as there, whatever plan was read from the settings before."""
+    settings.COUNTRY_CODE = "49"
+    number_plan.cache_clear()
+    yield
+    number_plan.cache_clear()
+
+
+def test_numbers_are_offered_in_their_one_form_however_they_are_typed(dialled_in_germany):
     make_event("call", target="030 1234", number="+49301234")
     make_event(target="+49-stream")
     for begins in ("+4930", "030", "004930"):
