@@ -34,7 +34,7 @@ class SlowPostgres(Postgres):
             self.command += ["-c", f"commit_delay={int(self._flush_ms * 1000)}", "-c", "commit_siblings=0"]
 
 
-BUDGET = {  # docs/adr/0009: at most so many times the echo, and the floor
+BUDGET = {  # docs/adr/0009-what-a-hook-may-cost.md: at most so many times the echo, and the floor
     "fast door": {"echo": 18, "floor": 2.5},
     "DRF door": {"echo": 32, "floor": 5},
 }

@@ -1,6 +1,7 @@
 """The fast door with one connection for all threads, on which hooks that wait at the same time share a commit.
 
-Not what the service does: docs/adr/0006 compares. Whoever comes while nobody is at it runs everything that waits.
+Not what the service does: docs/adr/0006-a-connection-for-each-thread.md compares. Whoever comes while nobody is at it
+runs everything that waits.
 """
 
 import threading

@@ -22,6 +22,13 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 VARIABLE = re.compile(r"\b(?:WCSGATE_[A-Z][A-Z_]*[A-Z]|DATABASE_URL|BROKER_URL)\b")
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
+FOLDERS = ("apps", "bench", "chaos", "runner", "templates", "wcsgate")
+TEXTS = {".py", ".css", ".js", ".html"}
+OURS = re.compile(rf"(?<![\w/.*-])(?:{'|'.join(FOLDERS)}|tests|docs)/[\w./-]*\w(?![\w*<{{/])")
+"""What is in one of our folders, by its path from the top; without those that stand for several."""
+TOPS = (ROOT, ROOT / "apps" / "hooks" / "static")
+"""Where such a path begins: also that of a file that browsers are given."""
+
 OBVIOUS = {"user", "group", "who", "actions", "on what", "stream", "stream group", "number class", "note"}
 """Names of fields that say all there is to say."""
 
@@ -189,6 +196,19 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pictures_are_there(page):
     assert [link for link in links(page, pictures=True) if not (page.parent / link).is_file()] == []
+
+
+def named_paths(page: Path) -> Iterator[str]:
+    """Files and folders of ours that a text names."""
+    return (found.rstrip("./") for found in OURS.findall(page.read_text(encoding="utf-8")))
+
+
+def test_files_and_folders_that_are_named_anywhere_exist():
+    """In documents, and in comments and docstrings of code; tests make up some."""
+    texts = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in TEXTS]
+    found = {(str(path.relative_to(ROOT)), name) for path in (*PAGES, *texts) for name in named_paths(path)}
+    assert len(found) > 100
+    assert sorted((path, name) for path, name in found if not any((top / name).exists() for top in TOPS)) == []
 
 
 def test_every_page_is_in_the_index():

@@ -10,8 +10,9 @@ from apps.accounts.models import User
 from apps.database.acting import acting
 
 WHY = "_why"
-"""The field in which staff say why they change something."""
-MAX_TEXT = 500
+"""The field in which staff say why they change something (templates/admin/why.html)."""
+MAX_SAID = 500
+"""Characters that are kept of it, and of what was asked for by which request."""
 
 
 def acting_for(request: HttpRequest, user: User) -> AbstractContextManager[None]:
@@ -20,8 +21,8 @@ def acting_for(request: HttpRequest, user: User) -> AbstractContextManager[None]
         username=user.get_username(),
         user_id=user.pk,
         address=str(parse_address(caller_address(request.META)) or ""),
-        why=storable(request.POST.get(WHY, ""))[:MAX_TEXT],
-        request=storable(f"{request.method} {request.path}")[:MAX_TEXT],
+        why=storable(request.POST.get(WHY, ""))[:MAX_SAID],
+        request=storable(f"{request.method} {request.path}")[:MAX_SAID],
     )
 
 

@@ -19,7 +19,7 @@ SECTIONS = {
         ("Help desk", "support_agent", "story_user"),
         ("Running", "play_circle", "live.lease"),
         ("Audit log", "history", "audit.auditevent"),
-        ("Exports", "download", "admin:audit_export_changelist"),
+        ("Exports", "download", "audit.export"),
         ("Statistics", "monitoring", "statistics"),
         ("Sessions", "sensors", "connections.session"),
         ("Story of a stream", "timeline", "story_stream"),
@@ -57,11 +57,12 @@ OWN_PAGES = {
     "missing_hooks": ("audit.auditevent",),
     "presets": (),
     "access_file": (),
-    "admin:audit_export_changelist": ("audit.auditevent",),
     "statistics": ("audit.auditevent",),
 }
-"""Pages that are no list, or one without permissions of its own, each open to superusers and to whoever may see one
-of these models."""
+"""Pages that are no list, each open to superusers and to whoever may see one of these models."""
+
+OWN_LISTS = {"audit.export": ("audit.auditevent",), "audit.savedview": ("audit.auditevent",)}
+"""Lists without permissions of their own, all pages of which are open to whoever may see one of these models."""
 
 
 def may(user, verb: str, label: str) -> bool:
@@ -83,7 +84,7 @@ def may_open(user, page: str) -> bool:
     """Whether a user may open a page of the sidebar."""
     if page in ADDING:
         return any(may(user, "add", label) for label in ADDING[page])
-    return user.is_superuser or any(may_see(user, label) for label in OWN_PAGES.get(page, (page,)))
+    return user.is_superuser or any(may_see(user, label) for label in (OWN_PAGES | OWN_LISTS).get(page, (page,)))
 
 
 def sidebar(request: HttpRequest) -> list[dict]:

@@ -19,13 +19,13 @@ from apps.audit.acts import note
 from apps.audit.asking.again_pages import allow_page, now
 from apps.audit.browsing import filters
 from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words
-from apps.audit.browsing.names import NAMED, NoNames, names
+from apps.audit.browsing.names import NAMED, NoNames, completions, names
 from apps.audit.browsing.paging import AuditChangeList
 from apps.audit.browsing.query import parse, said
 from apps.audit.browsing.saved_views import views_for
-from apps.audit.browsing.search import WHOLE, completions, find_events, ways_to
+from apps.audit.browsing.search import WHOLE, find_events, ways_to
 from apps.audit.browsing.timeline_page import timeline_page
-from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, in_chunks
+from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, Resume, in_chunks
 from apps.audit.exporting.export_admin import KINDS, as_file, asked_in
 from apps.audit.keeping import hold_admin  # noqa: F401 - registers legal holds
 from apps.audit.models import AuditEvent
@@ -52,9 +52,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         filters.MethodFilter,
         filters.UserFilter,
         filters.TargetFilter,
+        filters.NumberFilter,
+        filters.AddressFilter,
         filters.AppFilter,
         filters.NodeFilter,
         filters.SessionFilter,
+        filters.CallFilter,
         filters.WhileAwayFilter,
         filters.TriedOutFilter,
     )
@@ -132,9 +135,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         search, kind, after = asked_in(request)
         try:
-            asked = Asked(search, request.user, timezone.now())
+            place, asked_at = Resume.read(after) if after else (None, timezone.now())
+            asked = Asked(search, request.user, asked_at)
             events, words = events_of(asked), in_words(asked)
-            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), after))
+            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), place), asked_at)
         except (BadSearch, BadPlace) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
         except BeingPutInPlace as error:
@@ -169,11 +173,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
         now, zone = timezone.now(), timezone.get_current_timezone()
-        found, filtered = said(query, zone, now), said(filters.as_query(request.GET), zone, now)
+        fields = filters.as_query(request.GET)
+        found, filtered = said(query, zone, now), said(fields, zone, now)
         context = {
             "title": "Audit log",
             "search_said": " ".join(filter(None, (found, found and filtered and "Of these:", filtered))),
-            "search_problems": query.problems,
+            "search_problems": query.problems + fields.problems,
             "search_words": completions(),
             "search_named": " ".join(NAMED),
             **views_for(request),

@@ -11,7 +11,8 @@ from apps.protocol.methods import NUMBER_ACTIONS, STREAM_ACTIONS
 from apps.protocol.numbers import NumberPlan, canonical
 from apps.protocol.screening import screen_text
 
-MAX_TEXT = 600
+MAX_NAME = 600
+"""Characters of what stands in a key for a thing; what is longer is told from others by a digest."""
 
 
 def thing(action: str, target: str, source: str, plan: NumberPlan) -> str:
@@ -59,7 +60,7 @@ def month_began(now: datetime, zone: tzinfo) -> datetime:
 def _without_secrets(text: str) -> str:
     """The text fit for a column; where something is left out, a digest still tells it from others."""
     text = text.replace("\x00", "\ufffd").encode(errors="replace").decode()
-    screened = screen_text(text)[:MAX_TEXT]
+    screened = screen_text(text)[:MAX_NAME]
     if screened == text:
         return text
     return f"{screened} {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"

@@ -7,7 +7,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.audit.exporting.export import place_of
+from apps.audit.browsing.paging import Place
+from apps.audit.exporting.export import Resume
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import outcome, story
 from tests.admin.conftest import browser_of, make_event, make_role
@@ -49,9 +50,23 @@ def test_what_the_list_finds_is_exported_and_noted(audrey, events):
 
 
 def test_an_export_that_broke_off_goes_on(audrey, events):
-    response = audrey.get(EXPORT, {"format": "jsonl", "resume": place_of(events[4])})
+    resume = str(Resume(Place.of(events[4]), timezone.now()))
+    response = audrey.get(EXPORT, {"format": "jsonl", "resume": resume})
     assert [json.loads(line)["status"] for line in body_of(response).splitlines()] == ["5", "6"]
-    assert said(acts()[0])["after"]["resume"] == place_of(events[4])
+    assert said(acts()[0])["after"]["resume"] == resume
+
+
+@pytest.mark.parametrize("search", [{"q": "after:24h"}, {"last": "24h"}, {"q": "after:1d", "last": "24h"}])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_however_late_it_goes_on_it_is_about_the_hours_before_it_was_asked_for(audrey, search, kind, monkeypatch):
+    now = timezone.now()
+    for hours in (1, 10, 23):
+        make_event(username=f"ago-{hours}", received_at=now - timedelta(hours=hours))
+    whole = body_of(audrey.get(EXPORT, {**search, "format": kind})).splitlines()
+    newest = json.loads(whole[0])["resume"] if kind == "jsonl" else whole[1].rpartition(",")[2]
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(hours=3))
+    rest = body_of(audrey.get(EXPORT, {**search, "format": kind, "resume": newest})).splitlines()
+    assert rest[kind == "csv" :] == whole[-2:], "the same, and the rest of the rest goes on as well"
 
 
 @pytest.mark.parametrize("search", ["q=%00", "q=%ED%A0%80", "username=%00x", "%00=1"])
@@ -61,7 +76,7 @@ def test_whatever_was_searched_can_be_noted(audrey, search):
 
 def test_a_wrong_place_is_an_error_before_anything_is_sent(audrey):
     response = audrey.get(EXPORT, {"resume": "x"})
-    assert (response.status_code, "give what stands under" in response.content.decode()) == (400, True)
+    assert (response.status_code, "give all that stands under" in response.content.decode()) == (400, True)
 
 
 def test_a_search_that_cannot_be_understood_is_an_error(audrey, events):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
@@ -56,6 +57,11 @@ def test_the_newest_are_first(audrey):
         ({"app_key": "school"}, {"app": "school"}),
         ({"node_id": "edge"}, {"node": "edge"}),
         ({"session_id": "s-7"}, {"session": "s-7"}),
+        ({"call_id": "c-7"}, {"call": " c-7 "}),
+        ({"client_address": "10.1.2.3"}, {"ip": "10.1.2.3"}),
+        ({"client_address": "10.1.2.3"}, {"ip": "10.0.0.0/8"}),
+        ({"number": "+49301234", "target": "0049301234"}, {"number": "00 49 30 1234"}),
+        ({"number": "+49301234"}, {"number": "+49*", "q": "decision:refused"}),
         ({"effect": "allow"}, {"effect": "allow"}),
         ({"reason": Reason.BAD_TOKEN}, {"reason": "bad-token"}),
         ({"username": "alice"}, {"q": "alice"}),
@@ -85,6 +91,40 @@ def test_a_search_that_cannot_be_understood_says_where_and_finds_nothing(audrey)
     text = response.content.decode()
     assert "“usr:” is not known." in text
     assert "At “usr”, character 9 of what you typed." in text
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"ip": "10.0.0"}, "In the filter “address”: “10.0.0” is no address and no network. Write it like"),
+        ({"call": "c*"}, "In the filter “call”: Write it whole: a star does not work here."),
+        ({"number": "*"}, "In the filter “number”: Say what to look for."),
+    ],
+)
+def test_a_filter_that_cannot_be_understood_says_what_was_expected_and_finds_nothing(audrey, query, sentence):
+    make_event()
+    response = audrey.get(LOG, query | {"username": "charlie"})
+    assert list(response.context["cl"].result_list) == []
+    text = response.content.decode()
+    assert sentence in text
+    assert "of what you typed" not in text
+    assert 'value="charlie"' in text, "what else was typed stays in the form"
+    assert response.context["save_url"] == ""
+    for address in (f"{LOG}export/", "/admin/audit/export/ask/?"):
+        refused = audrey.get(address, query) if "ask" not in address else audrey.post(address + urlencode(query))
+        assert (refused.status_code, refused.content.decode().startswith(sentence)) == (400, True)
+
+
+def test_a_filter_with_nothing_but_spaces_asks_for_nothing(audrey):
+    event = make_event()
+    assert found(audrey, ip=" ", call=" ", number=" ") == {event}
+
+
+def test_every_filter_that_is_a_qualifier_says_so_in_the_words_of_a_search(audrey):
+    response = audrey.get(LOG, {"ip": "10.0.0.0/8", "number": "+49*", "call": "c"})
+    assert response.context["search_said"] == (
+        "Hooks from 10.0.0.0/8, about number whatever begins with “+49”, of call “c”."
+    )
 
 
 def test_time_is_filtered_from_and_until(audrey):
@@ -223,15 +263,15 @@ def test_each_bar_leads_to_its_time(audrey):
     response = audrey.get(f"{LOG}timeline/", {"q": "user:charlie", "last": "30d"}, headers={"HX-Request": "true"})
     bars = [bar for bar in response.context["bars"] if bar["pieces"]]
     assert [dict(bar["numbers"]) for bar in bars] == [
-        {"refused": 0, "allowed": 0, "changed": 0, "noted": 1},
-        {"refused": 1, "allowed": 0, "changed": 0, "noted": 0},
+        {"refused": 0, "allowed": 0, "by staff": 0, "noted": 1},
+        {"refused": 1, "allowed": 0, "by staff": 0, "noted": 0},
     ]
     for bar, event in zip(bars, (old, new), strict=True):
         assert list(audrey.get(bar["url"]).context["cl"].result_list) == [event]
         assert "last=" not in bar["url"]
     text = " ".join(response.content.decode().split())
     assert "All 2 of this result:" in text
-    assert "0 refused, 0 allowed, 0 changed, 1 noted" in text
+    assert "0 refused, 0 allowed, 0 by staff, 1 noted" in text
     assert f'<a class="text-link" href="{LOG}?q=user%3Acharlie">Show any time</a>' in text
     assert "<html" not in text
 

@@ -1,14 +1,15 @@
 """Pages that are closed to staff, or that there are not, say why and where to go; to strangers they say nothing."""
 
 import re
+from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, Permission
 from django.test import Client
-from django.urls import reverse
+from django.urls import URLResolver, get_resolver, reverse
 from playwright.sync_api import expect
 
-from apps.accounts.closed_pages import forbidden, not_found
+from apps.accounts.closed_pages import NOBODY, SUPERUSERS, forbidden, not_found
 from tests import factories
 from tests.admin.conftest import browser_of, desk_of, make_event, make_role
 from tests.admin.test_in_a_browser import PHONE
@@ -25,13 +26,14 @@ def said(response):
     ("address", "sentence"),
     [
         ("/admin/accounts/user/", "For this your role needs the permission “Can view user”."),
-        ("/admin/accounts/user/add/", "For this your role needs the permission “Can add user”."),
+        ("/admin/accounts/user/add/", "For this your role needs the permission “Can add user”, and “Can change user”."),
+        ("/admin/streams/stream/add/", "For this your role needs the permission “Can add stream”."),
         ("/admin/accounts/apikey/", "For this your role needs the permission “Can view API key”."),
         ("/admin/access/file/", "This page is for superusers."),
         (
             "/admin/access/who-can/file/",
             "For this your role needs one of the permissions “Can view stream permission” or “Can view call "
-            "permission”.",
+            "permission”, and “Can view user”.",
         ),
         (
             "/admin/access/presets/",
@@ -65,11 +67,86 @@ def test_a_change_needs_another_permission_than_a_look():
 def test_what_nobody_does_is_no_missing_permission(root, olga):
     make_event()
     page = reverse("admin:audit_auditevent_add")
-    response = root.get(page)
-    assert response.status_code == 403
-    assert said(response).startswith("Nobody does that here")
-    assert b"Superusers give" not in response.content
-    assert said(olga.get(page)) == "Your role opens this page, but does not allow what you asked for on it."
+    for browser in (root, olga):
+        response = browser.get(page)
+        assert response.status_code == 403
+        assert said(response).startswith("Nobody does that here")
+        assert b"Superusers give" not in response.content
+
+
+def test_a_role_that_opens_a_page_may_not_do_everything_on_it(olga, root):
+    response = olga.post(reverse("admin:accounts_user_change", args=[root.user.pk]), {})
+    assert said(response) == "Your role opens this page, but does not allow what you asked for on it."
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "page", "sentence"),
+    [
+        ("view_streampermission", "get", "who_can_file", "“Can view user”"),
+        ("view_auditevent", "post", "missing_hooks", "“Can acknowledge missing hooks”"),
+        ("view_auditevent", "get", "allow", "“Can view stream permission” or “Can view call permission”"),
+    ],
+)
+def test_where_one_permission_is_not_enough_the_other_one_is_named(role, method, page, sentence):
+    make_role("helpers", role)
+    address = reverse("admin:audit_auditevent_allow", args=[make_event().pk]) if page == "allow" else reverse(page)
+    helper = factories.make_user("hedy", is_staff=True, groups=["helpers"])
+    assert said(getattr(browser_of(helper), method)(address)) == f"For this your role needs {sentence}, too."
+    one_of = re.search("“(.*?)”", sentence)[1]
+    helper.user_permissions.set(Permission.objects.filter(name=one_of))
+    assert getattr(browser_of(helper), method)(address).status_code != 403
+
+
+def pages(patterns, prefix="", space=""):
+    """The name and the address of every page that has one, about a row that is not there."""
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            within = f"{space}{pattern.namespace}:" if pattern.namespace else space
+            yield from pages(pattern.url_patterns, route, within)
+        elif pattern.name and route.startswith("admin/") and not pattern.pattern.regex.groups:
+            yield f"{space}{pattern.name}", reverse(f"{space}{pattern.name}")
+        elif pattern.name and route.startswith("admin/") and pattern.pattern.converters:
+            row = {name: uuid4() if "UUID" in repr(kind) else 1 for name, kind in pattern.pattern.converters.items()}
+            yield f"{space}{pattern.name}", reverse(f"{space}{pattern.name}", kwargs=row)
+
+
+UNSEEN = ("admin:autocomplete", "admin:logout")
+"""What forms ask for that are open already, and what ends the looking around."""
+
+
+def closed_pages():
+    """Method, name and address of whatever is closed to a member of staff without any role, and what it says."""
+    stranger = browser_of(factories.make_user("rita", is_staff=True))
+    for name, address in pages(get_resolver().url_patterns):
+        for method in ("get", "post") if name not in UNSEEN else ():
+            response = getattr(stranger, method)(address)
+            if response.status_code == 403:
+                yield method, name, address, said(response)
+
+
+def test_each_permission_that_is_named_opens_what_was_asked_for():
+    helper = factories.make_user("hedy", is_staff=True)
+    named = 0
+    for method, name, address, sentence in closed_pages():
+        either, _, besides = sentence.partition(", and ")
+        for permission in re.findall("“(.*?)”", either):
+            both = {permission, *re.findall("“(.*?)”", besides)}
+            helper.user_permissions.set(Permission.objects.filter(name__in=both))
+            opened = getattr(browser_of(helper), method)(address)
+            assert opened.status_code != 403, (method, name, permission)
+            named += 1
+    assert named > 100
+
+
+def test_what_is_for_superusers_or_for_nobody_is_opened_by_no_permission(olga):
+    olga.user.user_permissions.set(Permission.objects.all())
+    seen = set()
+    for method, name, address, sentence in closed_pages():
+        if sentence in (NOBODY, SUPERUSERS):
+            seen.add(sentence)
+            assert getattr(olga, method)(address).status_code == 403, (method, name)
+    assert seen == {NOBODY, SUPERUSERS}
 
 
 def test_staff_are_told_that_there_is_no_such_page(audrey):

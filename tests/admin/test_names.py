@@ -95,6 +95,19 @@ def test_a_name_is_completed_by_keys_alone(desk):
 
 @pytest.mark.browser
 @pytest.mark.django_db(transaction=True)
+def test_values_are_completed_however_the_qualifier_is_written(desk):
+    make_event()
+    desk.goto(LOG)
+    box = desk.get_by_role("combobox", name="Search the audit log")
+    box.press_sequentially("Decision:ref")
+    expect(desk.get_by_role("option")).to_have_text(["Decision:refused"])
+    desk.get_by_role("option").click()
+    box.press("Enter")
+    expect(desk.get_by_text("Hooks refused.")).to_be_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
 def test_a_name_goes_on_within_quotation_marks_and_after_a_minus(desk):
     make_event(username="Ann Lee")
     make_event(username="Ann Zimt")

@@ -2,14 +2,16 @@
 
 import csv
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.audit.exporting.export import COLUMNS, CSV, FORMATS, JSON_LINES, BadPlace, in_chunks, place_of
+from apps.audit.browsing.paging import Place
+from apps.audit.exporting.export import COLUMNS, CSV, FORMATS, JSON_LINES, BadPlace, Resume, in_chunks
 from apps.audit.models import AuditEvent
 from tests.admin.conftest import make_event
 
@@ -25,7 +27,7 @@ def events():
     return list(AuditEvent.objects.order_by("-received_at", "-id"))
 
 
-def taken(after="", chunk=2):
+def taken(after=None, chunk=2):
     return list(in_chunks(AuditEvent.objects.all(), after, chunk))
 
 
@@ -36,13 +38,22 @@ def test_every_event_comes_once_and_in_order(events, chunk):
 
 @pytest.mark.parametrize("number", range(7))
 def test_an_export_goes_on_after_any_row(events, number):
-    assert taken(place_of(events[number])) == events[number + 1 :]
+    assert taken(Place.of(events[number])) == events[number + 1 :]
 
 
-def test_a_place_that_cannot_be_read_is_a_sentence(events):
-    for place in ("7", "2026-01-01_x", "_", "now_" + str(events[0].id)):
-        with pytest.raises(BadPlace, match="give what stands under"):
-            taken(place)
+def test_where_it_goes_on_and_when_it_was_asked_for_are_in_every_row(events):
+    asked_at = NOW + timedelta(hours=1)
+    rows = [json.loads(line) for line in FORMATS[JSON_LINES].lines(taken(), asked_at)]
+    assert [Resume.read(row["resume"]) for row in rows] == [(Place.of(event), asked_at) for event in events]
+
+
+def test_a_place_that_cannot_be_read_is_a_sentence():
+    good, moment = f"2026-01-01T00:00:00.0Z_{uuid4()}", "2026-01-01T00:00:00.0Z"
+    assert Resume.read(f"{good}@{moment}").asked_at == datetime(2026, 1, 1, tzinfo=UTC)
+    no_moment = (good, f"{good}@", f"{good}@now", f"{good}@9999{moment[4:]}")
+    for text in ("7", "2026-01-01_x", "_", f"now_{uuid4()}@{moment}", *no_moment):
+        with pytest.raises(BadPlace, match="all that stands under “resume”"):
+            Resume.read(text)
 
 
 def test_a_chunk_is_a_query_and_none_looks_at_more_rows_than_it_gives(events):
@@ -56,14 +67,14 @@ def test_a_chunk_is_a_query_and_none_looks_at_more_rows_than_it_gives(events):
 @pytest.mark.parametrize("begin", ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_nothing_is_calculated_by_a_spreadsheet(begin):
     make_event(username=begin, target=f'{begin}, "quoted"')
-    _, row = csv.reader(b"".join(FORMATS[CSV].lines(taken())).decode().splitlines(keepends=True))
+    _, row = csv.reader(b"".join(FORMATS[CSV].lines(taken(), NOW)).decode().splitlines(keepends=True))
     assert row[COLUMNS.index("username")] == f"'{begin}"
     assert row[COLUMNS.index("target")] == f'\'{begin}, "quoted"'
 
 
 def test_json_lines_have_everything_and_the_body(events):
     make_event(body=b'{"name": "l\xc3\xa4rm"}', rule_ids=[3], rules=["Allow"], received_at=NOW + timedelta(1))
-    first = json.loads(next(FORMATS[JSON_LINES].lines(taken())))
+    first = json.loads(next(FORMATS[JSON_LINES].lines(taken(), NOW)))
     assert first.keys() == {*COLUMNS, "body", "resume"}
     assert (first["body"], first["rule_ids"], first["rules"]) == ('{"name": "lärm"}', [3], ["Allow"])
-    assert sum(1 for _ in FORMATS[JSON_LINES].lines(taken())) == 8
+    assert sum(1 for _ in FORMATS[JSON_LINES].lines(taken(), NOW)) == 8

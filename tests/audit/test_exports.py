@@ -15,6 +15,7 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.access.models import TriedOut
 from apps.audit.browsing.asked import Asked, BadSearch, events_of
 from apps.audit.exporting import exports
 from apps.audit.exporting.export import COLUMNS, FORMATS, in_chunks
@@ -59,7 +60,7 @@ def events(db):
 
 def direct(search, user, kind):
     form = FORMATS[kind]
-    return b"".join(form.lines(in_chunks(form.read(events_of(Asked(search, user, NOW))))))
+    return b"".join(form.lines(in_chunks(form.read(events_of(Asked(search, user, NOW)))), NOW))
 
 
 def written(export):
@@ -188,6 +189,17 @@ def test_where_nothing_is_moved_for_long_it_begins_and_says_what_may_lack(audrey
 def test_the_last_hours_are_those_before_it_was_asked_for(audrey):
     make_event(username="then", received_at=NOW - timedelta(days=3, hours=23))
     export = ask(audrey, "last=24h&q=after%3A1d", "csv", NOW - timedelta(days=3))
+    assert b"then" in written(finish(export))
+
+
+def test_what_a_rule_tried_out_hit_since_takes_no_place_of_what_it_had_hit(audrey, monkeypatch):
+    monkeypatch.setattr("apps.audit.browsing.filters.HITS_SHOWN", 2)
+    export = ask(audrey, "tried_out=7", "csv", NOW)
+    for username, hours in (("then", 2), ("since", -1), ("since", -2)):
+        event = make_event(username=username, received_at=NOW - timedelta(hours=hours))
+        TriedOut.objects.create(
+            rule_id=7, effect="deny", event_id=event.pk, received_at=event.received_at, username=username
+        )
     assert b"then" in written(finish(export))
 
 

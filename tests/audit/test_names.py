@@ -5,12 +5,12 @@ from datetime import UTC
 
 import pytest
 from django.db import connection
-from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
-from apps.audit.browsing.names import LONGEST, MOST, NAMED, STEPS, NoNames, names, statement
+from apps.access.rule_rows import number_plan
+from apps.audit.browsing.names import LONGEST, MOST, NAMED, STEPS, NoNames, completions, names, statement
 from apps.audit.browsing.query import QUALIFIERS, parse
 from apps.audit.browsing.search import find_events
 from apps.audit.models import AuditEvent
@@ -51,6 +51,14 @@ def test_signs_of_a_pattern_stand_for_themselves():
     assert offered("user:%") == []
 
 
+def test_what_staff_do_is_offered_as_what_hooks_ask_for_is():
+    offered = completions()["action"]
+    assert {"publish", "call", "change", "delete", "export", "acknowledge", "read"} <= set(offered)
+    for action in offered:
+        assert not parse(f"action:{action}").problems
+    assert len(set(offered)) == len(offered)
+
+
 def test_streams_are_what_no_number_belongs_to():
     make_event(target="4-corners")
     make_event("call", target="49 30 1234", number="+49301234")
@@ -83,8 +91,16 @@ def test_streams_are_found_behind_many_numbers():
     assert offered("stream:1") == ["stream:1st-floor"]
 
 
-@override_settings(COUNTRY_CODE="49")
-def test_numbers_are_offered_in_their_one_form_however_they_are_typed():
+@pytest.fixture
+def dialled_in_germany(settings):
+    """Numbers are read as there, whatever plan was read from the settings before."""
+    settings.COUNTRY_CODE = "49"
+    number_plan.cache_clear()
+    yield
+    number_plan.cache_clear()
+
+
+def test_numbers_are_offered_in_their_one_form_however_they_are_typed(dialled_in_germany):
     make_event("call", target="030 1234", number="+49301234")
     make_event(target="+49-stream")
     for begins in ("+4930", "030", "004930"):

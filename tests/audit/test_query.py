@@ -145,7 +145,7 @@ def test_what_was_understood_is_said():
         "Hooks by user “ann” or “bob”, not of method “publishStream”, refused, "
         "about number whatever begins with “+49”, after 2026-11-01 00:00."
     )
-    assert said(parse("decision:changed"), BERLIN, NOW) == "Hooks that are changes by staff."
+    assert said(parse("decision:changed"), BERLIN, NOW) == "Hooks that are changes or acts of staff."
     assert said(parse(""), BERLIN, NOW) == ""
 
 

@@ -8,8 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.access.reasons import STAFF_ACTION
+from apps.audit.browsing.names import completions
 from apps.audit.browsing.query import QUALIFIERS, parse
-from apps.audit.browsing.search import _CONDITIONS, FEW, completions, find_events
+from apps.audit.browsing.search import _CONDITIONS, FEW, OF_HOOKS, find_events
 from apps.audit.models import AuditEvent
 from tests import factories
 from tests.admin.conftest import make_event
@@ -153,6 +154,36 @@ def change(**fields):
 def test_a_change_is_found_by_what_it_has(text, number):
     change(status="z")
     assert found(text) == ["z"] * number
+
+
+ALIKE = {
+    "method": "play", "action": "change", "target": "front door", "username": "tina", "app_key": "school",
+    "node_id": "n", "session_id": "s", "call_id": "c", "media_session_id": "m", "status": "z", "effect": "allow",
+    "client_address": "10.1.2.9", "rule_ids": [12], "while_away": True, "received_at": NOW - timedelta(days=400),
+}  # fmt: skip
+"""What every qualifier of SEARCHES finds, whoever it is about."""
+
+SEARCHES = {
+    "user": "tina", "stream": '"front door"', "target": '"front door"', "number": "+43", "method": "play",
+    "action": "change", "ip": "10.1.2.9", "app": "school", "node": "n", "session": "s", "call": "c", "media": "m",
+    "status": "z", "rule": "12", "while": "away", "after": "2025-10", "before": "2025-11",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", SEARCHES)
+def test_what_hooks_alone_have_finds_no_change_that_looks_like_one(key):
+    number = "+43" if key == "number" else ""
+    hook = make_event(**ALIKE, number=number, reason="allowed-by-rule")
+    act = make_event(**ALIKE, number=number, reason=STAFF_ACTION)
+    query = parse(f"{key}:{SEARCHES[key]} before:2025-11 after:2025-10")
+    events = find_events(AuditEvent.objects.all(), query, UTC, NOW)
+    assert set(events) == ({hook} if key in OF_HOOKS else {hook, act})
+    without = find_events(AuditEvent.objects.filter(pk=act.pk), parse(f"-{key}:{SEARCHES[key]}"), UTC, NOW)
+    assert set(without) == ({act} if key in OF_HOOKS else set())
+
+
+def test_every_qualifier_is_of_hooks_alone_or_not():
+    assert SEARCHES.keys() == QUALIFIERS.keys() - {"decision", "reason"}
 
 
 @pytest.mark.parametrize(

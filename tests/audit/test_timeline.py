@@ -40,7 +40,9 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 def counts(first, last):
     moments = st.datetimes(first, last).map(lambda moment: moment.replace(tzinfo=UTC))
-    return st.lists(st.builds(Count, moments, st.sampled_from(OUTCOMES), st.integers(1, 9)), min_size=1, max_size=20)
+    return st.lists(
+        st.builds(Count, moments, st.sampled_from(list(OUTCOMES)), st.integers(1, 9)), min_size=1, max_size=20
+    )
 
 
 SEARCHES = (

@@ -63,9 +63,13 @@ def _list_of(asked: Asked) -> StaffChangeList:
     if problems := parse(asked.GET.get("q", "")).problems:
         raise BadSearch(problems[0].sentence)
     try:
-        return admin.site.get_model_admin(AuditEvent).get_changelist_instance(asked)
+        changes = admin.site.get_model_admin(AuditEvent).get_changelist_instance(asked)
     except admin.options.IncorrectLookupParameters as error:
         raise BadSearch(f"A filter cannot be understood: {error}") from None
+    for filter_ in changes.filter_specs:
+        if problem := getattr(filter_, "problem", ""):
+            raise BadSearch(problem)
+    return changes
 
 
 def _chosen(filter_, name: str, value: str) -> str:

@@ -13,8 +13,8 @@ from apps.access.models import TriedOut
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
 from apps.audit.browsing.asked import asked_at
-from apps.audit.browsing.query import Query, Term
-from apps.audit.browsing.search import HOOKS, about, decided
+from apps.audit.browsing.query import Problem, Query, Term, problem_of
+from apps.audit.browsing.search import HOOKS, about, decided, find_events
 from apps.audit.models import Effect, received
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
@@ -147,6 +147,44 @@ class SessionFilter(HookField):
     title, parameter_name, column, hint = "session", "session", "session_id", "Session id"
 
 
+class QualifierFilter(Field):
+    """The same as a qualifier of the search, of the same name. What cannot be understood finds nothing."""
+
+    @property
+    def typed(self) -> str:
+        return (self.value() or "").strip()
+
+    @property
+    def problem(self) -> str:
+        return self.problem_with(self.typed)
+
+    @classmethod
+    def problem_with(cls, typed: str) -> str:
+        """What was expected, as a sentence; "" where it can be understood."""
+        found = typed and problem_of(cls.parameter_name, typed)
+        return f"In the filter “{cls.title}”: {found}" if found else ""
+
+    def queryset(self, request, queryset):
+        if not self.typed:
+            return queryset
+        if self.problem:
+            return queryset.none()
+        query = Query((Term(self.parameter_name, self.typed),))
+        return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request))
+
+
+class AddressFilter(QualifierFilter):
+    title, parameter_name, hint = "address", "ip", "192.168.1.7 or 10.0.0.0/8"
+
+
+class NumberFilter(QualifierFilter):
+    title, parameter_name, hint = "number", "number", "However it was dialled, or +49*"
+
+
+class CallFilter(QualifierFilter):
+    title, parameter_name, hint = "call", "call", "Call id"
+
+
 class TriedOutFilter(ColumnFilter):
     """Hooks that a rule would have decided otherwise, had it not only been logged. Asked for by links alone."""
 
@@ -157,7 +195,8 @@ class TriedOutFilter(ColumnFilter):
             return queryset
         if not (self.value().isascii() and self.value().isdigit() and len(self.value()) < 19):
             raise IncorrectLookupParameters(f"“{self.value()}” is not the number of a rule.")
-        hits = TriedOut.objects.filter(rule_id=self.value()).order_by("-received_at")
+        asked = asked_at(request)
+        hits = TriedOut.objects.filter(rule_id=self.value(), received_at__lte=asked).order_by("-received_at")
         return queryset.filter(pk__in=hits.values("event_id")[:HITS_SHOWN])
 
 
@@ -187,17 +226,26 @@ QUALIFIED = {
     "last": "after",
     "from": "after",
     "until": "before",
-    **{name: name for name in ("reason", "method", "target", "session", "app", "node", "while")},
+    **{
+        name: name for name in ("reason", "method", "target", "ip", "number", "session", "call", "app", "node", "while")
+    },
 }
 """The qualifier of a search that asks for the same as each field of the form."""
 
 
 def as_query(asked: Mapping[str, str]) -> Query:
-    """What the fields of the form ask for, in the words of a search; only to be said."""
+    """What the fields of the form ask for, in the words of a search, and what cannot be understood; only to be said."""
     values = {name: asked[name].strip() for name in QUALIFIED if asked.get(name, "").strip()}
+    sentences = {
+        name: sentence
+        for kind in (NumberFilter, AddressFilter, CallFilter)
+        if (sentence := kind.problem_with(values.get(name := kind.parameter_name, "")))
+    }
     return Query(
         tuple(
             Term(QUALIFIED[name], DecisionFilter.DECISIONS.get(value, value) if name == "effect" else value)
             for name, value in values.items()
-        )
+            if name not in sentences
+        ),
+        tuple(Problem(values[name], None, sentence) for name, sentence in sentences.items()),
     )

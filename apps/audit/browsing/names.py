@@ -1,4 +1,4 @@
-"""Names that the search box offers while somebody types: those that stand in the audit log, and nodes.
+"""What the search box offers while somebody types: values to choose from, and names that stand in the audit log.
 
 Whoever may search the log may find every name in it, so none is offered that their role hides, and each that is
 offered finds something. Nobody's table is asked, of users or of streams; session ids and addresses are not completed.
@@ -9,11 +9,13 @@ from datetime import timedelta
 from django.db import connection
 from django.db.models import Q
 
-from apps.access.reasons import STAFF_ACTION
+from apps.access.reasons import STAFF_ACTION, Reason
 from apps.access.rule_rows import number_plan
 from apps.audit.browsing.paging import TakesTooLong, patience
-from apps.audit.browsing.query import quoted
-from apps.connections.models import Node
+from apps.audit.browsing.query import DECISIONS, QUALIFIERS, quoted
+from apps.audit.moving import changes
+from apps.connections.models import App, Node
+from apps.protocol.methods import ACTIONS, METHODS
 from apps.protocol.numbers import prefix
 
 MOST = 20
@@ -31,6 +33,9 @@ PATIENCE = timedelta(seconds=1)
 COLUMNS = {"user": "username", "stream": "target", "target": "target", "number": "number"}
 """Where the names of a qualifier stand in the log; each has an index for what begins with a text."""
 
+APPS = 50
+"""Those that are offered."""
+
 NAMED = (*COLUMNS, "node")
 """Qualifiers whose names are completed."""
 
@@ -44,6 +49,21 @@ _NAMES = """WITH RECURSIVE found (name, number, step) AS (
 
 class NoNames(ValueError):
     """For what was asked there are no names. The message says what was expected."""
+
+
+def completions() -> dict[str, list[str]]:
+    """What each qualifier offers to choose from; none where there is no telling, or where `names` are looked up."""
+    return {
+        **{key: [] for key in QUALIFIERS},
+        "decision": list(DECISIONS),
+        "reason": [*map(str, Reason), STAFF_ACTION],
+        "method": [method.name for method in METHODS],
+        "action": [*ACTIONS, *changes.ACTIONS, *changes.ACTS],
+        "while": ["away"],
+        "after": ["1h", "24h", "7d", "30d", "today", "yesterday"],
+        "before": ["now", "today", "yesterday"],
+        "app": list(App.objects.order_by("key").values_list("key", flat=True)[:APPS]),
+    }
 
 
 def names(of: str, begins: str, *, all_nodes: bool) -> list[str]:

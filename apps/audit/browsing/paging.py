@@ -30,6 +30,17 @@ PATIENCE = timedelta(seconds=5)
 
 
 _SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, true)"
+_MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def written(moment: datetime) -> str:
+    """A moment as addresses have it, to the microsecond."""
+    return f"{moment.astimezone(UTC):{_MOMENT}}"
+
+
+def read_moment(text: str) -> datetime:
+    """The moment that was written so. Raises ValueError."""
+    return datetime.strptime(text, _MOMENT).replace(tzinfo=UTC)
 
 
 class Place(NamedTuple):
@@ -46,10 +57,10 @@ class Place(NamedTuple):
     def read(cls, text: str) -> "Place":
         """The place that was written so. Raises ValueError."""
         moment, _, id_ = text.partition("_")
-        return cls(datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC), UUID(id_))
+        return cls(read_moment(moment), UUID(id_))
 
     def __str__(self) -> str:
-        return f"{self.received_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}_{self.id}"
+        return f"{written(self.received_at)}_{self.id}"
 
 
 class BadPage(ValueError):

@@ -58,10 +58,10 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What cannot be understood, where it stands, and what was expected."""
+    """What cannot be understood, where it stands, and what was expected. A field of a form begins nowhere."""
 
     word: str
-    start: int
+    start: int | None
     sentence: str
 
 
@@ -87,7 +87,7 @@ def parse(text: str) -> Query:
             problems.append(Problem(key, start, f"“{key}:” is not known. {_meant(key)}"))
         elif _is_open(quoted):
             problems.append(Problem(value, start, "A quotation mark is not closed. Put one at the end, too."))
-        elif problem := _problem(key, value):
+        elif problem := problem_of(key, value):
             problems.append(Problem(f"{key}:{value}" if key else value, start, problem))
         else:
             terms.append(Term(key, value, bool(minus), start, match.end()))
@@ -205,7 +205,8 @@ QUALIFIERS: dict[str, tuple[str, Callable[[str], str]]] = {
 _WORDS = {FREE: "about", **{key: words for key, (words, _) in QUALIFIERS.items()}}
 
 
-def _problem(key: str, value: str) -> str:
+def problem_of(key: str, value: str) -> str:
+    """What was expected of the value of a qualifier, as a sentence; "" where it is right."""
     if "\0" in value:
         return "No value has a NUL in it."
     return _any(value) if key == FREE else QUALIFIERS[key][1](value)
@@ -216,7 +217,7 @@ def _value_said(term: Term, zone: tzinfo, now: datetime) -> str:
         found = moment(term.value, zone, now)
         return f"{found.astimezone(zone):%Y-%m-%d %H:%M}" if found else term.value
     if term.value == "changed" and term.key == "decision":
-        return "that are changes by staff"
+        return "that are changes or acts of staff"
     if term.key in ("decision", "reason", "ip", "rule", "action", "while"):
         return term.value
     return f"whatever begins with “{term.text}”" if term.is_prefix else f"“{term.value}”"

@@ -22,6 +22,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import StaffAdmin, parameters_of
+from apps.audit.browsing.filters import as_query
 from apps.audit.browsing.query import parse, said
 from apps.audit.models import AuditEvent, SavedView
 from apps.protocol.action_words import joined
@@ -42,7 +43,7 @@ def search_in(text: str, known: Collection[str]) -> str:
     if strange := sorted({name for name, _ in pairs} - {*known}):
         names = joined([f"“{name}”" for name in strange], "and")
         raise ValidationError(f"The audit log knows no {names}. Known are {joined(sorted(known), 'and')}.")
-    if problems := parse(dict(pairs).get(SEARCH_VAR, "")).problems:
+    if problems := parse(dict(pairs).get(SEARCH_VAR, "")).problems + as_query(dict(pairs)).problems:
         raise ValidationError(problems[0].sentence)
     if not pairs:
         raise ValidationError("Search or filter for something first: this would show the whole log.")

@@ -9,20 +9,16 @@ from operator import or_
 from django.db import connection
 from django.db.models import Case, GenericIPAddressField, Lookup, Q, QuerySet, Value, When
 
-from apps.access.reasons import NOTED, STAFF_ACTION, Reason
+from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.access.rule_rows import number_plan
-from apps.audit.browsing.query import DECISIONS, FREE, QUALIFIERS, Query, Term, moment
+from apps.audit.browsing.query import FREE, Query, Term, moment
 from apps.audit.models import Effect, received
-from apps.connections.models import App, Node
-from apps.protocol.methods import ACTIONS, METHODS, find
+from apps.connections.models import Node
+from apps.protocol.methods import ACTIONS, find
 from apps.protocol.numbers import canonical, prefix
 
 WHOLE = ("username", "target", "session_id", "call_id")
 """Columns that a word without a qualifier may stand in."""
-
-OFFERED = 50
-"""Apps that are offered while typing."""
-
 
 FEW = 20
 """Addresses of a network that are looked for one by one."""
@@ -53,9 +49,9 @@ def find_events(events: QuerySet, query: Query, zone: tzinfo, now: datetime) -> 
         if term.key == FREE:
             events = events.exclude(_about(term)) if term.negated else events.filter(_about(term))
     for key in dict.fromkeys(term.key for term in query.terms if term.key != FREE):
-        wanted, unwanted = Q(), Q()
+        wanted, unwanted, among = Q(), Q(), HOOKS if key in OF_HOOKS else Q()
         for term in (term for term in query.terms if term.key == key):
-            condition = _CONDITIONS[key](term, zone, now)
+            condition = _CONDITIONS[key](term, zone, now) & among
             wanted, unwanted = (wanted, unwanted | condition) if term.negated else (wanted | condition, unwanted)
         events = events.filter(wanted).exclude(unwanted) if unwanted else events.filter(wanted)
     return events
@@ -83,10 +79,8 @@ Condition = Callable[[Term, tzinfo, datetime], Q]
 HOOKS = ~Q(reason=STAFF_ACTION)
 """What no change by staff is; they have an index of their own, so that nobody waits for thousands of changes."""
 
-
-def _of_hooks(condition: Condition) -> Condition:
-    """The same, where no change by staff can fit."""
-    return lambda term, zone, now: condition(term, zone, now) & HOOKS
+OF_HOOKS = {"stream", "number", "method", "app", "node", "session", "call", "media", "status"}
+"""Qualifiers of what hooks alone have: no change by staff fits them, and none is looked at."""
 
 
 def about(target: str) -> Q:
@@ -176,37 +170,22 @@ def _moment(end: str) -> Condition:
 
 _CONDITIONS: dict[str, Condition] = {
     "user": _text("username"),
-    "stream": _of_hooks(lambda term, zone, now: _text("target")(term, zone, now) & Q(number="")),
+    "stream": lambda term, zone, now: _text("target")(term, zone, now) & Q(number=""),
     "target": _target,
-    "number": _of_hooks(_number),
-    "method": _of_hooks(_method),
+    "number": _number,
+    "method": _method,
     "action": lambda term, zone, now: Q(action=term.value) & (HOOKS if term.value in ACTIONS else Q()),
     "decision": lambda term, zone, now: decided(term.value),
     "reason": _text("reason"),
     "ip": _address,
-    "app": _of_hooks(_text("app_key")),
-    "node": _of_hooks(_node),
-    "session": _of_hooks(_text("session_id")),
-    "call": _of_hooks(_text("call_id")),
-    "media": _of_hooks(_text("media_session_id")),
-    "status": _of_hooks(_text("status")),
+    "app": _text("app_key"),
+    "node": _node,
+    "session": _text("session_id"),
+    "call": _text("call_id"),
+    "media": _text("media_session_id"),
+    "status": _text("status"),
     "rule": lambda term, zone, now: Q(rule_ids__contains=[term.value]) | Q(logged_rule_ids__contains=[term.value]),
     "while": lambda term, zone, now: Q(while_away=True),
     "after": _moment("since"),
     "before": _moment("before"),
 }
-
-
-def completions() -> dict[str, list[str]]:
-    """What each qualifier offers to choose from; none where there is no telling, or where `names` are looked up."""
-    return {
-        **{key: [] for key in QUALIFIERS},
-        "decision": list(DECISIONS),
-        "reason": [*map(str, Reason), STAFF_ACTION],
-        "method": [method.name for method in METHODS],
-        "action": list(ACTIONS),
-        "while": ["away"],
-        "after": ["1h", "24h", "7d", "30d", "today", "yesterday"],
-        "before": ["now", "today", "yesterday"],
-        "app": list(App.objects.order_by("key").values_list("key", flat=True)[:OFFERED]),
-    }

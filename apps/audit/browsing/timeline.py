@@ -21,8 +21,8 @@ from apps.audit.browsing.search import OUTCOME
 LOOKED_AT = 3_000
 PATIENCE = timedelta(seconds=1)
 BARS = 60
-OUTCOMES = ("refused", "allowed", "changed", "noted")
-"""What is counted, from the bottom of a bar up."""
+OUTCOMES = {"refused": "refused", "allowed": "allowed", "changed": "by staff", "noted": "noted"}
+"""What is counted, from the bottom of a bar up, and how it is called: staff do more than to change."""
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 WIDTHS = (

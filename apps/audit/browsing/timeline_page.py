@@ -31,14 +31,16 @@ def timeline_page(request: HttpRequest, changes: AuditChangeList, context: dict[
         context["too_long"] = True
     else:
         found = bars(counts.counts, timezone.get_current_timezone())
-        context |= {"counts": counts, "outcomes": OUTCOMES, "bars": list(_drawn(found, asked))}
+        context |= {"counts": counts, "outcomes": OUTCOMES.values(), "bars": list(_drawn(found, asked))}
         context |= {
             "width": STEP * len(found),
             "height": HEIGHT,
             "most": _most(found),
             "end": found and found[-1].until,
         }
-        context |= {"totals": [(name, sum(bar.numbers[name] for bar in found)) for name in OUTCOMES]}
+        context |= {
+            "totals": [(name, label, sum(bar.numbers[name] for bar in found)) for name, label in OUTCOMES.items()]
+        }
     template = "timeline" if context["in_list"] else "timeline_page"
     return TemplateResponse(request, f"admin/audit/{template}.html", context)
 
@@ -74,7 +76,7 @@ def _drawn(found: list[Bar], asked: QueryDict) -> Iterator[dict[str, Any]]:
             "pieces": pieces,
             "since": bar.since,
             "until": bar.until,
-            "numbers": [(name, bar.numbers[name]) for name in OUTCOMES],
+            "numbers": [(label, bar.numbers[name]) for name, label in OUTCOMES.items()],
             "url": _address(asked, **{"from": bar.since.isoformat(), "until": bar.until.isoformat()}),
         }
 

@@ -1,20 +1,21 @@
 """Hooks as CSV or JSON Lines: any search, streamed in pieces of a bounded size, newest first.
 
 Pieces are found by the last row of the one before, so a million rows take no more memory than a hundred, and no
-transaction stays open. An export that broke off goes on after its last row: every row says how, in `resume`.
+transaction stays open. An export that broke off goes on after its last row: every row says how, in `resume`, where the
+row stands and when it was asked for, since “the last hour” is the hour before that however late it goes on.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
 
 from apps.accounts.csv_lines import csv_line
-from apps.audit.browsing.paging import NEWEST_FIRST, Place, older_than
+from apps.audit.browsing.paging import NEWEST_FIRST, Place, older_than, read_moment, written
 from apps.audit.models import AuditEvent
 from apps.audit.net import see_whole
 
@@ -26,10 +27,37 @@ COLUMNS = (
     "batch",
 )
 RESUME = "resume"
+YEARS = range(1970, 9999)
+"""Of events; what is older or newer is no moment in every time zone."""
 
 
 class BadPlace(ValueError):
     """Where to go on cannot be read. The message says what was expected."""
+
+
+class Resume(NamedTuple):
+    """How an export that broke off goes on: after this place, with what was asked for at that moment."""
+
+    place: Place
+    asked_at: datetime
+
+    @classmethod
+    def read(cls, text: str) -> "Resume":
+        """What stands under `resume` in a row. Raises BadPlace."""
+        place, _, asked_at = text.partition("@")
+        try:
+            found = cls(Place.read(place), read_moment(asked_at))
+        except ValueError:
+            found = None
+        if found and all(moment.year in YEARS for moment in (found.place.received_at, found.asked_at)):
+            return found
+        raise BadPlace(
+            "To go on, give all that stands under “resume” in the last row: where it was, and after the @ when it was "
+            "asked for."
+        )
+
+    def __str__(self) -> str:
+        return f"{self.place}@{written(self.asked_at)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +66,16 @@ class Format:
 
     content_type: str
     head: bytes
-    line: Callable[[AuditEvent], bytes]
+    line: Callable[[AuditEvent, datetime], bytes]
+    """An event, and when the file was asked for."""
     columns: tuple[str, ...] = COLUMNS
 
-    def lines(self, events: Iterable[AuditEvent]) -> Iterator[bytes]:
+    def lines(self, events: Iterable[AuditEvent], asked_at: datetime) -> Iterator[bytes]:
         """The head, if there is one, and then a line for each event."""
         if self.head:
             yield self.head
-        yield from map(self.line, events)
+        for event in events:
+            yield self.line(event, asked_at)
 
     def read(self, events: QuerySet) -> QuerySet:
         """The events with the columns that are written."""
@@ -57,13 +87,13 @@ def row(event: AuditEvent) -> dict[str, Any]:
     return {**_values(event), "body": bytes(event.body).decode(errors="replace")}
 
 
-def _csv_line(event: AuditEvent) -> bytes:
+def _csv_line(event: AuditEvent, asked_at: datetime) -> bytes:
     """What a spreadsheet would calculate gets an apostrophe in front."""
-    return csv_line([_flat(value) for value in (*_values(event).values(), place_of(event))])
+    return csv_line([_flat(value) for value in (*_values(event).values(), Resume(Place.of(event), asked_at))])
 
 
-def _json_line(event: AuditEvent) -> bytes:
-    said = {**row(event), RESUME: place_of(event)}
+def _json_line(event: AuditEvent, asked_at: datetime) -> bytes:
+    said = {**row(event), RESUME: str(Resume(Place.of(event), asked_at))}
     return json.dumps(said, ensure_ascii=False, default=str).encode() + b"\n"
 
 
@@ -75,10 +105,9 @@ FORMATS = {
 """By the ending of the file's name."""
 
 
-def in_chunks(events: QuerySet, after: str = "", chunk: int = CHUNK) -> Iterator[AuditEvent]:
-    """The events from the newest on, or those that come after a place. Raises BadPlace, before the first one; and
-    BeingPutInPlace, also later: who has a part can go on from there."""
-    place = _read_place(after) if after else None
+def in_chunks(events: QuerySet, place: Place | None = None, chunk: int = CHUNK) -> Iterator[AuditEvent]:
+    """The events from the newest on, or those that come after a place. Raises BeingPutInPlace, before the first one and
+    also later: who has a part can go on from there."""
     with transaction.atomic():
         see_whole()
     return _in_chunks(events.order_by(*NEWEST_FIRST), place, chunk)
@@ -98,18 +127,6 @@ def _in_chunks(events: QuerySet, place: Place | None, chunk: int) -> Iterator[Au
 def events_after(events: QuerySet, place: Place | None) -> QuerySet:
     """Those that come after a place, in the order from the newest on; all of them without one."""
     return older_than(place, events) if place else events
-
-
-def place_of(event: AuditEvent) -> str:
-    """Where to go on after this event."""
-    return str(Place.of(event))
-
-
-def _read_place(text: str) -> Place:
-    try:
-        return Place.read(text)
-    except ValueError:
-        raise BadPlace("To go on, give what stands under “resume” in the last row.") from None
 
 
 def _values(event: AuditEvent) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def _gather(export: Export, form: Format, events: QuerySet, deadline: float, siz
         piece.add(form.head)
     while not piece.last and piece.bytes < size:
         for event in _next_events(export, events, piece):
-            piece.add(form.line(event))
+            piece.add(form.line(event, export.made_at))
             piece.rows += 1
         if time.monotonic() >= deadline:
             break

@@ -2,13 +2,11 @@
 
 import json
 
-from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models.fields.json import KeyTextTransform
 from django.utils.html import format_html
 from unfold.decorators import display
-from unfold.forms import ActionForm
 
 from apps.accounts.pages import ReadOnlyAdmin
 from apps.audit.acts import note
@@ -20,31 +18,11 @@ SAID = ("received_at", "method", "username", "target", "node_id", "changed_at", 
 """What the list says of a record."""
 
 
-class WhyForm(ActionForm):
-    """Beside the action, why it is done: kept in the record as of all forms."""
-
-    _why = forms.CharField(
-        label="",
-        required=False,
-        max_length=500,
-        widget=forms.TextInput(
-            {
-                "class": "bg-white grow min-w-0 px-3 py-1 rounded-default text-font-important-light "
-                "dark:bg-base-900 dark:text-font-important-dark",
-                "placeholder": "Why, for example: ticket 4711",
-                "aria-label": "Why (kept in the record, with your name)",
-                "x-show": "action",
-            }
-        ),
-    )
-
-
 @admin.register(BadRecord)
 class BadRecordAdmin(ReadOnlyAdmin):
     list_display = ("at", "method", "username", "target", "node", "problem", "failed_at")
     ordering = ("-pk",)
     actions = ("try_again",)
-    action_form = WhyForm
     fields = ("problem", "failed_at", "record_shown", "body_shown")
     readonly_fields = ("record_shown", "body_shown")
     empty_hint = (

@@ -23,7 +23,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
     function offered(word, key, typed) {
         if (key === null) return Object.keys(words).filter((name) => word && name.startsWith(word)).map((name) => name + ":");
-        return (words[key] || []).filter((value) => value.toLowerCase().startsWith(typed.toLowerCase()))
+        return (words[key.toLowerCase()] || []).filter((value) => value.toLowerCase().startsWith(typed.toLowerCase()))
             .map((value) => `${key}:${/\s/.test(value) ? `"${value}"` : value}`).slice(0, 12);
     }
 
