@@ -12,9 +12,9 @@ from apps.access.preset_page import add_from_preset
 from apps.access.what_can_page import what_can, what_can_file
 from apps.access.who_can_page import who_can, who_can_file
 from apps.audit.asking.ask_page import ask
+from apps.audit.asking.past import ask_then
 from apps.audit.exporting.api import AuditFeed
 from apps.audit.missing.gaps_page import missing_hooks
-from apps.audit.proving.past import ask_then
 from apps.audit.statistics.page import statistics, statistics_file
 from apps.audit.stories.call_page import story_of_call
 from apps.audit.stories.person_page import story_of_user

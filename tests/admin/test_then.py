@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from apps.access.models import AccessRevision, Rule, Schedule
 from apps.accounts.models import User
+from apps.audit.asking.past import AT_ONCE, past
 from apps.audit.models import AuditEvent, ChangeRecord
 from apps.audit.moving.changes import move_changes
-from apps.audit.proving.past import AT_ONCE, past
 from apps.streams.models import Stream
 from tests import factories
 from tests.admin.conftest import make_event
@@ -70,7 +70,7 @@ ALICE = {"who": "user", "name": "alice"}
 @pytest.fixture
 def others(monkeypatch):
     """As many look at the past as may, until they are closed."""
-    monkeypatch.setattr("apps.audit.proving.past._PATIENCE", 0.05)
+    monkeypatch.setattr("apps.audit.asking.past._PATIENCE", 0.05)
     with ExitStack() as looking:
         for _ in range(AT_ONCE):
             looking.enter_context(past())

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION
 from apps.audit.acts import note
+from apps.audit.asking.past import past
 from apps.audit.browsing.query import parse
 from apps.audit.browsing.search import find_events
 from apps.audit.chain import STAFF_ACTION as OF_STAFF
@@ -18,7 +19,6 @@ from apps.audit.models import AuditEvent, Batch
 from apps.audit.moving.batches import content
 from apps.audit.moving.changes import ACTS, move_changes
 from apps.audit.narrative import headline
-from apps.audit.proving.past import past
 from apps.audit.recording.recorder import MAX_TEXT
 from apps.audit.stories.events import changes as changes_meanwhile
 from tests import factories

@@ -20,11 +20,11 @@ from apps.access.models import AccessRevision, NumberClass, Rule, Schedule
 from apps.access.snapshot import PARTS, load
 from apps.access.then import NotRecorded
 from apps.accounts.models import Revocation, Token, User
+from apps.audit.asking.past import past
 from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.models import AuditEvent, ChangeRecord
 from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.changes import move_changes
-from apps.audit.proving.past import past
 from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.database.connection import conninfo_of
 from apps.live.models import Cut

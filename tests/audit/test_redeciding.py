@@ -12,10 +12,10 @@ from django.utils import timezone
 from apps.access.models import Rule, Schedule
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.accounts.models import Token
+from apps.audit.asking.past import past
 from apps.audit.models import AuditEvent, ChangeRecord
 from apps.audit.moving.changes import move_changes
 from apps.audit.moving.mover import move_batch
-from apps.audit.proving.past import past
 from apps.audit.proving.redeciding import Why, event_again, events_again
 from apps.connections.models import Session
 from apps.streams.models import Stream

@@ -10,6 +10,7 @@ from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
 from apps.access.then import NotRecorded
+from apps.audit.asking.past import past
 from apps.audit.exporting import exports
 from apps.audit.exporting.export import in_chunks
 from apps.audit.exporting.feed import BEGINNING, page
@@ -19,7 +20,6 @@ from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord
 from apps.audit.moving.changes import move_changes
 from apps.audit.moving.mover import move_batch
 from apps.audit.net import ASIDE, IS_ASIDE, TABLE, BeingPutInPlace, Net, is_whole, net
-from apps.audit.proving.past import past
 from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import move_records
 from tests import factories

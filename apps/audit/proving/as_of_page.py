@@ -12,10 +12,10 @@ from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.navigation import may_open
 from apps.accounts.pages import HIDDEN_RULE, Line, Section, may_read
+from apps.audit.asking.past import OthersAreLooking
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import outcome, story
-from apps.audit.proving.past import OthersAreLooking
-from apps.audit.proving.redeciding import Again, event_again
+from apps.audit.proving.redeciding import Redecided, event_again
 
 
 def link_to_as_of(request: HttpRequest, event: AuditEvent) -> tuple[Line, ...]:
@@ -41,7 +41,7 @@ def as_of_page(request: HttpRequest, event: AuditEvent, context: dict[str, Any])
     return TemplateResponse(request, "admin/audit/as_of.html", context)
 
 
-def _verdict(one: Again) -> str:
+def _verdict(one: Redecided) -> str:
     if one.why is not None:
         return f"It cannot be decided again, because {one.why}."
     if one.is_same:
@@ -52,7 +52,7 @@ def _verdict(one: Again) -> str:
     )
 
 
-def _sections(request: HttpRequest, one: Again, rules: list[Rule]) -> list[Section]:
+def _sections(request: HttpRequest, one: Redecided, rules: list[Rule]) -> list[Section]:
     lines = tuple(Line(str(rule) if may_read(request.user, rule) else HIDDEN_RULE) for rule in rules)
     if one.why is not None and not lines:
         return []

@@ -22,9 +22,9 @@ from apps.access.identity import identify
 from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.access.then import NotRecorded
+from apps.audit.asking.past import Past, past
 from apps.audit.asking.replay import NOBODY_ASKED, RECOGNISED, call_of, facts_of, session_of, sessions_of
 from apps.audit.models import AuditEvent, Effect
-from apps.audit.proving.past import Past, past
 from apps.connections.models import Session
 from apps.connections.rows import SessionRow
 from apps.protocol.messages import HookCall
@@ -60,7 +60,7 @@ class Why(StrEnum):
     VERSION = "its reason is one that this version does not know"
 
 
-class Again(NamedTuple):
+class Redecided(NamedTuple):
     """An event as of its revision: the decision of now, or why there is none. With neither, it is its own again."""
 
     event: AuditEvent
@@ -98,7 +98,7 @@ def _answer(effect: str, reason: str, rule_ids: Iterable[int], logged_rule_ids: 
     return " ".join(filter(None, (Effect(effect).label if effect in Effect else effect, f"({reason})", *more)))
 
 
-def events_again(events: QuerySet[AuditEvent], was: Past) -> Iterator[Again]:
+def events_again(events: QuerySet[AuditEvent], was: Past) -> Iterator[Redecided]:
     """Each of the events that were answers, the newest first; none that came after the past was looked at."""
     answers = events.exclude(reason=STAFF_ACTION).filter(revision__lte=was.last)
     answers = answers.order_by("-received_at", "-id").iterator(AT_ONCE)
@@ -106,12 +106,12 @@ def events_again(events: QuerySet[AuditEvent], was: Past) -> Iterator[Again]:
         sessions = sessions_of(some)
         for event in sorted(some, key=lambda event: -event.revision):
             if event.received_at < was.recorded_since or event.revision < was.first:
-                yield Again(event, Why.BEFORE)
+                yield Redecided(event, Why.BEFORE)
             else:
                 yield again(event, was.at(event.revision), sessions.get((event.node_id, event.session_id)))
 
 
-def event_again(event: AuditEvent) -> tuple[Again, list[Rule]]:
+def event_again(event: AuditEvent) -> tuple[Redecided, list[Rule]]:
     """One event as of its revision, with the rules that decide it, as they were.
 
     Raises OthersAreLooking, or psycopg.OperationalError.
@@ -122,21 +122,21 @@ def event_again(event: AuditEvent) -> tuple[Again, list[Rule]]:
             rule_ids = one.other.rule_ids if one.other else event.rule_ids
             return one, list(was.rules(rule_ids).values())
     except NotRecorded:
-        return Again(event, Why.BEFORE), []
+        return Redecided(event, Why.BEFORE), []
 
 
-def again(event: AuditEvent, snapshot: Snapshot, session: Session | None) -> Again:
+def again(event: AuditEvent, snapshot: Snapshot, session: Session | None) -> Redecided:
     """An event under the snapshot of its revision, with the session that has its ids today."""
     if why := _undecidable(event):
-        return Again(event, why)
+        return Redecided(event, why)
     asked = _asked(event, snapshot, session)
     decision = decide(asked.call, asked.facts)
     if decision.counts is not None and decision.allowed and _counted_then(event, decision):
-        return Again(event, Why.LIMIT)
+        return Redecided(event, Why.LIMIT)
     if _is_same(event, decision):
-        return Again(event, _taken_as_recorded(asked, decision))
+        return Redecided(event, _taken_as_recorded(asked, decision))
     why = _lacking(asked, decision)
-    return Again(event, why) if why else Again(event, None, decision)
+    return Redecided(event, why) if why else Redecided(event, None, decision)
 
 
 def _undecidable(event: AuditEvent) -> Why | None:

@@ -9,14 +9,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from apps.access.then import NotRecorded
+from apps.audit.asking.past import past
 from apps.audit.models import AuditEvent, Batch, received
 from apps.audit.net import BeingPutInPlace
 from apps.audit.proving import kept_seals
 from apps.audit.proving.evidence import at_one_moment, outside_the_chain, pieces, there
 from apps.audit.proving.evidence_file import look_at_file
 from apps.audit.proving.kept_seals import Kept, Unkept
-from apps.audit.proving.past import past
-from apps.audit.proving.redeciding import Again, events_again
+from apps.audit.proving.redeciding import Redecided, events_again
 from apps.audit.proving.seals import gone, trusted_keys
 from apps.audit.proving.signing import Sealed
 from apps.audit.proving.verifying import Found, Verifier
@@ -32,7 +32,7 @@ class Decided:
         self.not_again = Counter[str]()
         self._found = found
 
-    def add(self, again: Again) -> None:
+    def add(self, again: Redecided) -> None:
         """Count one."""
         if again.why is not None:
             self.not_again[again.why] += 1

@@ -14,7 +14,7 @@ from django.utils import timezone
 from apps.access.explain import Explanation, NoSuchUser, explain, looked_up
 from apps.access.snapshot import load
 from apps.access.then import NotRecorded
-from apps.audit.proving.past import ask_then
+from apps.audit.asking.past import ask_then
 from apps.database.commands import moment
 from apps.database.connection import Unavailable, conninfo_of
 from apps.protocol.messages import HookCall, HookTooLarge, MalformedHook
