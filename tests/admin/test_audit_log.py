@@ -53,6 +53,8 @@ def test_the_newest_are_first(audrey):
     [
         ({"method": "call"}, {"method": "call"}),
         ({"username": "alice"}, {"username": "alice"}),
+        ({"username": "alice"}, {"username": "al*"}),
+        ({"target": "door"}, {"target": "do*"}),
         ({"target": "door"}, {"target": "door"}),
         ({"app_key": "school"}, {"app": "school"}),
         ({"node_id": "edge"}, {"node": "edge"}),
@@ -99,6 +101,8 @@ def test_a_search_that_cannot_be_understood_says_where_and_finds_nothing(audrey)
         ({"ip": "10.0.0"}, "In the filter “address”: “10.0.0” is no address and no network. Write it like"),
         ({"call": "c*"}, "In the filter “call”: Write it whole: a star does not work here."),
         ({"number": "*"}, "In the filter “number”: Say what to look for."),
+        ({"target": "*"}, "In the filter “stream or number”: Say what to look for."),
+        ({"session": "s*"}, "In the filter “session”: Write it whole: a star does not work here."),
     ],
 )
 def test_a_filter_that_cannot_be_understood_says_what_was_expected_and_finds_nothing(audrey, query, sentence):
@@ -121,9 +125,10 @@ def test_a_filter_with_nothing_but_spaces_asks_for_nothing(audrey):
 
 
 def test_every_filter_that_is_a_qualifier_says_so_in_the_words_of_a_search(audrey):
-    response = audrey.get(LOG, {"ip": "10.0.0.0/8", "number": "+49*", "call": "c"})
+    response = audrey.get(LOG, {"username": "stud*", "ip": "10.0.0.0/8", "number": "+49*", "call": "c"})
     assert response.context["search_said"] == (
-        "Hooks from 10.0.0.0/8, about number whatever begins with “+49”, of call “c”."
+        "Hooks by user whatever begins with “stud”, from 10.0.0.0/8, about number whatever begins with “+49”, "
+        "of call “c”."
     )
 
 
