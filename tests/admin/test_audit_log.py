@@ -281,6 +281,11 @@ def test_each_bar_leads_to_its_time(audrey):
     assert "<html" not in text
 
 
+def test_the_timeline_of_one_event_says_that_it_is_the_only_one(audrey):
+    make_event()
+    assert "The only one of this result:" in audrey.get(f"{LOG}timeline/").content.decode()
+
+
 def test_the_timeline_says_how_far_it_looked(audrey, monkeypatch):
     monkeypatch.setattr("apps.audit.browsing.timeline.LOOKED_AT", 2)
     for number in range(3):
