@@ -95,3 +95,9 @@ def test_escape_leaves_the_focus_where_it_is_while_the_filters_are_closed(desk):
     skip.focus()
     desk.keyboard.press("Escape")
     expect(skip).to_be_focused()
+
+
+def test_the_tab_of_the_browser_has_the_icon_of_the_site(desk):
+    address = desk.locator("link[rel=icon]").get_attribute("href")
+    answer = desk.request.get(address)
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/svg+xml")
