@@ -95,6 +95,22 @@ def test_each_says_in_a_sentence_what_there_is_to_see(audrey, busy, period):
     assert sentences["busiest"] == "Busiest: Tuesdays 11:00, with 1.5 viewers at once on average."
 
 
+def test_what_is_measured_by_the_day_says_as_of_when(audrey, busy):
+    with time_machine.travel(NOW + HOUR / 2, tick=False):
+        shown = audrey.get(PAGE, {"period": "7d"}).context["shown"]
+    hints = {item["name"]: item["statistic"].hint for item in shown}
+    old = "As of 2026-11-24 14:30: a day that goes on is measured once an hour."
+    assert [name for name, hint in hints.items() if old in hint] == ["durations", "hours", "streams"]
+
+
+def test_days_that_are_given_without_a_period_are_meant(audrey, busy):
+    asked = audrey.get(PAGE, {"from": "2026-11-24", "until": "2026-11-24"})
+    assert str(asked.context["period"]) == "2026-11-24 to 2026-11-24"
+    turned = audrey.get(PAGE, {"from": "2026-11-24", "until": "2026-11-20"})
+    assert turned.status_code == 400
+    assert "“From” must not be later than “until”, nor later than today. Shown is the last" in turned.content.decode()
+
+
 def test_where_there_is_nothing_it_says_so(audrey):
     sentences = said(audrey)
     assert sentences["running"] == (

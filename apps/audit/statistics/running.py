@@ -16,6 +16,7 @@ from apps.audit.statistics.period import Period
 from apps.audit.statistics.table import (
     Row,
     Statistic,
+    as_of,
     days_of,
     decimal,
     exact,
@@ -88,7 +89,8 @@ def durations(period: Period) -> Statistic:
         stacked_bars(
             f"{unit} that streams and calls ran, {days_of(period)}", [short(day, period) for day in days], series
         ),
-        "Hours are those within the day. Average and longest are of what ended on it, from start to end.",
+        "Hours are those within the day. Average and longest are of what ended on it, from start to end. "
+        + as_of(max(known.values(), key=lambda row: row.day).measured_at),
     )
 
 
