@@ -103,6 +103,12 @@ def test_what_is_measured_by_the_day_says_as_of_when(audrey, busy):
     assert [name for name, hint in hints.items() if old in hint] == ["durations", "hours", "streams"]
 
 
+def test_the_chart_of_durations_says_its_unit(audrey, busy):
+    chart = next(item["statistic"].chart for item in audrey.get(PAGE).context["shown"] if item["name"] == "durations")
+    assert "<span>10\N{NO-BREAK SPACE}h</span>" in chart
+    assert "3\N{NO-BREAK SPACE}h viewers, 3\N{NO-BREAK SPACE}h publishers, 0.5\N{NO-BREAK SPACE}h calls" in chart
+
+
 def test_days_that_are_given_without_a_period_are_meant(audrey, busy):
     asked = audrey.get(PAGE, {"from": "2026-11-24", "until": "2026-11-24"})
     assert str(asked.context["period"]) == "2026-11-24 to 2026-11-24"
