@@ -340,6 +340,7 @@ def test_an_event_is_told_as_a_sentence(audrey):
     assert "charlie asked to play “lobby” on node edge-1 and was refused: no rule allows it." in text
     assert "Deny guests to play anything" in text
     assert "2 times more" in text
+    assert "once more" in audrey.get(page_of(make_event(repeats=1))).content.decode()
     assert "&quot;name&quot;: &quot;&lt;b&gt;lobby&quot;" in text
     assert "no-rule: No rule allows it." in text
 

@@ -27,10 +27,10 @@ def users_by_attempts(period: Period, most: int = SHOWN) -> Statistic:
     if not rows:
         return Statistic(title, f"No hook was decided {days_of(period)}.")
     first = rows[0]
-    times, refused = number(first["times"]), number(first["no"])
+    times = "once" if first["times"] == 1 else f"{number(first['times'])} times"
     return Statistic(
         title,
-        f"Most often: {_who(first['username'])}, {times} times, {refused} of them refused.",
+        f"Most often: {_who(first['username'])}, {times}; refused: {number(first['no'])}.",
         ("User", "Attempts", "Allowed", "Refused"),
         [
             Row(
