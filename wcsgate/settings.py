@@ -287,6 +287,9 @@ UNFOLD = {
     "SITE_HEADER": "WCS Gate",
     "SITE_SUBHEADER": "Who may connect, publish, play and call",
     "SITE_SYMBOL": "shield_lock",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("wcsgate/favicon.svg")},
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": False, "navigation": "apps.accounts.navigation.sidebar"},

@@ -162,7 +162,8 @@ def _save(request: HttpRequest, asked: PresetForm, rules: Iterable[Rule]) -> Htt
         for rule in rules:
             rule.save()
         LogEntry.objects.log_actions(request.user.pk, rules, ADDITION, f"Added from the preset “{title}”.")
-    messages.success(request, f"Added: {len(rules)} rules from the preset “{title}”.")
+    added = "1 rule" if len(rules) == 1 else f"{len(rules)} rules"
+    messages.success(request, f"Added: {added} from the preset “{title}”.")
     for rule in rules:
         for finding in look_at_one(rule, timezone.now()):
             messages.warning(request, said(request, finding))

@@ -213,6 +213,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="Repeated")
     def repeated(self, event: AuditEvent) -> str:
+        if event.repeats == 1:
+            return "once more"
         return f"{event.repeats} times more" if event.repeats else ""
 
     @display(description="Database")

@@ -71,3 +71,33 @@ def test_the_menus_open_by_keys(desk):
     menu.focus()
     desk.keyboard.press(" ")
     expect(navigation).to_be_visible()
+
+
+def test_the_filters_take_the_focus_and_give_it_back(desk):
+    make_event()
+    desk.goto("/admin/audit/auditevent/")
+    filters = desk.get_by_role("button", name="Filters")
+    drawer = desk.locator("#changelist-filter")
+    filters.focus()
+    desk.keyboard.press("Enter")
+    expect(drawer.locator("select:visible, input:visible").first).to_be_focused()
+    desk.keyboard.press("Tab")
+    assert desk.evaluate("document.getElementById('changelist-filter').contains(document.activeElement)")
+    desk.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(filters).to_be_focused()
+
+
+def test_escape_leaves_the_focus_where_it_is_while_the_filters_are_closed(desk):
+    make_event()
+    desk.goto("/admin/audit/auditevent/")
+    skip = desk.get_by_role("link", name="Skip to the content")
+    skip.focus()
+    desk.keyboard.press("Escape")
+    expect(skip).to_be_focused()
+
+
+def test_the_tab_of_the_browser_has_the_icon_of_the_site(desk):
+    address = desk.locator("link[rel=icon]").get_attribute("href")
+    answer = desk.request.get(address)
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/svg+xml")

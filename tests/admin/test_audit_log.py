@@ -53,6 +53,8 @@ def test_the_newest_are_first(audrey):
     [
         ({"method": "call"}, {"method": "call"}),
         ({"username": "alice"}, {"username": "alice"}),
+        ({"username": "alice"}, {"username": "al*"}),
+        ({"target": "door"}, {"target": "do*"}),
         ({"target": "door"}, {"target": "door"}),
         ({"app_key": "school"}, {"app": "school"}),
         ({"node_id": "edge"}, {"node": "edge"}),
@@ -99,6 +101,8 @@ def test_a_search_that_cannot_be_understood_says_where_and_finds_nothing(audrey)
         ({"ip": "10.0.0"}, "In the filter “address”: “10.0.0” is no address and no network. Write it like"),
         ({"call": "c*"}, "In the filter “call”: Write it whole: a star does not work here."),
         ({"number": "*"}, "In the filter “number”: Say what to look for."),
+        ({"target": "*"}, "In the filter “stream or number”: Say what to look for."),
+        ({"session": "s*"}, "In the filter “session”: Write it whole: a star does not work here."),
     ],
 )
 def test_a_filter_that_cannot_be_understood_says_what_was_expected_and_finds_nothing(audrey, query, sentence):
@@ -121,9 +125,10 @@ def test_a_filter_with_nothing_but_spaces_asks_for_nothing(audrey):
 
 
 def test_every_filter_that_is_a_qualifier_says_so_in_the_words_of_a_search(audrey):
-    response = audrey.get(LOG, {"ip": "10.0.0.0/8", "number": "+49*", "call": "c"})
+    response = audrey.get(LOG, {"username": "stud*", "ip": "10.0.0.0/8", "number": "+49*", "call": "c"})
     assert response.context["search_said"] == (
-        "Hooks from 10.0.0.0/8, about number whatever begins with “+49”, of call “c”."
+        "Hooks by user whatever begins with “stud”, from 10.0.0.0/8, about number whatever begins with “+49”, "
+        "of call “c”."
     )
 
 
@@ -276,6 +281,11 @@ def test_each_bar_leads_to_its_time(audrey):
     assert "<html" not in text
 
 
+def test_the_timeline_of_one_event_says_that_it_is_the_only_one(audrey):
+    make_event()
+    assert "The only one of this result:" in audrey.get(f"{LOG}timeline/").content.decode()
+
+
 def test_the_timeline_says_how_far_it_looked(audrey, monkeypatch):
     monkeypatch.setattr("apps.audit.browsing.timeline.LOOKED_AT", 2)
     for number in range(3):
@@ -330,6 +340,7 @@ def test_an_event_is_told_as_a_sentence(audrey):
     assert "charlie asked to play “lobby” on node edge-1 and was refused: no rule allows it." in text
     assert "Deny guests to play anything" in text
     assert "2 times more" in text
+    assert "once more" in audrey.get(page_of(make_event(repeats=1))).content.decode()
     assert "&quot;name&quot;: &quot;&lt;b&gt;lobby&quot;" in text
     assert "no-rule: No rule allows it." in text
 

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from apps.audit.models import Hold
 from tests.admin.conftest import browser_of
+from tests.audit.test_changes import changes, said
 
 pytestmark = pytest.mark.django_db
 LIST = reverse("admin:audit_hold_changelist")
@@ -24,20 +25,21 @@ def make_hold(**fields):
     return Hold.objects.create(**{"name": "Case 7", "made_by": "root", **fields})
 
 
-def release(browser, hold):
-    return browser.post(LIST, {"action": "release", "_selected_action": [hold.pk]}, follow=True)
+def release(browser, *holds, confirmed="yes", **more):
+    ticked = {"action": "release", "_selected_action": [hold.pk for hold in holds]}
+    return browser.post(LIST, {**ticked, "confirmed": confirmed, **more}, follow=True)
 
 
 def test_a_hold_says_who_made_it_and_what_it_covers(root):
-    said = root.post(ADD, {**EMPTY, "name": "Case 7", "username": "ann", "starts_at_0": "2026-03-01"}, follow=True)
+    listed = root.post(ADD, {**EMPTY, "name": "Case 7", "username": "ann", "starts_at_0": "2026-03-01"}, follow=True)
     hold = Hold.objects.get()
     assert (hold.made_by, hold.username, hold.starts_at) == ("root", "ann", datetime(2026, 3, 1, tzinfo=UTC))
-    assert "user “ann”, from 2026-03-01 00:00" in said.content.decode()
+    assert "user “ann”, from 2026-03-01 00:00" in listed.content.decode()
 
 
 def test_a_time_that_ends_before_it_begins_is_refused_with_a_sentence(root):
-    said = root.post(ADD, {**EMPTY, "name": "Case 7", "starts_at_0": "2026-03-02", "ends_at_0": "2026-03-01"})
-    assert "“To” must be later than “from”." in said.content.decode()
+    refused = root.post(ADD, {**EMPTY, "name": "Case 7", "starts_at_0": "2026-03-02", "ends_at_0": "2026-03-01"})
+    assert "“To” must be later than “from”." in refused.content.decode()
     assert not Hold.objects.exists()
 
 
@@ -75,6 +77,27 @@ def test_a_hold_is_released_once_and_it_is_known_by_whom(root):
     assert hold.released_at == released_at
     assert "This holds nothing any longer." in root.get(page(hold)).content.decode()
     assert not Hold.objects.in_force().exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_releasing_asks_first_and_why(root):
+    holds = [make_hold(username="ann"), make_hold(name="Case 8")]
+    asked = release(root, *holds, confirmed="").content.decode()
+    assert "These 2 holds would be released now." in asked
+    assert "Case 7: user “ann”" in asked
+    assert "Case 8: everything" in asked
+    assert 'name="_why"' in asked
+    assert Hold.objects.in_force().count() == 2
+    released = holds.pop()
+    release(root, released, _why="The court says so.")
+    assert list(Hold.objects.in_force()) == holds
+    assert said(changes()[-1])["why"] == "The court says so."
+
+
+def test_the_page_of_a_hold_says_what_of_it_can_be_changed(root):
+    text = root.get(page(make_hold())).content.decode()
+    assert "What it covers and for how long cannot be changed, nor can it be deleted. Name and note can." in text
+    assert "cannot be changed" not in root.get(ADD).content.decode()
 
 
 def test_whoever_may_make_holds_may_not_release_them_without_a_permission_of_its_own(olga):

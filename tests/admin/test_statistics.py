@@ -89,10 +89,40 @@ def test_each_says_in_a_sentence_what_there_is_to_see(audrey, busy, period):
         "All together, viewers 3 hours, publishers 3 hours, calls 30 min. "
         "The longest that ended was a publication of 3 h, on Tuesday 2026-11-24."
     )
-    assert sentences["users"] == "Most often: charlie, 4 times, 3 of them refused."
+    assert sentences["users"] == "Most often: charlie, 4 times; refused: 3."
     assert sentences["hours"] == "The longest: ann, 5 hours."
     assert sentences["streams"] == "Watched most: “lobby”, 2 hours, by up to 1 at once."
     assert sentences["busiest"] == "Busiest: Tuesdays 11:00, with 1.5 viewers at once on average."
+
+
+def test_what_is_measured_by_the_day_says_as_of_when(audrey, busy):
+    with time_machine.travel(NOW + HOUR / 2, tick=False):
+        shown = audrey.get(PAGE, {"period": "7d"}).context["shown"]
+    hints = {item["name"]: item["statistic"].hint for item in shown}
+    old = "As of 2026-11-24 14:30: a day that goes on is measured once an hour."
+    assert [name for name, hint in hints.items() if old in hint] == ["durations", "hours", "streams"]
+
+
+def test_of_one_hook_it_is_said_in_the_singular(audrey):
+    make_event(received_at=NOW)
+    assert recounting.count_before(time.monotonic() + 1_000)
+    sentences = said(audrey)
+    assert sentences["hooks"] == "1 hook: 0 allowed, 1 refused, 100.0% of what was decided; 0 noted."
+    assert sentences["users"] == "Most often: charlie, once; refused: 1."
+
+
+def test_the_chart_of_durations_says_its_unit(audrey, busy):
+    chart = next(item["statistic"].chart for item in audrey.get(PAGE).context["shown"] if item["name"] == "durations")
+    assert "<span>10\N{NO-BREAK SPACE}h</span>" in chart
+    assert "3\N{NO-BREAK SPACE}h viewers, 3\N{NO-BREAK SPACE}h publishers, 0.5\N{NO-BREAK SPACE}h calls" in chart
+
+
+def test_days_that_are_given_without_a_period_are_meant(audrey, busy):
+    asked = audrey.get(PAGE, {"from": "2026-11-24", "until": "2026-11-24"})
+    assert str(asked.context["period"]) == "2026-11-24 to 2026-11-24"
+    turned = audrey.get(PAGE, {"from": "2026-11-24", "until": "2026-11-20"})
+    assert turned.status_code == 400
+    assert "“From” must not be later than “until”, nor later than today. Shown is the last" in turned.content.decode()
 
 
 def test_where_there_is_nothing_it_says_so(audrey):

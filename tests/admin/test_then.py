@@ -253,7 +253,18 @@ def test_a_question_with_a_date_is_asked_of_then(root, then):
     assert f"at={timezone.localtime():%Y-%m-%d}T00%3A00&rules=then" in line.url
 
 
-@pytest.mark.parametrize("date", ["2100-01-01", "2026-13-01 10:00", "2026-03-03x"])
+def test_a_moment_is_asked_of_to_the_second_as_the_audit_log_shows_it(root, then):
+    factories.make_stream("lobby")
+    moment = timezone.localtime() - timedelta(days=1)
+    typed = f"{moment:%Y-%m-%d %H:%M}:30"
+    section = root.get("/admin/ask/", {"q": f"who could watch lobby on {typed}?"}).context["sections"][0]
+    assert section.title.startswith(f"At {typed}")
+    line = next(line for line in section.lines if line.text == "Who could play “lobby”?")
+    assert f"at={moment:%Y-%m-%dT%H}%3A{moment:%M}%3A30&rules=then" in line.url
+    assert not [line.text for line in section.lines if line.text.startswith("Who could call")], "seconds are no number"
+
+
+@pytest.mark.parametrize("date", ["2100-01-01", "2026-13-01 10:00", "2026-03-03 10:00:61", "2026-03-03x"])
 def test_what_is_no_moment_gone_by_is_none(root, then, date):
     factories.make_stream("lobby")
     titles = [section.title for section in root.get("/admin/ask/", {"q": f"lobby {date}"}).context["sections"]]

@@ -142,6 +142,15 @@ def test_a_count_that_is_taken_back_is_found(record, column):
     assert any(str(event.pk) in problem for problem in problems())
 
 
+def test_what_is_missing_is_not_said_to_be_let_go(record):
+    run("DELETE FROM audit_auditevent WHERE id = %s", AuditEvent.objects.order_by("id").first().pk)
+    said = StringIO()
+    with pytest.raises(CommandError, match="is missing, and nothing says that it was let go"):
+        call_command("verify_audit", stdout=said)
+    assert "Looked at" in said.getvalue()
+    assert "Let go" not in said.getvalue()
+
+
 def test_removed_exchanged_and_added_events_are_found(record):
     first, second, third = AuditEvent.objects.order_by("id")[:3]
     run("DELETE FROM audit_auditevent WHERE id = %s", first.pk)
@@ -565,7 +574,7 @@ def test_what_is_from_before_is_let_go_as_all_else(transactional_db, settings):
     purge(timezone.now(), 1e12)
     make_record(0)
     move_batch()
-    assert "from before there were batches: 1 events" in verify()
+    assert "from before there were batches: 1 event." in verify()
     assert "Noted as let go: decisions before" in verify()
 
 
@@ -744,7 +753,7 @@ def test_a_file_that_is_cut_anywhere_is_found_also_by_the_program_of_the_docs(re
         late = written(tmp_path / "late")
         lines_of = late.read_bytes().splitlines(keepends=True)
         for end in range(1, len(lines_of)):
-            assert look(lines_of[:end]), end
+            assert "cut off" in look(lines_of[:end])[0], end
         behind_a_seal = [number for number, line in enumerate(lines_of, 1) if line.startswith(b"seal")]
         assert len(behind_a_seal) == 2
         for end in behind_a_seal:
@@ -788,6 +797,13 @@ def test_without_a_key_the_end_is_there_and_says_that_nobody_signed_it(record, s
     assert "Nothing is signed" in said.getvalue()
     assert "No seal was checked" in verify(str(tmp_path / "unsigned"))
     assert script(tmp_path / "unsigned").stdout.endswith("signed with key none\n")
+
+
+def test_writing_a_file_says_that_it_verifies_nothing_and_what_does(record, tmp_path):
+    run("UPDATE audit_auditevent SET username = 'mallory' WHERE id = %s", AuditEvent.objects.first().pk)
+    path, said = tmp_path / "tampered", StringIO()
+    call_command("export_evidence", str(path), stdout=said)
+    assert f"not verified. To do that, run: verify_audit {path}" in said.getvalue()
 
 
 def test_a_file_that_is_none_is_refused_with_a_sentence(tmp_path, settings):

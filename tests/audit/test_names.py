@@ -113,6 +113,7 @@ def test_nodes_are_offered_by_their_names_and_by_their_ids():
     assert offered("node:edge-5", all_nodes=True) == [f"node:edge-5{number}" for number in range(10)]
     assert offered("node:EDGE-59", all_nodes=True) == ["node:edge-59"]
     assert offered("node:hw1@10.0.0.59", all_nodes=True) == ["node:Hw1@10.0.0.59"]
+    assert offered("node:10.0.0.59", all_nodes=True) == ["node:10.0.0.59"], "as the list shows it"
     assert len(offered("node:Hw1", all_nodes=True)) == MOST
 
 

@@ -155,7 +155,7 @@ def test_what_cannot_be_decided_again_is_counted_and_says_why(wcs, school, setti
         verify(out)
     said = out.getvalue()
     assert f"Cannot be decided again: 2 events, because {Why.LIMIT}." in said
-    assert f"Cannot be decided again: 1 events, because {Why.AWAY}." in said
+    assert f"Cannot be decided again: 1 event, because {Why.AWAY}." in said
 
 
 def test_a_limit_excuses_no_other_rule(wcs, school):

@@ -29,7 +29,7 @@ LENGTH_READ = 300
 OFFERED = 5
 """Names that begin like what was typed."""
 
-_MOMENT = re.compile(r"(?<!\S)(\d{4}-\d{2}-\d{2})(?:[ T](\d{1,2}:\d{2}))?(?=[\s?!.,;]|$)")
+_MOMENT = re.compile(r"(?<!\S)(\d{4}-\d{2}-\d{2})(?:[ T](\d{1,2}:\d{2}(?::\d{2})?))?(?=[\s?!.,;]|$)")
 _AROUND = " \t?!.,:;()'\"“”\u2018\u2019«»"
 
 
@@ -75,7 +75,8 @@ def moment_in(text: str) -> tuple[str, datetime | None]:
     found = _MOMENT.search(text)
     try:
         date, time = found.groups("12:00") if found else ("", "")
-        moment = timezone.make_aware(datetime.strptime(f"{date} {time}", "%Y-%m-%d %H:%M"))
+        form = "%Y-%m-%d %H:%M:%S" if time.count(":") > 1 else "%Y-%m-%d %H:%M"
+        moment = timezone.make_aware(datetime.strptime(f"{date} {time}", form))
         validate_moment(moment)
     except (ValueError, ValidationError):
         return text, None

@@ -119,7 +119,8 @@ def ask_url(text: str) -> str:
 
 def _then(request: HttpRequest, named: Named) -> Iterator[Line]:
     """What was so at the moment that was named."""
-    then = {"at": f"{timezone.localtime(named.moment):%Y-%m-%dT%H:%M}", "rules": "then"}
+    moment = timezone.localtime(named.moment)
+    then = {"at": f"{moment:%Y-%m-%dT%H:%M:%S}" if moment.second else f"{moment:%Y-%m-%dT%H:%M}", "rules": "then"}
     for name in named.streams:
         for action in STREAM_ACTIONS:
             yield from link_to_page(

@@ -14,7 +14,7 @@ from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
 from apps.audit.browsing.asked import asked_at
 from apps.audit.browsing.query import Problem, Query, Term, problem_of
-from apps.audit.browsing.search import HOOKS, about, decided, find_events
+from apps.audit.browsing.search import HOOKS, decided, find_events
 from apps.audit.models import Effect, received
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
@@ -132,23 +132,8 @@ class MethodFilter(HookField):
         return [(name, name) for method in METHODS for name in (method.name, *method.aliases)]
 
 
-class UserFilter(Field):
-    title, parameter_name, column, hint = "user", "username", "username", "Whole user name"
-
-
-class TargetFilter(Field):
-    title, parameter_name, hint = "stream or number", "target", "Whole name or number"
-
-    def queryset(self, request, queryset):
-        return queryset.filter(about(self.value().strip())) if self.value() else queryset
-
-
-class SessionFilter(HookField):
-    title, parameter_name, column, hint = "session", "session", "session_id", "Session id"
-
-
 class QualifierFilter(Field):
-    """The same as a qualifier of the search, of the same name. What cannot be understood finds nothing."""
+    """The same as a qualifier of the search. What cannot be understood finds nothing."""
 
     @property
     def typed(self) -> str:
@@ -161,7 +146,7 @@ class QualifierFilter(Field):
     @classmethod
     def problem_with(cls, typed: str) -> str:
         """What was expected, as a sentence; "" where it can be understood."""
-        found = typed and problem_of(cls.parameter_name, typed)
+        found = typed and problem_of(QUALIFIED[cls.parameter_name], typed)
         return f"In the filter “{cls.title}”: {found}" if found else ""
 
     def queryset(self, request, queryset):
@@ -169,8 +154,16 @@ class QualifierFilter(Field):
             return queryset
         if self.problem:
             return queryset.none()
-        query = Query((Term(self.parameter_name, self.typed),))
+        query = Query((Term(QUALIFIED[self.parameter_name], self.typed),))
         return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request))
+
+
+class UserFilter(QualifierFilter):
+    title, parameter_name, hint = "user", "username", "Whole user name, or stud*"
+
+
+class TargetFilter(QualifierFilter):
+    title, parameter_name, hint = "stream or number", "target", "Whole name or number, or lob*"
 
 
 class AddressFilter(QualifierFilter):
@@ -179,6 +172,10 @@ class AddressFilter(QualifierFilter):
 
 class NumberFilter(QualifierFilter):
     title, parameter_name, hint = "number", "number", "However it was dialled, or +49*"
+
+
+class SessionFilter(QualifierFilter):
+    title, parameter_name, hint = "session", "session", "Session id"
 
 
 class CallFilter(QualifierFilter):
@@ -238,7 +235,7 @@ def as_query(asked: Mapping[str, str]) -> Query:
     values = {name: asked[name].strip() for name in QUALIFIED if asked.get(name, "").strip()}
     sentences = {
         name: sentence
-        for kind in (NumberFilter, AddressFilter, CallFilter)
+        for kind in QualifierFilter.__subclasses__()
         if (sentence := kind.problem_with(values.get(name := kind.parameter_name, "")))
     }
     return Query(

@@ -103,12 +103,14 @@ def statement(of: str) -> str:
 
 
 def _nodes(begins: str, all_nodes: bool) -> list[str]:
-    """By the name that staff gave, else the id; in any letter case, as there are few nodes."""
-    nodes = Node.objects.filter(Q(name__istartswith=begins) | Q(node_id__istartswith=begins))
+    """By the name that staff gave, the id, or what lists show of that; in any letter case, as there are few nodes."""
+    is_shown = Q(node_id__icontains=f"@{begins}")
+    nodes = Node.objects.filter(Q(name__istartswith=begins) | Q(node_id__istartswith=begins) | is_shown)
     nodes = nodes if all_nodes else nodes.exclude(first_seen_at=None)
     rows = nodes.order_by("name", "node_id").values_list("name", "node_id")[:MOST]
     begin = begins.lower()
-    return [name for row in rows for name in row if name.lower().startswith(begin)][:MOST]
+    called = (called for name, id_ in rows for called in (name, id_, id_.rpartition("@")[2]))
+    return list(dict.fromkeys(one for one in called if one.lower().startswith(begin)))[:MOST]
 
 
 def _typed(of: str, name: str) -> str:

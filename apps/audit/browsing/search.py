@@ -152,11 +152,12 @@ def decided(decision: str) -> Q:
 
 
 def _node(term: Term, zone: tzinfo, now: datetime) -> Q:
-    """By its id, or by the name that staff gave it."""
+    """By its id, by what lists show of that (behind the @), or by the name that staff gave it."""
     if term.is_prefix:
-        named = Node.objects.filter(name__startswith=term.text).values_list("node_id", flat=True)
-        return Q(node_id__startswith=term.text) | Q(node_id__in=list(named))
-    known = Node.objects.filter(Q(name=term.value) | Q(node_id=term.value)).values_list("node_id", flat=True)
+        named = Node.objects.filter(Q(name__startswith=term.text) | Q(node_id__contains=f"@{term.text}"))
+        return Q(node_id__startswith=term.text) | Q(node_id__in=list(named.values_list("node_id", flat=True)))
+    known = Node.objects.filter(Q(name=term.value) | Q(node_id=term.value) | Q(node_id__endswith=f"@{term.value}"))
+    known = known.values_list("node_id", flat=True)
     first, *others = known or [term.value]
     return Q(node_id__in=[first, *others]) if others else Q(node_id=first)  # one alone comes in order from its index
 

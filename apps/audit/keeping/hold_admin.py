@@ -1,13 +1,18 @@
-"""Legal holds: made, looked at and released, but neither changed nor deleted."""
+"""Legal holds: made, named, noted upon and released. What they cover is never changed, and none is deleted."""
 
 from django.contrib import admin, messages
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.decorators import display
 
-from apps.accounts.pages import StaffAdmin, note_changes
+from apps.accounts.pages import LINES_SHOWN, Line, Section, StaffAdmin, note_changes
 from apps.audit.models import Hold
 
 SELECTED = ("username", "target", "session_id", "starts_at", "ends_at")
+FIXED = (
+    "What it covers and for how long cannot be changed, nor can it be deleted. Name and note can. "
+    "To end it, choose it in the list and release it."
+)
 
 
 @admin.register(Hold)
@@ -23,7 +28,8 @@ class HoldAdmin(StaffAdmin):
         ("How long", {"fields": ("until",)}),
     )
     made_fieldsets = (
-        *fieldsets,
+        (None, {"fields": ("name", "note"), "description": FIXED}),
+        *fieldsets[1:],
         ("Made and released", {"fields": ("made_by", "made_at", "released_by", "released_at")}),
     )
     empty_hint = (
@@ -50,11 +56,28 @@ class HoldAdmin(StaffAdmin):
 
     @admin.action(description="Release: what it covers may be deleted", permissions=["release"])
     def release(self, request, queryset):
+        """Asks first: what is deleted then cannot be brought back."""
         holds = list(queryset.filter(released_at=None))
+        if holds and request.POST.get("confirmed") != "yes":
+            return self._asked_first(request, holds)
         released = {"released_at": timezone.now(), "released_by": request.user.get_username()}
         Hold.objects.filter(pk__in=[hold.pk for hold in holds], released_at=None).update(**released)
         note_changes(request, holds, "Released.")
         messages.success(request, f"Released: {len(holds)}. What is past its time goes with the next run.")
+        return None
+
+    def _asked_first(self, request, holds: list[Hold]) -> TemplateResponse:
+        lines = tuple(Line(f"{hold}: {self.covers(hold)}") for hold in holds[:LINES_SHOWN])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Release?",
+            "number": len(holds),
+            "holds": holds,
+            "sections": [Section("What would not be held any longer", lines)],
+            "more": len(holds) - len(lines),
+        }
+        return TemplateResponse(request, "admin/audit/hold_release.html", context)
 
     def has_release_permission(self, request) -> bool:
         """Whoever may make holds need not be allowed to end them."""

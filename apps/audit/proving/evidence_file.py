@@ -69,9 +69,7 @@ def pieces_of(lines: Iterable[bytes], before: "_Hash | None" = None) -> Iterator
 
 def look_at_file(verifier: Verifier, lines: BinaryIO) -> Found:
     """Whether a file is whole and untouched. Raises ValueError, with the number of the line, where it is none."""
-    found = verifier.look_at(pieces_of(lines))
-    if not found.ended_at:
-        found.problem("It does not end as it was written: it was cut off.")
+    found = verifier.look_at(pieces_of(lines), has_end=True)
     if verifier.gone_but_counted:
         lines.seek(0)
         verifier.are_there(ids_of(lines))

@@ -95,8 +95,10 @@ class Verifier:
         """Whether seals can be checked at all."""
         return bool(self._keys)
 
-    def look_at(self, pieces: Iterable[Piece]) -> Found:
-        """All pieces, in the order of their batches, from the first one on; each seal right after what it seals."""
+    def look_at(self, pieces: Iterable[Piece], *, has_end: bool = False) -> Found:
+        """All pieces, in the order of their batches, from the first one on; each seal right after what it seals. What
+        has an end, as files have, is cut off where there is none, and whatever else is missing may be so by that.
+        """
         for piece in pieces:
             if self.found.ended_at:
                 self.found.problem("Something stands behind the end.")
@@ -106,10 +108,13 @@ class Verifier:
                 self._seal(piece)
             else:
                 self._end(piece)
+        if has_end and not self.found.ended_at:
+            self.found.problem("It does not end as it was written: it was cut off.")
         if not self.found.batches:
             self.found.problem("There is no batch at all.")
         for id_, (number, _) in self._counts_to_come.items():
             self.found.problem(f"Event {id_} of batch {number} counts repeats that no batch has.")
+        self.found.let_go -= sum(count for _, _, count in self._gone.values())
         for (_, _), (number, id_, count) in sorted(self._gone.items(), key=lambda item: item[1][0]):
             more = f" and {count - 1} more of that day are" if count > 1 else " is"
             self.found.problem(f"Event {id_} of batch {number}{more} missing, and nothing says that it was let go.")

@@ -27,8 +27,8 @@ class Series:
     """Which of the colours."""
 
 
-def stacked_bars(title: str, places: Sequence[str], series: Sequence[Series]) -> str:
-    """A bar for each place, made of the values of all series, the first at the bottom."""
+def stacked_bars(title: str, places: Sequence[str], series: Sequence[Series], unit: str = "") -> str:
+    """A bar for each place, made of the values of all series, the first at the bottom; in this unit, if not counted."""
     tops = [0.0] * len(places)
     whole = [sum(each.values[index] or 0 for each in series) for index in range(len(places))]
     most = ceiling(max(whole, default=0))
@@ -41,7 +41,7 @@ def stacked_bars(title: str, places: Sequence[str], series: Sequence[Series]) ->
                 tops[index] += height
                 bars.append(f"M{index + _GAP / 2:g} {HEIGHT - tops[index]:.2f}h{1 - _GAP:g}v{height:.2f}h{_GAP - 1:g}z")
         drawn.append(f'<path class="wcsgate-fill wcsgate-series-{each.tone}" d="{"".join(bars)}"/>')
-    return _framed(title, places, series, "".join(drawn), most)
+    return _framed(title, places, series, "".join(drawn), most, unit)
 
 
 def lines(title: str, places: Sequence[str], series: Sequence[Series]) -> str:
@@ -100,22 +100,25 @@ def ceiling(most: float) -> float:
     return next(step * power for step in _STEPS if step * power >= most)
 
 
-def number(value: float) -> str:
+def number(value: float, unit: str = "") -> str:
     """With thousands apart; a decimal only where there is little before it."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
+    told = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
+    return f"{told}\N{NO-BREAK SPACE}{unit}" if unit else told
 
 
-def _framed(title: str, places: Sequence[str], series: Sequence[Series], drawn: str, most: float) -> str:
+def _framed(
+    title: str, places: Sequence[str], series: Sequence[Series], drawn: str, most: float, unit: str = ""
+) -> str:
     told = "".join(
         f'<rect class="wcsgate-place" x="{index}" width="1" height="{HEIGHT}">'
-        f"<title>{escape(_told(place, series, index))}</title></rect>"
+        f"<title>{escape(_told(place, series, index, unit))}</title></rect>"
         for index, place in enumerate(places)
     )
     grid = (
         f'<path class="wcsgate-grid" d="M0 0H{len(places)}M0 {HEIGHT / 2:g}H{len(places)}M0 {HEIGHT}H{len(places)}"/>'
     )
     drawing = _svg(title, f"0 0 {max(len(places), 1)} {HEIGHT}", grid + drawn + told)
-    ticks = [number(most), number(most / 2), "0"]
+    ticks = [number(most, unit), number(most / 2, unit), "0"]
     legend = "".join(
         f'<li><svg class="wcsgate-key" viewBox="0 0 20 10" aria-hidden="true">'
         f'<path class="wcsgate-line-of wcsgate-series-{each.tone}" d="M0 5H20"/></svg>{escape(each.name)}</li>'
@@ -127,9 +130,9 @@ def _framed(title: str, places: Sequence[str], series: Sequence[Series], drawn: 
     )
 
 
-def _told(place: str, series: Sequence[Series], index: int) -> str:
+def _told(place: str, series: Sequence[Series], index: int, unit: str) -> str:
     values = [(each.name, each.values[index]) for each in series]
-    said = ", ".join(f"{number(value)} {name.lower()}" for name, value in values if value is not None)
+    said = ", ".join(f"{number(value, unit)} {name.lower()}" for name, value in values if value is not None)
     return f"{place}: {said or 'not known'}"
 
 

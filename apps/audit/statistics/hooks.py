@@ -80,10 +80,8 @@ def _said(total: Counter[str]) -> str:
     decided = total["allowed"] + total["refused"]
     percent = f", {100 * total['refused'] / decided:.1f}% of what was decided" if decided else ""
     parts = {answer: number(total[answer]) for answer in ANSWERS}
-    return (
-        f"{number(total.total())} hooks: {parts['allowed']} allowed, {parts['refused']} refused{percent}; "
-        f"{parts['noted']} noted."
-    )
+    hooks = "1 hook" if total.total() == 1 else f"{number(total.total())} hooks"
+    return f"{hooks}: {parts['allowed']} allowed, {parts['refused']} refused{percent}; {parts['noted']} noted."
 
 
 def _text(reason: str) -> str:

@@ -9,9 +9,9 @@ from django.utils import timezone
 from apps.audit.browsing.query import quoted
 from apps.audit.keeping.retention import past
 from apps.audit.statistics.charts import number
-from apps.audit.statistics.models import About, NameTime, UserCount
+from apps.audit.statistics.models import About, NameTime, RunningDay, UserCount
 from apps.audit.statistics.period import Period
-from apps.audit.statistics.table import Row, Statistic, days_of, lasted, search_of_days, time_said
+from apps.audit.statistics.table import Row, Statistic, as_of, days_of, lasted, search_of_days, time_said
 from apps.audit.statistics.tally_retention import names_kept_since
 
 SHOWN = 10
@@ -27,10 +27,10 @@ def users_by_attempts(period: Period, most: int = SHOWN) -> Statistic:
     if not rows:
         return Statistic(title, f"No hook was decided {days_of(period)}.")
     first = rows[0]
-    times, refused = number(first["times"]), number(first["no"])
+    times = "once" if first["times"] == 1 else f"{number(first['times'])} times"
     return Statistic(
         title,
-        f"Most often: {_who(first['username'])}, {times} times, {refused} of them refused.",
+        f"Most often: {_who(first['username'])}, {times}; refused: {number(first['no'])}.",
         ("User", "Attempts", "Allowed", "Refused"),
         [
             Row(
@@ -62,7 +62,8 @@ def users_by_hours(period: Period, most: int = SHOWN) -> Statistic:
             )
             for row in rows
         ],
-        hint=f"Hours of publishing, watching and calling {days_of(period)}, and how many of these were started.",
+        hint=f"Hours of publishing, watching and calling {days_of(period)}, and how many of these were started. "
+        + _as_of(period),
     )
 
 
@@ -85,7 +86,7 @@ def streams_by_viewers(period: Period, most: int = SHOWN) -> Statistic:
             )
             for row in rows
         ],
-        hint=f"All that was watched {days_of(period)}.",
+        hint=f"All that was watched {days_of(period)}. {_as_of(period)}",
     )
 
 
@@ -93,6 +94,13 @@ def _busiest(period: Period, most: int, **of: str) -> list[dict[str, Any]]:
     times = NameTime.objects.filter(_names(period), **of).values("name")
     times = times.annotate(ran=Sum("seconds"), started=_sum("times"), most=Max("peak"))
     return list(times.filter(ran__gt=0).order_by("-ran", "name")[:most])
+
+
+def _as_of(period: Period) -> str:
+    """When the last day of it that was measured was; names are measured with their day."""
+    days = RunningDay.objects.filter(day__gte=period.first_day, day__lte=period.last_day)
+    measured_at = days.order_by("-day").values_list("measured_at", flat=True).first()
+    return as_of(measured_at) if measured_at else ""
 
 
 def _sum(column: str) -> Cast:

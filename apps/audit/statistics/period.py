@@ -78,8 +78,8 @@ class Period:
 
 
 def period_of(asked: Mapping[str, str], now: datetime) -> Period:
-    """The period that an address asks for. Raises BadPeriod."""
-    name = asked.get("period", DEFAULT)
+    """The period that an address asks for: its days, where it gives them and names none. Raises BadPeriod."""
+    name = asked.get("period", OWN if {"from", "until"} & asked.keys() else DEFAULT)
     if name == OWN:
         return _own(asked.get("from", ""), asked.get("until", ""), now)
     if name not in CHOICES:

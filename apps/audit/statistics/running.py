@@ -16,6 +16,7 @@ from apps.audit.statistics.period import Period
 from apps.audit.statistics.table import (
     Row,
     Statistic,
+    as_of,
     days_of,
     decimal,
     exact,
@@ -72,7 +73,8 @@ def durations(period: Period) -> Statistic:
     ran = {action: sum(row.seconds for row in known.values() if row.action == action) for action in TONES}
     if not any(ran.values()):
         return Statistic("Durations", f"Nothing ran {days_of(period)}, as far as is known. {HOW}")
-    unit, seconds = ("Hours", 3600) if max(row.seconds for row in known.values()) >= 3600 else ("Minutes", 60)
+    longest = max(row.seconds for row in known.values())
+    units, unit, seconds = ("Hours", "h", 3600) if longest >= 3600 else ("Minutes", "min", 60)
     series = [
         Series(WORDS[action], tuple((row := known.get((day, action))) and row.seconds / seconds for day in days), tone)
         for action, tone in TONES.items()
@@ -86,9 +88,13 @@ def durations(period: Period) -> Statistic:
         ),
         [Row((str(day), *(cell for action in TONES for cell in _lasted(known.get((day, action)))))) for day in days],
         stacked_bars(
-            f"{unit} that streams and calls ran, {days_of(period)}", [short(day, period) for day in days], series
+            f"{units} that streams and calls ran, {days_of(period)}",
+            [short(day, period) for day in days],
+            series,
+            unit,
         ),
-        "Hours are those within the day. Average and longest are of what ended on it, from start to end.",
+        "Hours are those within the day. Average and longest are of what ended on it, from start to end. "
+        + as_of(max(known.values(), key=lambda row: row.day).measured_at),
     )
 
 

@@ -123,6 +123,11 @@ def _search(since: datetime, before: datetime, words: str) -> str:
     return "{} after:{} before:{}".format(words, *moments).strip()
 
 
+def as_of(measured_at: datetime) -> str:
+    """What is measured by the day is that old."""
+    return f"As of {timezone.localtime(measured_at):%Y-%m-%d %H:%M}: a day that goes on is measured once an hour."
+
+
 def decimal(value: float) -> str:
     """With one place behind the point."""
     return f"{value:.1f}"

@@ -38,6 +38,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         for known in private_keys():
             self.stdout.write(f"Public key of the seals: {b64encode(public(known)).decode()}")
+        self.stdout.write(f"Written as it is there, and not verified. To do that, run: verify_audit {file}")
 
     def _write(self, file: Path, key: Ed25519PrivateKey | None) -> None:
         try:

@@ -122,16 +122,17 @@ class Command(BaseCommand):
                     decided.add(again)
         except NotRecorded as error:
             raise CommandError(str(error)) from None
-        self.stdout.write(f"Decided again, and the same: {decided.same} events.")
+        self.stdout.write(f"Decided again, and the same: {_events(decided.same)}.")
         for why, count in decided.not_again.most_common():
-            self.stdout.write(f"Cannot be decided again: {count} events, because {why}.")
+            self.stdout.write(f"Cannot be decided again: {_events(count)}, because {why}.")
 
     def _say(self, found: Found) -> None:
-        self.stdout.write(f"Looked at {found.batches} batches with {found.events} events.")
+        batches = "1 batch" if found.batches == 1 else f"{found.batches} batches"
+        self.stdout.write(f"Looked at {batches} with {_events(found.events)}.")
         if found.let_go:
-            self.stdout.write(f"Let go, being past their time: {found.let_go} events.")
+            self.stdout.write(f"Let go, being past their time: {_events(found.let_go)}.")
         if found.from_before:
-            self.stdout.write(f"Taken in, being from before there were batches: {found.from_before} events.")
+            self.stdout.write(f"Taken in, being from before there were batches: {_events(found.from_before)}.")
         for note in found.notes:
             self.stdout.write(f"Noted as let go: {note}.")
         if found.seals:
@@ -145,6 +146,10 @@ class Command(BaseCommand):
             self.stdout.write("No seal was checked: whoever can write to the database could have replaced all of it.")
         if found.ended_at:
             self.stdout.write(f"Written out on {found.ended_at}, until batch {found.last_batch}.")
+
+
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"
 
 
 def _never_sealed(found: Found) -> bool:
