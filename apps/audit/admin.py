@@ -23,7 +23,7 @@ from apps.audit.browsing.names import NAMED, NoNames, completions, names
 from apps.audit.browsing.paging import AuditChangeList
 from apps.audit.browsing.query import parse, said
 from apps.audit.browsing.saved_views import views_for
-from apps.audit.browsing.search import WHOLE, find_events, ways_to
+from apps.audit.browsing.search import WHOLE, find_events, ways_to, without_word
 from apps.audit.browsing.timeline_page import timeline_page
 from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, Resume, in_chunks
 from apps.audit.exporting.export_admin import KINDS, as_file, asked_in
@@ -106,10 +106,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return SearchAlone if isinstance(request, Asked) else AuditChangeList
 
     def get_search_results(self, request, queryset, search_term):
-        """The words with qualifiers that were typed; nothing where one of them cannot be understood."""
+        """The words with qualifiers that were typed; nothing where one of them cannot be understood.
+
+        The list goes on by `ways`, and exports do not.
+        """
         query = parse(search_term)
         if query.problems:
             return queryset.none(), False
+        if not isinstance(request, Asked):
+            query = without_word(query)
         return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request)), False
 
     def ways(self, events, search_term):

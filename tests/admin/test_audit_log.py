@@ -294,6 +294,17 @@ def test_the_timeline_says_how_far_it_looked(audrey, monkeypatch):
     assert "The newest 2 of this result, since" in text
 
 
+def test_a_word_is_looked_for_in_each_column_by_itself(audrey):
+    """Beside a condition that it stands anywhere, Postgres takes what is common for rare, and reads all of it."""
+    found = {make_event(), make_event(username="ann", target="charlie"), make_event(username="ann", call_id="charlie")}
+    make_event(username="ann")
+    with CaptureQueriesContext(connection) as queries:
+        page = audrey.get(LOG, {"q": "charlie decision:refused"})
+    assert set(page.context["cl"].result_list) == found
+    (sql,) = [query["sql"] for query in queries if " UNION " in query["sql"]]
+    assert " OR " not in sql
+
+
 @pytest.mark.parametrize(("number", "exact"), [(2, True), (3, False)])
 def test_the_timeline_is_drawn_from_counts_where_much_is_found(audrey, monkeypatch, number, exact):
     """What is not much is looked at itself, to the second."""

@@ -21,7 +21,7 @@ from apps.streams.models import Stream
 READ = 500
 """Publications and playbacks that are read for one page."""
 
-EVENTS_READ = 1_500
+EVENTS_READ = 1_200
 """Events that those are put together from, where nothing else is known of them any more."""
 
 REFUSED_SHOWN = 50
