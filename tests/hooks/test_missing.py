@@ -528,13 +528,14 @@ def test_a_spool_that_cannot_be_read_just_now_stays_and_others_are_replayed(spoo
 
 
 @pytest.mark.parametrize("name", ["\udcff.spool", "x" * 240 + ".spool"], ids=["no text", "long"])
-def test_a_spool_with_an_odd_name_keeps_nobody_from_the_others(spooling, name):
+def test_a_spool_with_an_odd_name_keeps_nobody_from_the_others(spooling, name, caplog):
     die(spooling)
     spooling.spool.close()
     (spooling.folder / name).write_bytes(b"WCSSPOOL")
     with connected() as own:
         assert spool_emptying.take_over(spooling.folder, own) == 3
     assert files(spooling.folder) == []
+    assert caplog.text.encode(), "whatever is logged is text"
 
 
 def test_a_process_that_cannot_tell_for_a_spool_that_stays_is_silent(process):

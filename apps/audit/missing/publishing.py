@@ -19,7 +19,7 @@ from apps.audit.ids import multirange
 from apps.audit.recording.count_file import Found, left_in, read
 from apps.audit.recording.counting import Counts, Look
 from apps.audit.recording.spool import files
-from apps.audit.recording.spool_folder import UnusableFile, move_aside, taken_over
+from apps.audit.recording.spool_folder import UnusableFile, loggable, move_aside, taken_over
 
 PAUSE = 1.0
 TAKE_OVER_EVERY = 5
@@ -122,7 +122,7 @@ def take_over(folder: Path | None, connection: Connection) -> int:
         except (UnusableFile, psycopg.DataError) as error:
             move_aside(path, error)
         except OSError as error:
-            logger.error("%s cannot be taken over just now: %s", path, error.strerror or error)
+            logger.error("%s cannot be taken over just now: %s", loggable(path), error.strerror or error)
     return taken
 
 

@@ -18,7 +18,7 @@ from psycopg import pq
 
 from apps.audit.recording.late import decoded
 from apps.audit.recording.spool import MAGIC, Piece, Spool, files, keep_piece_aside, pieces, since_of
-from apps.audit.recording.spool_folder import OthersFile, UnusableFile, move_aside, taken_over
+from apps.audit.recording.spool_folder import OthersFile, UnusableFile, loggable, move_aside, taken_over
 from apps.database.connection import StatementFailed
 
 BATCH, BATCH_BYTES = 500, 8_000_000
@@ -49,13 +49,13 @@ def take_over(folder: Path | None, connection: Connection) -> int:
         try:
             replayed += _take_over(path, connection)
         except OthersFile as error:  # what is in it was answered: it stays where its process, if it lives, looks for it
-            logger.error("%s cannot be replayed by this user: %s", path, error)
+            logger.error("%s cannot be replayed by this user: %s", loggable(path), error)
         except (UnusableFile, psycopg.DataError, ValueError, OverflowError) as error:  # the latter by its name or time
             move_aside(path, error)
         except (psycopg.Error, StatementFailed):
             raise
         except Exception:  # of the disk, mostly: it is looked at again
-            logger.exception("%s cannot be replayed just now", path)
+            logger.exception("%s cannot be replayed just now", loggable(path))
     return replayed
 
 
@@ -66,7 +66,7 @@ def _take_over(path: Path, connection: Connection) -> int:
         written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         start, entries = _replay(path, since_of(path) or datetime.now(UTC), written_at, connection)
         path.unlink()
-        logger.warning("The spool file %s of a process that has ended was replayed, to %s.", path.name, start)
+        logger.warning("The spool file %s of a process that has ended was replayed, to %s.", loggable(path), start)
         return entries
 
 
@@ -206,7 +206,9 @@ def _write_one(path: Path, piece: Piece, connection: Connection) -> int:
     entry = decoded(piece.payload)
     if entry is None:
         logger.error(
-            "%s bytes of the spool file %s are no whole entry and are kept aside.", piece.end - piece.start, path
+            "%s bytes of the spool file %s are no whole entry and are kept aside.",
+            piece.end - piece.start,
+            loggable(path),
         )
         keep_piece_aside(path, piece)
         return 0

@@ -98,11 +98,13 @@ def taken_over(path: Path) -> Iterator[int | None]:
 
 def move_aside(path: Path, why: Exception) -> None:
     """Put what nobody can use but a person out of the way of others."""
-    logger.error("%s cannot be used and is moved aside, for you to look at: %s", path, str(why).partition("\n")[0])
+    logger.error(
+        "%s cannot be used and is moved aside, for you to look at: %s", loggable(path), str(why).partition("\n")[0]
+    )
     try:
         path.rename(path.with_name(f"{path.name}{ASIDE}"))
     except OSError as error:
-        logger.error("%s cannot even be moved aside: %s", path, error.strerror)
+        logger.error("%s cannot even be moved aside: %s", loggable(path), error.strerror)
 
 
 def _lock(fd: int) -> bool:
@@ -126,3 +128,8 @@ def _is_still(path: Path, fd: int) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False
+
+
+def loggable(path: Path) -> str:
+    """Its name as every log can have it: a name of a file need not be text."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
