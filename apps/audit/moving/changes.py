@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from apps.access.networks import parse_address
 from apps.access.reasons import STAFF_ACTION
 from apps.audit.models import AuditEvent, ChangeRecord, Effect
 from apps.audit.moving.batches import append, may_move, next_number
-from apps.audit.moving.mover import database_is_in_trouble, problem_of
+from apps.audit.moving.mover import by_halves, database_is_in_trouble, problem_of
 from apps.audit.recording.recorder import MAX_TEXT
 from apps.audit.statistics import tallies
 from apps.live.models import Lease
@@ -107,24 +107,11 @@ def move_changes(limit: int = BATCH) -> int:
 
     Gives 0 at once where another mover is at work, or some of the log is aside.
     """
-    return _move(list(ChangeRecord.objects.order_by("id").values_list("id", flat=True)[:limit]))
+    ids = list(ChangeRecord.objects.order_by("id").values_list("id", flat=True)[:limit])
+    return by_halves(ids, partial(_move_together, told=_in_words), _move_alone)
 
 
-def _move(ids: Sequence[UUID]) -> int:
-    """Move these together; where one of them makes that impossible, half by half, until it stands alone: nothing that
-    one has in it may keep the others from being recorded."""
-    try:
-        return _move_together(ids, _in_words)
-    except Exception as error:
-        if database_is_in_trouble(error):
-            raise
-        if len(ids) == 1:
-            return _move_alone(ids[0])
-    half = len(ids) // 2
-    return _move(ids[:half]) + _move(ids[half:])
-
-
-def _move_alone(id_: UUID) -> int:
+def _move_alone(id_: UUID, _error: Exception) -> int:
     """Move one that cannot be put into words, without; where that cannot be either, put it aside as it is."""
     try:
         moved = _move_together([id_], _without_words)

@@ -6,7 +6,7 @@ cannot be moved is put aside with what went wrong (`BadRecord`), and keeps nobod
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -54,21 +54,29 @@ def move_batch(limit: int = BATCH) -> int:
 
     Gives 0 at once where another mover is at work, or some of the log is aside.
     """
-    return _move(oldest(limit))
+    return by_halves(oldest(limit), _move, _put_aside)
 
 
-def _move(ids: Sequence[UUID]) -> int:
-    """Move these together; where one of them makes that impossible, half by half, until it stands alone."""
+def by_halves(
+    ids: Sequence[UUID], together: Callable[[Sequence[UUID]], int], alone: Callable[[UUID, Exception], int]
+) -> int:
+    """Move these together; where one of them makes that impossible, half by half, until it stands alone: nothing that
+    one has in it may keep the others from being recorded. Gives how many are out of their outbox.
+    """
     try:
-        with transaction.atomic():
-            return _move_together(ids) if ids and may_move() else 0
+        return together(ids)
     except Exception as error:
         if database_is_in_trouble(error):
             raise
         if len(ids) == 1:
-            return _put_aside(ids[0], error)
+            return alone(ids[0], error)
     half = len(ids) // 2
-    return _move(ids[:half]) + _move(ids[half:])
+    return by_halves(ids[:half], together, alone) + by_halves(ids[half:], together, alone)
+
+
+def _move(ids: Sequence[UUID]) -> int:
+    with transaction.atomic():
+        return _move_together(ids) if ids and may_move() else 0
 
 
 def _put_aside(record_id: UUID, error: Exception) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from apps.audit.chain import line
 from apps.audit.proving.signing import Sealed, SealPiece
-from apps.audit.recording.spool_folder import UnusableFile, open_file
+from apps.audit.recording.spool_folder import UnusableFile, open_file, sync
 
 NAME = "seals"
 
@@ -105,14 +105,6 @@ def _append(folder: Path, lines: Iterable[bytes]) -> None:
             file.write(b"".join(b"\n%b\n" % line for line in lines))  # whatever was torn before ends there
             file.flush()
             os.fsync(fd)
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         raise Unkept(f"{folder / NAME} cannot be written: {error.strerror}") from error
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

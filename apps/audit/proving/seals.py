@@ -120,16 +120,24 @@ def check(kept: Kept, good: Sequence[SealPiece]) -> None:
 def _problem(kept: Kept, last: SealPiece | None) -> str:
     """What of the last seal is no longer so, or of what was accepted; "" where all is as it was."""
     if last is None:
-        accepted = kept.accepted
-        if accepted is not None and not _has(accepted.batch, accepted.hash):
-            return f"Batch {accepted.batch} is not what was accepted on {accepted.at}."
-        return ""
+        return _not_accepted(kept)
     said = Sealed.read(last.line)
     if not Seal.objects.filter(batch=said.batch, line=last.line.decode(), signature=last.signature).exists():
-        return f"The seal of batch {said.batch}, made on {said.made_at}, is no longer in the database."
+        return _gone(said)
     if not _has(said.batch, said.hash):
         return f"Batch {said.batch} is not what was sealed on {said.made_at}."
     return ""
+
+
+def _not_accepted(kept: Kept) -> str:
+    accepted = kept.accepted
+    if accepted is None or _has(accepted.batch, accepted.hash):
+        return ""
+    return f"Batch {accepted.batch} is not what was accepted on {accepted.at}."
+
+
+def _gone(said: Sealed) -> str:
+    return f"The seal of batch {said.batch}, made on {said.made_at}, is no longer in the database."
 
 
 def _has(number: int, hash_: str) -> bool:
@@ -206,15 +214,8 @@ def _sealed_at(kept: Kept) -> datetime | None:
 def gone(kept: Kept) -> list[str]:
     """Each kept seal that the database no longer has, in a sentence; and what was accepted, where that is not so."""
     there = {piece_of(made) for made in Seal.objects.all()}
-    accepted = kept.accepted
-    problems = []
-    if accepted is not None and not _has(accepted.batch, accepted.hash):
-        problems.append(f"Batch {accepted.batch} is not what was accepted on {accepted.at}.")
-    for piece in kept.seals:
-        if piece not in there:
-            said = Sealed.read(piece.line)
-            problems.append(f"The seal of batch {said.batch}, made on {said.made_at}, is no longer in the database.")
-    return problems
+    seals = [_gone(Sealed.read(piece.line)) for piece in kept.seals if piece not in there]
+    return [*filter(None, [_not_accepted(kept)]), *seals]
 
 
 def private_keys() -> list[Ed25519PrivateKey]:

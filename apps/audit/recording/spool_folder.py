@@ -61,7 +61,7 @@ def new_file(path: Path, fill: Callable[[int], object]) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fill(fd)
         unlocked.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError:
         os.close(fd)
         unlocked.unlink(missing_ok=True)
@@ -115,7 +115,8 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Wait until the names of its files are on the disk."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

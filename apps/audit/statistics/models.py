@@ -19,14 +19,11 @@ class About(models.TextChoices):
     TARGET = "target", "stream or number"
 
 
-class HookCounts(models.Model):
+class Answers(models.Model):
     """Audit events with the same answer, and how many hooks those are, repeats included."""
 
     effect = models.TextField("decision")
     reason = models.TextField()
-    action = models.TextField()
-    app_key = models.TextField("app key", help_text="Its beginning, where it is very long.")
-    node_id = models.TextField("node id", help_text="Its beginning, where it is very long.")
     events = models.BigIntegerField()
     hooks = models.BigIntegerField()
 
@@ -35,6 +32,17 @@ class HookCounts(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hooks} hooks, {self.reason}"
+
+
+class HookCounts(Answers):
+    """The same by action, app and node as well."""
+
+    action = models.TextField()
+    app_key = models.TextField("app key", help_text="Its beginning, where it is very long.")
+    node_id = models.TextField("node id", help_text="Its beginning, where it is very long.")
+
+    class Meta:
+        abstract = True
 
 
 class HourCount(HookCounts):
@@ -57,21 +65,14 @@ class DayCount(HookCounts):
         default_permissions = ()
 
 
-class DayAnswer(models.Model):
+class DayAnswer(Answers):
     """Of events that first came on a day: the same as DayCount, for whoever asks neither for action, app nor node."""
 
     pk = models.CompositePrimaryKey("day", "effect", "reason")
     day = models.DateField()
-    effect = models.TextField("decision")
-    reason = models.TextField()
-    events = models.BigIntegerField()
-    hooks = models.BigIntegerField()
 
     class Meta:
         default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.hooks} hooks, {self.reason}"
 
 
 class UserCount(models.Model):
