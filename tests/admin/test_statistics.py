@@ -151,7 +151,7 @@ def test_what_is_read_does_not_grow_with_what_there_is(audrey, busy):
     recounting.begin_again()
     recounting.count_before(time.monotonic() + 1_000)
     assert {period: queries(period) for period in before} == before
-    assert max(before.values()) < 20
+    assert max(before.values()) <= 20
 
 
 def test_rows_lead_to_what_they_count(audrey, busy):

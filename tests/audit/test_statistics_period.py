@@ -72,8 +72,8 @@ def test_a_year_that_has_no_day_before_in_the_time_zone_is_no_period(settings):
 
 
 def rows_of(period, kept_since=date.min, today=date(2026, 12, 1)):
-    months, days = (dict(child.children)["starts_on__in"] for child in period.of_names(kept_since, today).children)
-    return months, days
+    parts = period.parts_of_names(kept_since, today)
+    return [day for span, day in parts if span == "month"], [day for span, day in parts if span == "day"]
 
 
 def test_names_of_whole_months_are_read_by_month_and_the_rest_by_day():

@@ -5,6 +5,7 @@ Hours are those of UTC. Days are dates in the time zone of staff, as it was set 
 """
 
 from django.db import models
+from django.db.models import F
 
 
 class Span(models.TextChoices):
@@ -87,6 +88,11 @@ class UserCount(models.Model):
 
     class Meta:
         default_permissions = ()
+        indexes = [  # for `leading`
+            models.Index(
+                F("span"), F("starts_on"), (F("allowed") + F("refused")).desc(), name="audit_usercount_leading"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.username or 'guests'} in the {self.span} of {self.starts_on}"
@@ -142,6 +148,11 @@ class NameTime(models.Model):
 
     class Meta:
         default_permissions = ()
+        indexes = [  # for `leading`
+            models.Index(
+                F("span"), F("about"), F("starts_on"), F("action"), F("seconds").desc(), name="audit_nametime_leading"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.name or 'guests'} in the {self.span} of {self.starts_on}"

@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from django.db.models import BigIntegerField, F, FloatField, Max, Q, Sum
+from django.db.models import BigIntegerField, F, FloatField, Max, Sum
 from django.db.models.functions import Cast
 from django.utils import timezone
 
 from apps.audit.browsing.query import quoted
 from apps.audit.keeping.retention import past
 from apps.audit.statistics.charts import number
+from apps.audit.statistics.leading import Part, among, by_attempts, by_time, leaders
 from apps.audit.statistics.models import About, NameTime, RunningDay, UserCount
 from apps.audit.statistics.period import Period
+from apps.audit.statistics.running import THING
 from apps.audit.statistics.table import Row, Statistic, as_of, days_of, lasted, search_of_days, time_said
 from apps.audit.statistics.tally_retention import names_kept_since
 
@@ -20,9 +22,11 @@ EXPORTED = 1_000
 
 def users_by_attempts(period: Period, most: int = SHOWN) -> Statistic:
     """Users whose hooks were decided most often."""
-    counts = UserCount.objects.filter(_names(period)).values("username")
+    parts = _parts(period)
+    counts = UserCount.objects.filter(among(parts)).values("username")
     counts = counts.annotate(yes=_sum("allowed"), no=_sum("refused"), times=F("yes") + F("no"))
-    rows = list(counts.filter(times__gt=0).order_by("-times", "username")[:most])
+    counts = counts.filter(times__gt=0).order_by("-times", "username")
+    rows = leaders(counts, by_attempts(parts), most)
     title = "Users by attempts"
     if not rows:
         return Statistic(title, f"No hook was decided {days_of(period)}.")
@@ -46,7 +50,7 @@ def users_by_attempts(period: Period, most: int = SHOWN) -> Statistic:
 
 def users_by_hours(period: Period, most: int = SHOWN) -> Statistic:
     """Users who published, watched and called the longest."""
-    rows = _busiest(period, most, about=About.USER)
+    rows = _busiest(period, most, About.USER, list(THING))
     title = "Users by hours"
     if not rows:
         return Statistic(title, f"Nobody published, watched or called {days_of(period)}, as far as is known.")
@@ -69,7 +73,7 @@ def users_by_hours(period: Period, most: int = SHOWN) -> Statistic:
 
 def streams_by_viewers(period: Period, most: int = SHOWN) -> Statistic:
     """Streams that were watched most."""
-    rows = _busiest(period, most, about=About.TARGET, action="play")
+    rows = _busiest(period, most, About.TARGET, ["play"])
     title = "Streams by viewers"
     if not rows:
         return Statistic(title, f"No stream was watched {days_of(period)}, as far as is known.")
@@ -90,10 +94,11 @@ def streams_by_viewers(period: Period, most: int = SHOWN) -> Statistic:
     )
 
 
-def _busiest(period: Period, most: int, **of: str) -> list[dict[str, Any]]:
-    times = NameTime.objects.filter(_names(period), **of).values("name")
+def _busiest(period: Period, most: int, about: About, actions: list[str]) -> list[dict[str, Any]]:
+    parts = _parts(period)
+    times = NameTime.objects.filter(among(parts), about=about, action__in=actions).values("name")
     times = times.annotate(ran=Sum("seconds"), started=_sum("times"), most=Max("peak"))
-    return list(times.filter(ran__gt=0).order_by("-ran", "name")[:most])
+    return leaders(times.filter(ran__gt=0).order_by("-ran", "name"), by_time(parts, about, actions), most)
 
 
 def _as_of(period: Period) -> str:
@@ -108,10 +113,10 @@ def _sum(column: str) -> Cast:
     return Cast(Sum(Cast(column, FloatField())), BigIntegerField())
 
 
-def _names(period: Period) -> Q:
+def _parts(period: Period) -> list[Part]:
     now = timezone.now()
     kept_since = names_kept_since(past("KEEP_STATISTICS", now), past("KEEP_DECISIONS", now))
-    return period.of_names(kept_since, timezone.localdate(now))
+    return period.parts_of_names(kept_since, timezone.localdate(now))
 
 
 def _who(username: str) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode
 
-from django.db.models import Q
 from django.utils import timezone
 
 from apps.audit.statistics.measuring import day_begins
@@ -67,14 +66,14 @@ class Period:
         """All days that have something of it."""
         return [self.first_day + DAY * number for number in range((self.last_day - self.first_day).days + 1)]
 
-    def of_names(self, kept_since: date, today: date) -> Q:
-        """Which rows with names to put together: whole months as such, also this one until now, and the days beside."""
+    def parts_of_names(self, kept_since: date, today: date) -> list[tuple[Span, date]]:
+        """What to put together of names: whole months as such, also this one until now, and the days beside."""
         months = [month for month in _months(self.first_day, self.last_day) if month >= max(kept_since, self.first_day)]
         ends = date.max if self.last_day >= today else self.last_day + DAY
         months = [month for month in months if _next_month(month) <= ends]
         whole = {(month.year, month.month) for month in months}
         days = [day for day in self.days() if day >= kept_since and (day.year, day.month) not in whole]
-        return Q(span=Span.MONTH, starts_on__in=months) | Q(span=Span.DAY, starts_on__in=days)
+        return [*((Span.MONTH, month) for month in months), *((Span.DAY, day) for day in days)]
 
 
 def period_of(asked: Mapping[str, str], now: datetime) -> Period:
