@@ -12,13 +12,14 @@ from django.utils import timezone
 
 from apps.audit.exporting.feed import newest_seal
 from apps.audit.management.commands import export_evidence
-from apps.audit.models import Batch, Seal
+from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.mover import move_batch
 from apps.audit.proving import signing
 from apps.audit.proving.evidence import at_one_moment
 from apps.audit.proving.seals import piece_of, seal, sealing
 from apps.audit.proving.signing import Sealed, SealPiece, carrying_on, is_seal, name_of
+from apps.audit.recording.recorder import new_id
 from tests.admin.conftest import make_event
 from tests.audit.test_evidence import (  # noqa: F401 - fixtures
     KEY,
@@ -290,6 +291,17 @@ def test_a_table_that_shows_others_something_else_is_told(table, what):
     finally:
         run(UNDO)
     assert "The record is whole" in verify()
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_what_came_into_the_record_long_after_it_was_is_told():
+    assert "more than a day late" not in verify()
+    received_at = timezone.now() - timedelta(days=200)
+    for number in (60, 61):
+        made_up = make_record(number, received_at=received_at, id=new_id(received_at), media_session_id=f"{number}")
+    move_batch()
+    first = min(made_up.pk, AuditEvent.objects.order_by("id").first().pk)
+    assert f"Came more than a day late: 2 events, the first of which is {first}." in verify()
 
 
 def test_of_two_seals_that_carry_on_the_same_one_neither_does():

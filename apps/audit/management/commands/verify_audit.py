@@ -135,6 +135,11 @@ class Command(BaseCommand):
             self.stdout.write(f"Let go, being past their time: {_events(found.let_go)}.")
         if found.from_before:
             self.stdout.write(f"Taken in, being from before there were batches: {_events(found.from_before)}.")
+        if found.late:
+            self.stdout.write(
+                f"Came more than a day late: {_events(found.late)}, the first of which is {found.first_late}. "
+                "That is so after an outage, or where somebody tried again what could not be recorded."
+            )
         for note in found.notes:
             self.stdout.write(f"Noted as let go: {note}.")
         if found.seals:
