@@ -4,16 +4,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-from django.db import connection, transaction
-from django.db.models import Max, Min, QuerySet
+from django.db import DataError, connection, transaction
+from django.db.models import Max, Min, Q, QuerySet
 
 from apps.audit.chain import FROM_BEFORE, batch_line, entries
-from apps.audit.models import AuditEvent, Batch, Seal
+from apps.audit.models import AuditEvent, Batch, ChangeRecord, HookRecord, Seal
 from apps.audit.moving.batches import content, count_of, from_before
-from apps.audit.net import see_whole
-from apps.audit.proving.seals import piece_of
-from apps.audit.proving.signing import SealPiece
+from apps.audit.net import TABLE, see_whole
+from apps.audit.proving.signing import Sealed, SealPiece, is_seal
 from apps.audit.proving.verifying import BatchPiece, Event
+
+_MADE_OTHERWISE = """SELECT relname FROM pg_class c
+    WHERE (oid = ANY (%s::regclass[]) OR oid IN (SELECT relid FROM pg_partition_tree(%s)))
+        AND (relkind NOT IN ('r', 'p') OR relrowsecurity OR relhasrules
+            OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal))
+    ORDER BY relname"""
+
+
+class Unreadable(Exception):
+    """A row is not what it should be, so that it cannot even be read. The message says where."""
 
 
 @contextmanager
@@ -26,21 +35,36 @@ def at_one_moment() -> Iterator[None]:
 
 
 def pieces() -> Iterator[BatchPiece | SealPiece]:
-    """All batches, each with its events, and all seals, each after what it seals. To be read `at_one_moment`."""
+    """All batches, each with its events, and all seals, each after what it seals. To be read `at_one_moment`. Raises
+    Unreadable.
+    """
     seals: dict[int, list[SealPiece]] = {}
-    for made in Seal.objects.order_by("pk"):
-        seals.setdefault(made.batch, []).append(piece_of(made))
-    for batch in Batch.objects.order_by("number").iterator(100):
-        yield _piece(batch, _events_of(batch).order_by("id"))
-        yield from seals.pop(batch.number, ())
+    for text, signature in Seal.objects.order_by("pk").values_list("line", "signature"):
+        piece = SealPiece(text.encode(), bytes(signature))
+        seals.setdefault(_sealed_by(piece), []).append(piece)
+    last = 0
+    try:
+        for batch in Batch.objects.order_by("number").iterator(100):
+            yield _piece(batch, _events_of(batch).order_by("id"))
+            yield from seals.pop(batch.number, ())
+            last = batch.number
+    except DataError as error:
+        raise Unreadable(f"After batch {last} comes what nobody can read: {error}.") from error
     for _, of_nothing in sorted(seals.items()):
         yield from of_nothing
 
 
+def _sealed_by(piece: SealPiece) -> int:
+    """The batch that it says; 0 where it says nothing that can be read."""
+    return Sealed.read(piece.line).batch if is_seal(piece) else 0
+
+
 def _events_of(batch: Batch) -> QuerySet[AuditEvent]:
-    if FROM_BEFORE not in batch.note:
-        return AuditEvent.objects.filter(batch=batch.number)
-    return AuditEvent.objects.filter(batch=None, id__in={one.id for one in entries(bytes(batch.entries))})
+    """All that say they are of it; events from before there were batches say nothing, and are those that it lists."""
+    theirs = Q(batch=batch.number)
+    if FROM_BEFORE in batch.note:
+        theirs |= Q(batch=None, id__in={one.id for one in entries(bytes(batch.entries))})
+    return AuditEvent.objects.filter(theirs)
 
 
 def _piece(batch: Batch, events: Iterable[AuditEvent]) -> BatchPiece:
@@ -54,6 +78,17 @@ def there(ids: Sequence[UUID]) -> Iterator[UUID]:
     for start in range(0, len(ids), 1_000):
         some = ids[start : start + 1_000]
         yield from AuditEvent.objects.filter(id__in=some).values_list("id", flat=True)
+
+
+def made_otherwise() -> list[str]:
+    """Tables of the record that say one thing to us and may say another one to others, or drop what is written."""
+    of_record = [model._meta.db_table for model in (AuditEvent, Batch, Seal, HookRecord, ChangeRecord)]
+    with connection.cursor() as cursor:
+        cursor.execute(_MADE_OTHERWISE, [of_record, TABLE])
+        return [
+            f"Table {name} has row security, a rule or a trigger, or is none: others may see another record than this."
+            for (name,) in cursor.fetchall()
+        ]
 
 
 def outside_the_chain(taken_in: int) -> list[str]:

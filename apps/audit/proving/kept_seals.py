@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from apps.audit.chain import line
-from apps.audit.proving.signing import Sealed, SealPiece
+from apps.audit.proving.signing import Name, Sealed, SealPiece, as_json, name_of
 from apps.audit.recording.spool_folder import UnusableFile, open_file, sync
 
 NAME = "seals"
@@ -33,6 +33,8 @@ class Accepted:
     batch: int
     hash: str
     at: str
+    carries_on: Name | None
+    """The last seal that the database had then."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,13 @@ class Kept:
     accepted: Accepted | None = None
     seals: list[SealPiece] = field(default_factory=list)
     known: set[SealPiece] = field(default_factory=set)
+
+    @property
+    def begins_after(self) -> Name | None:
+        """Which seal the next one has to carry on."""
+        if self.seals:
+            return name_of(self.seals[-1])
+        return self.accepted.carries_on if self.accepted else None
 
     @property
     def last(self) -> SealPiece | None:
@@ -79,11 +88,16 @@ def _read(content: bytes) -> Kept:
                     kept.known.add(piece)
                     kept.seals.append(piece)
             elif kind == b"accepted":
-                said = json.loads(columns[0])
-                kept.accepted, kept.seals = Accepted(said["batch"], said["hash"], said["accepted_at"]), []
+                kept.accepted, kept.seals = _accepted(columns[0]), []
         except (ValueError, IndexError, KeyError, TypeError):
             continue  # torn, as the disk was full or the machine crashed: it is written again
     return kept
+
+
+def _accepted(text: bytes) -> Accepted:
+    said = json.loads(text)
+    name = said["carries_on"]
+    return Accepted(said["batch"], said["hash"], said["accepted_at"], name and (name["batch"], name["hash"]))
 
 
 def keep(folder: Path, pieces: Iterable[SealPiece]) -> None:
@@ -91,9 +105,12 @@ def keep(folder: Path, pieces: Iterable[SealPiece]) -> None:
     _append(folder, [b"seal\t%b\t%b" % (piece.line, b64encode(piece.signature)) for piece in pieces])
 
 
-def accept(folder: Path, batch: int, hash_: bytes, now: datetime) -> None:
-    """Append that the chain is accepted up to this batch, whatever was sealed before. Raises Unkept."""
-    _append(folder, [b"accepted\t%b\t" % line(accepted_at=now, batch=batch, hash=hash_.hex())])
+def accept(folder: Path, batch: int, hash_: bytes, last: SealPiece | None, now: datetime) -> None:
+    """Append that the chain is accepted up to this batch, whatever was sealed before, and that the next seal carries on
+    that one. Raises Unkept.
+    """
+    said = line(accepted_at=now, batch=batch, hash=hash_.hex(), carries_on=as_json(name_of(last)))
+    _append(folder, [b"accepted\t%b\t" % said])
 
 
 def _append(folder: Path, lines: Iterable[bytes]) -> None:

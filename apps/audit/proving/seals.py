@@ -1,31 +1,35 @@
 """Sealing the record once a day, and never one that is not what was sealed before.
 
 What was signed last is known from a file beside the spool (`kept_seals`), since the database is what may have been
-tampered with. Where there is none, as on a new machine, the database is believed once, and the log says so.
+tampered with. Each seal that comes later has to carry on that one, whoever made it. Where there is no such file, as on
+a new machine, the seals of the database are believed once, and the log says so; where there are none either, only the
+record of a few days.
 """
 
 import logging
 from base64 import b64decode, b64encode, urlsafe_b64decode
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
 from apps.audit.chain import batch_hash
-from apps.audit.ids import EPOCH
+from apps.audit.ids import moment_of
 from apps.audit.locks import AdvisoryLock, only_one
-from apps.audit.models import Batch, Seal
+from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.proving import kept_seals, signing
 from apps.audit.proving.kept_seals import Kept, Unkept
-from apps.audit.proving.signing import Keys, Sealed, SealPiece, public
+from apps.audit.proving.signing import Keys, Sealed, SealPiece, carrying_on, is_seal, name_of, public
 from apps.audit.recording.spool_folder import configured
 
 LATE = timedelta(days=2)
-"""After which a seal is late: one is made each day on which something came."""
+"""After which a seal is late: one is made each day on which something came. What goes back farther is a past."""
+
+SOON = timedelta(minutes=10)
+"""Within which what comes after a long silence is sealed."""
 
 NEVER = "The record has never been sealed, though there is a key."
 
@@ -38,6 +42,30 @@ logger = logging.getLogger(__name__)
 
 class NotAsSealed(Exception):
     """The record does not carry on what was sealed: it is not for us to sign it. The message says what is wrong."""
+
+
+class Seals(NamedTuple):
+    """The seals that the database has, as this machine sees them."""
+
+    kept: Kept
+    good: Sequence[SealPiece]
+    """Those that are kept here, or made with a key of ours."""
+    strange: Sequence[SealPiece]
+    """Others that can be read."""
+    carried_on: Sequence[SealPiece]
+    """Good ones that are not kept yet, and carry on those that are."""
+
+    @property
+    def last(self) -> SealPiece | None:
+        """The one that the next seal carries on."""
+        if self.carried_on:
+            return self.carried_on[-1]
+        return next((piece for piece in self.good if name_of(piece) == self.kept.begins_after), None)
+
+    @property
+    def strays(self) -> Iterator[SealPiece]:
+        """Good ones that are neither kept nor carry on those that are."""
+        return (piece for piece in self.good if piece not in self.kept.known and piece not in self.carried_on)
 
 
 class Sealing(NamedTuple):
@@ -65,68 +93,61 @@ def seal(now: datetime) -> Seal | None:
 
 
 def _seal(now: datetime) -> Seal | None:
-    kept, good = _followed()
-    newest = Batch.objects.order_by("-number").first()
-    check(kept, good)
+    seals = seals_of(kept_seals.read(configured()))
+    if unreadable := Seal.objects.count() - len(seals.good):
+        logger.critical(
+            "%d seals in the database were made with none of WCSGATE_SEAL_KEYS. Run verify_audit.", unreadable
+        )
+    check(seals)
+    _follow(seals)
+    newest, last = newest_batch(), seals.last
     if newest is None:
         return None
-    last = good[-1] if good else None
-    if last is None and not kept.exists:
-        logger.warning("As far as is known here the record was never sealed: it is from batch %d on", newest.number)
-    if last is not None:
+    if last is None:
+        _may_begin(seals.kept, newest, now)
+    else:
         said = Sealed.read(last.line)
-        if said.batch == newest.number or datetime.fromisoformat(said.made_at).date() == now.astimezone(UTC).date():
+        if said.batch == newest.number or said.at.date() >= now.astimezone(UTC).date():
             return None
     return make_seal(newest, now, last)
 
 
-def _followed() -> tuple[Kept, Sequence[SealPiece]]:
-    """What is kept, and the good seals of the database, of which those that are news are kept from now on."""
-    kept = kept_seals.read(configured())
-    good = good_seals(kept)
-    last = Sealed.read(kept.last.line).batch if kept.last else 0
-    if news := [piece for piece in good if piece not in kept.known and Sealed.read(piece.line).batch >= last]:
-        if not kept.exists and configured() is not None:
-            logger.warning("No seals are kept on this machine: begun with the %d of the database", len(news))
-        _keep(news)
-        kept = kept_seals.read(configured())
-    return kept, good
-
-
-def _keep(pieces: Sequence[SealPiece]) -> None:
-    if (folder := configured()) is not None:
-        kept_seals.keep(folder, pieces)
-
-
-def good_seals(kept: Kept) -> Sequence[SealPiece]:
-    """The seals of the database, in the order of their batches, that are kept or made with a key of ours. Others are
-    none, whoever wrote them there: they are skipped, and the log says so.
-    """
-    keys = Keys(trusted_keys())
-    found = [piece_of(made) for made in Seal.objects.order_by("batch", "pk")]
+def seals_of(kept: Kept) -> Seals:
+    """What the database has, beside what is kept here."""
+    keys, found = Keys(trusted_keys()), there()
     good = [piece for piece in found if piece in kept.known or keys.made_seal(piece)]
-    if strange := len(found) - len(good):
-        logger.critical("%d seals in the database were made with none of WCSGATE_SEAL_KEYS. Run verify_audit.", strange)
-    return good
+    news = carrying_on(kept.begins_after, [piece for piece in good if piece not in kept.known])
+    return Seals(kept, good, [piece for piece in found if piece not in good], news)
 
 
-def check(kept: Kept, good: Sequence[SealPiece]) -> None:
-    """Raise NotAsSealed unless the chain carries on from the last seal that is kept, else from the last good one."""
-    last = kept.last or (None if kept.accepted or not good else good[-1])
-    if problem := _problem(kept, last) or _unlinked(kept, last):
+def there() -> list[SealPiece]:
+    """All seals of the database that can be read, in the order in which they were written there."""
+    rows = Seal.objects.order_by("pk").values_list("line", "signature")
+    return [piece for text, signature in rows if is_seal(piece := SealPiece(text.encode(), bytes(signature)))]
+
+
+def newest_batch() -> Batch | None:
+    """Its number and hash: whatever else stands beside them keeps nobody from looking."""
+    return Batch.objects.order_by("-number").only("number", "hash").first()
+
+
+def check(seals: Seals) -> None:
+    """Raise NotAsSealed unless all seals carry on what is kept, and the chain carries on the last of them."""
+    problem = _problem(seals.kept) or _stray(seals.strays) or _with_another_key(seals)
+    last = seals.last
+    if not problem and seals.carried_on and last is not None:
+        problem = _not_as_sealed(last)
+    if problem := problem or _unlinked(seals.kept, last):
         raise NotAsSealed(problem)
 
 
-def _problem(kept: Kept, last: SealPiece | None) -> str:
-    """What of the last seal is no longer so, or of what was accepted; "" where all is as it was."""
-    if last is None:
+def _problem(kept: Kept) -> str:
+    """What of the last kept seal is no longer so, or of what was accepted; "" where all is as it was."""
+    if kept.last is None:
         return _not_accepted(kept)
-    said = Sealed.read(last.line)
-    if not Seal.objects.filter(batch=said.batch, line=last.line.decode(), signature=last.signature).exists():
-        return _gone(said)
-    if not _has(said.batch, said.hash):
-        return f"Batch {said.batch} is not what was sealed on {said.made_at}."
-    return ""
+    if not Seal.objects.filter(line=kept.last.line.decode(), signature=kept.last.signature).exists():
+        return _gone(Sealed.read(kept.last.line))
+    return _not_as_sealed(kept.last)
 
 
 def _not_accepted(kept: Kept) -> str:
@@ -140,13 +161,40 @@ def _gone(said: Sealed) -> str:
     return f"The seal of batch {said.batch}, made on {said.made_at}, is no longer in the database."
 
 
+def _not_as_sealed(piece: SealPiece) -> str:
+    said = Sealed.read(piece.line)
+    return "" if _has(said.batch, said.hash) else f"Batch {said.batch} is not what was sealed on {said.made_at}."
+
+
 def _has(number: int, hash_: str) -> bool:
     """Whether the chain has this batch, and it is what its hash says."""
-    batch = Batch.objects.filter(number=number).first()
+    try:
+        batch = Batch.objects.filter(number=number).first()
+    except DataError:  # it says a moment that there is not
+        return False
     if batch is None or bytes(batch.hash).hex() != hash_:
         return False
     parts = batch.number, batch.moved_at, batch.note, bytes(batch.previous), bytes(batch.entries)
     return batch_hash(*parts).hex() == hash_
+
+
+def _stray(strays: Iterable[SealPiece]) -> str:
+    for piece in strays:
+        said = Sealed.read(piece.line)
+        return f"The seal of batch {said.batch}, made on {said.made_at}, does not carry on the one before it."
+    return ""
+
+
+def _with_another_key(seals: Seals) -> str:
+    """Another machine may have a key that we do not know: to seal beside it would break the seals for ever."""
+    for piece in seals.strange:
+        said = Sealed.read(piece.line)
+        if seals.last is not None and said.previous == name_of(seals.last):
+            return (
+                f"The last seal is carried on by one of batch {said.batch} with key {said.key}, which is none of "
+                "WCSGATE_SEAL_KEYS here. Give a new key to all machines, behind the old one, before one seals with it."
+            )
+    return ""
 
 
 def _unlinked(kept: Kept, last: SealPiece | None) -> str:
@@ -158,8 +206,58 @@ def _unlinked(kept: Kept, last: SealPiece | None) -> str:
     return f"Batch {found[0]} does not carry on the one before." if found else ""
 
 
+def _follow(seals: Seals) -> None:
+    """Keep the seals that are news."""
+    if seals.carried_on:
+        if not seals.kept.exists and configured() is not None:
+            logger.warning(
+                "No seals are kept on this machine: begun with the %d of the database", len(seals.carried_on)
+            )
+        _keep(seals.carried_on)
+
+
+def _keep(pieces: Sequence[SealPiece]) -> None:
+    if (folder := configured()) is not None:
+        kept_seals.keep(folder, pieces)
+
+
+def _may_begin(kept: Kept, newest: Batch, now: datetime) -> None:
+    """Raise NotAsSealed where the first seal would be one of a past that nobody here can vouch for."""
+    if kept.accepted is not None:
+        return
+    oldest = AuditEvent.objects.order_by("id").values_list("id", flat=True).first()
+    if oldest is not None and moment_of(oldest) < now - LATE:
+        raise NotAsSealed(f"{NEVER} It goes back to {moment_of(oldest):%Y-%m-%d}.")
+    if not kept.exists:
+        logger.warning("As far as is known here the record was never sealed: it is from batch %d on", newest.number)
+
+
+def accept(newest: Batch, now: datetime) -> None:
+    """Carry on from this batch, and from the seals that the database has, whatever was sealed before: what is kept on
+    this machine says so from now on, and, where there is a key, it is sealed. Raises Unkept, and ValueError where there
+    is neither.
+    """
+    folder = configured()
+    seals = seals_of(kept_seals.read(folder))
+    last = max(seals.good, key=_how_far, default=None)
+    if folder is not None:
+        kept_seals.keep(folder, seals.good)
+        kept_seals.accept(folder, newest.number, bytes(newest.hash), last, now)
+    if folder is None or settings.SEAL_KEYS:
+        make_seal(newest, now, last)
+
+
+def _how_far(piece: SealPiece) -> tuple[int, datetime]:
+    said = Sealed.read(piece.line)
+    return said.batch, said.at
+
+
 def make_seal(batch: Batch, now: datetime, before: SealPiece | None = None) -> Seal:
-    """Seal the chain up to a batch, with the first key; the log has it, too, as a witness outside the database."""
+    """Seal the chain up to a batch, with the first key; the log has it, too, as a witness outside the database. Raises
+    ValueError where there is no key.
+    """
+    if not settings.SEAL_KEYS:
+        raise ValueError("There is no key to seal with.")
     made = signing.seal(private_keys()[0], batch.number, bytes(batch.hash), now, before)
     logger.info("The record is sealed: %s %s", made.line.decode(), b64encode(made.signature).decode())
     return Seal.objects.create(batch=batch.number, made_at=now, line=made.line.decode(), signature=made.signature)
@@ -174,14 +272,14 @@ def newest() -> SealPiece | None:
     """The last seal, for witnesses: the last good one, by our keys or else by what is kept on this machine; where there
     is neither, whatever the database says.
     """
-    keys = Keys(trusted_keys())
-    found = map(piece_of, Seal.objects.order_by("-batch", "-pk").iterator(10))
-    if keys:
+    found = sorted(there(), key=_how_far, reverse=True)
+    if keys := Keys(trusted_keys()):
         return next(filter(keys.made_seal, found), None)
-    with suppress(Unkept):
-        if (kept := kept_seals.read(configured())).last is not None:
-            return kept.last
-    return next(found, None)
+    try:
+        last = kept_seals.read(configured()).last
+    except Unkept:
+        last = None
+    return last or next(iter(found), None)
 
 
 def sealing(now: datetime) -> Sealing:
@@ -190,31 +288,34 @@ def sealing(now: datetime) -> Sealing:
         kept = kept_seals.read(configured())
     except Unkept:
         return Sealing("The seals that are kept on this machine cannot be read.", None)
-    sealed_at = _sealed_at(kept)
-    trouble = _problem(kept, kept.last)
-    return Sealing(trouble or _late(sealed_at, now), sealed_at)
+    last = kept.last or newest()
+    trouble = _problem(kept) or _stray(_not_carrying_on(kept)) or _late(last, now)
+    return Sealing(trouble, Sealed.read(last.line).at if last else None)
 
 
-def _late(sealed_at: datetime | None, now: datetime) -> str:
-    """That something waits to be sealed for too long, whoever should do it; "" where nothing does."""
-    if sealed_at is None and not settings.SEAL_KEYS:
+def _not_carrying_on(kept: Kept) -> list[SealPiece]:
+    """Seals of the database that are neither kept here nor carry on those that are, by whatever key they say."""
+    news = [piece for piece in there() if piece not in kept.known]
+    return [piece for piece in news if piece not in carrying_on(kept.begins_after, news)]
+
+
+def _late(last: SealPiece | None, now: datetime) -> str:
+    """That something waits to be sealed for too long, whoever should do it; "" where nothing does. It waits where it
+    did not come just now: what moment a batch says that is not sealed, somebody may have written there.
+    """
+    said = Sealed.read(last.line) if last else None
+    if (said is None and not settings.SEAL_KEYS) or (said is not None and said.at > now - LATE):
         return ""
-    since = sealed_at or EPOCH
-    if not Batch.objects.filter(moved_at__gt=since, moved_at__lt=now - LATE).exists():
+    unsealed = Batch.objects.filter(number__gt=said.batch if said else 0)
+    if not unsealed.exclude(moved_at__gt=now - SOON, moved_at__lt=now + SOON).exists():
         return ""
-    return f"The record has not been sealed since {since:%Y-%m-%d %H:%M} UTC." if sealed_at else NEVER
-
-
-def _sealed_at(kept: Kept) -> datetime | None:
-    if kept.last is not None:
-        return datetime.fromisoformat(Sealed.read(kept.last.line).made_at)
-    return Seal.objects.order_by("-batch", "-pk").values_list("made_at", flat=True).first()
+    return f"The record has not been sealed since {said.at:%Y-%m-%d %H:%M} UTC." if said else NEVER
 
 
 def gone(kept: Kept) -> list[str]:
     """Each kept seal that the database no longer has, in a sentence; and what was accepted, where that is not so."""
-    there = {piece_of(made) for made in Seal.objects.all()}
-    seals = [_gone(Sealed.read(piece.line)) for piece in kept.seals if piece not in there]
+    found = set(there())
+    seals = [_gone(Sealed.read(piece.line)) for piece in kept.seals if piece not in found]
     return [*filter(None, [_not_accepted(kept)]), *seals]
 
 

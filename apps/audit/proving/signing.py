@@ -4,8 +4,9 @@ docs/evidence.md tells others how to check it without us.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple, Self
 
@@ -20,6 +21,12 @@ END = b"end\t"
 
 Name = tuple[int, str]
 """By what a seal names the one before it: its batch, and the SHA-256 of its line and signature."""
+
+UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, AttributeError)
+"""What comes of reading JSON that somebody else may have written, whatever is odd about it."""
+
+HIGHEST = 2**63 - 1
+"""Number of a batch."""
 
 
 class SealPiece(NamedTuple):
@@ -38,16 +45,23 @@ class Sealed(NamedTuple):
     made_at: str
     previous: Name | None
 
+    @property
+    def at(self) -> datetime:
+        """When it was made, in UTC."""
+        return datetime.fromisoformat(self.made_at).astimezone(UTC)
+
     @classmethod
     def read(cls, text: bytes) -> Self:
         """What this line says. Raises ValueError."""
         try:
             said = json.loads(text)
             before = said["previous"]
-            previous = (int(before["batch"]), str(before["hash"])) if before is not None else None
-            return cls(int(said["batch"]), str(said["hash"]), str(said["key"]), str(said["made_at"]), previous)
-        except (KeyError, TypeError) as error:
+            previous = (_number(before["batch"]), str(before["hash"])) if before is not None else None
+            seal = cls(_number(said["batch"]), str(said["hash"]), str(said["key"]), str(said["made_at"]), previous)
+            seal.at  # noqa: B018 - raises where it is no moment
+        except UNREADABLE as error:
             raise ValueError("It is no seal.") from error
+        return seal
 
 
 class End(NamedTuple):
@@ -65,8 +79,8 @@ class End(NamedTuple):
         try:
             said = json.loads(text)
             members = (str(said[name]) for name in ("hash", "key", "made_at", "sha256"))
-            return cls(int(said["batch"]), *members)
-        except (KeyError, TypeError) as error:
+            return cls(_number(said["batch"]), *members)
+        except UNREADABLE as error:
             raise ValueError("It is no end.") from error
 
 
@@ -100,8 +114,7 @@ class Keys:
 
 def seal(key: Ed25519PrivateKey, batch: int, hash_: bytes, made_at: datetime, before: SealPiece | None) -> SealPiece:
     """A new seal, which carries on the one before."""
-    name = name_of(before)
-    previous = {"batch": name[0], "hash": name[1]} if name else None
+    previous = as_json(name_of(before))
     said = line(batch=batch, hash=hash_.hex(), key=key_id(public(key)), made_at=made_at, previous=previous)
     return SealPiece(said, key.sign(said))
 
@@ -115,14 +128,47 @@ def end(
     return said, key.sign(END + said) if key else b""
 
 
+def is_seal(piece: SealPiece) -> bool:
+    """Whether its line can be read, whoever signed it."""
+    try:
+        Sealed.read(piece.line)
+    except ValueError:
+        return False
+    return True
+
+
 def name_of(piece: SealPiece | None) -> Name | None:
     """By what the next seal names this one."""
     return piece and (Sealed.read(piece.line).batch, sha256(piece.line + piece.signature).hexdigest())
 
 
+def as_json(name: Name | None) -> dict[str, object] | None:
+    """The name of a seal as it stands in a line."""
+    return name and {"batch": name[0], "hash": name[1]}
+
+
+def carrying_on(before: Name | None, pieces: Iterable[SealPiece]) -> list[SealPiece]:
+    """Those of these seals that carry on that one, one after the other; of two that carry on the same one, neither."""
+    after: dict[Name | None, list[SealPiece]] = defaultdict(list)
+    for piece in pieces:
+        after[Sealed.read(piece.line).previous].append(piece)
+    chain: list[SealPiece] = []
+    while len(found := after.pop(before, [])) == 1:
+        chain += found
+        before = name_of(found[0])
+    return chain
+
+
 def public(key: Ed25519PrivateKey) -> bytes:
     """What others need to check seals."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _number(said: object) -> int:
+    """Of a batch. Raises ValueError."""
+    if not isinstance(said, int) or not 0 < said <= HIGHEST:
+        raise ValueError(f"{said!r} is no number of a batch.")
+    return said
 
 
 def key_id(public_key: bytes) -> str:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from apps.audit.chain import BEFORE_THE_FIRST, CLASSES, FROM_BEFORE, HALF, Entry, counted_as, entries
-from apps.audit.ids import EPOCH, MARGIN, moment_of
-from apps.audit.proving.signing import END, End, Keys, Sealed, SealPiece, name_of
+from apps.audit.ids import EPOCH, MARGIN, first_id, moment_of
+from apps.audit.proving.signing import END, UNREADABLE, End, Keys, Sealed, SealPiece, name_of
 
 
 class Event(NamedTuple):
@@ -51,6 +51,10 @@ CLOCKS = timedelta(minutes=5)
 """Clocks of workers, and of whoever verifies, may differ by so much."""
 
 
+LATE = timedelta(days=1)
+"""What comes into the record so long after its id was made came from a spool, was tried again, or was made up."""
+
+
 @dataclass(slots=True)
 class Found:
     """What was looked at, and what is wrong with it: the first bad place first."""
@@ -61,6 +65,8 @@ class Found:
     from_before: int = 0
     last_batch: int = 0
     last_hash: bytes = BEFORE_THE_FIRST
+    late: int = 0
+    first_late: UUID | None = None
     seals: int = 0
     sealed_until: int = 0
     sealed_at: str = ""
@@ -130,10 +136,10 @@ class Verifier:
         found = self.found
         try:
             said = json.loads(piece.line)
-            number, previous, note = int(said["batch"]), bytes.fromhex(said["previous"]), said["note"]
+            number, previous, note = int(said["batch"]), bytes.fromhex(said["previous"]), str(said["note"])
             kept = list(entries(b64decode(said["entries"], validate=True)))
             moved_at = datetime.fromisoformat(said["moved_at"]).astimezone(UTC)
-        except (ValueError, KeyError, TypeError):
+        except UNREADABLE:
             found.problem(f"What comes after batch {found.last_batch} is no batch that can be read.")
             return
         if number != found.last_batch + 1:
@@ -148,11 +154,19 @@ class Verifier:
         if found.last_hash != piece.hash:
             found.problem(f"Batch {number} is not what its hash says.")
         self._events(number, kept, self._by_id(number, piece.events))
+        if FROM_BEFORE not in note:
+            self._late(kept, moved_at)
         if note:
             self._note(number, moved_at, note, len(piece.events))
         if moved_at < self._noted - CLOCKS:
             found.problem(f"Batch {number} was moved before a batch before it noted what was let go: one lies.")
         self._before = moved_at
+
+    def _late(self, kept: Sequence[Entry], moved_at: datetime) -> None:
+        since = first_id(moved_at, -LATE)
+        late = [one.id for one in kept if one.kind.isupper() and one.id < since]
+        self.found.late += len(late)
+        self.found.first_late = self.found.first_late or next(iter(late), None)
 
     def _by_id(self, number: int, events: Sequence[Event]) -> dict[UUID, Event]:
         for event, after in pairwise(events):
@@ -210,7 +224,7 @@ class Verifier:
                 self.found.from_before += events
                 return
             kind, before = CLASSES[said["let go"]], datetime.fromisoformat(said["before"]).astimezone(UTC)
-        except (ValueError, KeyError, TypeError):
+        except UNREADABLE:
             self.found.problem(f"Batch {number} has a note that cannot be read.")
             return
         self._noted = max(self._noted, moved_at)

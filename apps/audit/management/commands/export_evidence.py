@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from apps.audit.net import BeingPutInPlace
 from apps.audit.proving import kept_seals, seals
-from apps.audit.proving.evidence import at_one_moment, pieces
+from apps.audit.proving.evidence import Unreadable, at_one_moment, pieces
 from apps.audit.proving.evidence_file import lines
-from apps.audit.proving.kept_seals import Unkept
+from apps.audit.proving.kept_seals import Kept, Unkept
 from apps.audit.proving.seals import NotAsSealed, private_keys
 from apps.audit.proving.signing import public
 from apps.audit.recording.spool_folder import configured
@@ -31,10 +31,11 @@ class Command(BaseCommand):
         except ValueError:
             raise CommandError("WCSGATE_SEAL_KEYS holds something that is not a key.") from None
         try:
+            kept = kept_seals.read(configured())  # before the database is looked at: a seal is there first, then kept
             with database_needed(), at_one_moment():
-                _check()
+                _check(kept)
                 self._write(Path(file), key)
-        except BeingPutInPlace as error:
+        except (BeingPutInPlace, Unkept, Unreadable) as error:
             raise CommandError(str(error)) from None
         for known in private_keys():
             self.stdout.write(f"Public key of the seals: {b64encode(public(known)).decode()}")
@@ -50,10 +51,9 @@ class Command(BaseCommand):
             self.stdout.write("Nothing is signed, as WCSGATE_SEAL_KEYS is not set: others can cut off its end.")
 
 
-def _check() -> None:
+def _check(kept: Kept) -> None:
     """The end of the file is signed, so it must be the end of what was signed before."""
     try:
-        kept = kept_seals.read(configured())
-        seals.check(kept, seals.good_seals(kept))
-    except (NotAsSealed, Unkept) as error:
+        seals.check(seals.seals_of(kept))
+    except NotAsSealed as error:
         raise CommandError(f"{error} Nothing is signed. Run verify_audit; seal_audit says how to go on.") from None

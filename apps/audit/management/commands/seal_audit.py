@@ -8,13 +8,10 @@ from django.utils import timezone
 
 from apps.audit.acts import note_here
 from apps.audit.locks import AdvisoryLock, wait_for
-from apps.audit.models import Batch
 from apps.audit.moving.batches import take_in
 from apps.audit.net import BeingPutInPlace, see_whole
-from apps.audit.proving import kept_seals
+from apps.audit.proving import seals
 from apps.audit.proving.kept_seals import Unkept
-from apps.audit.proving.seals import sealing
-from apps.audit.recording.spool_folder import configured
 from apps.database.acting import acting_command
 from apps.database.commands import database_needed
 
@@ -34,7 +31,7 @@ class Command(BaseCommand):
             if accept:
                 self._take_in()
                 self._accept()
-            found = sealing(timezone.now())
+            found = seals.sealing(timezone.now())
         if found.trouble:
             raise CommandError(
                 f"{found.trouble}\nRun verify_audit first. Whoever knows why, as after a restored backup, runs "
@@ -53,14 +50,21 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _accept(self) -> None:
-        folder, newest = configured(), Batch.objects.order_by("-number").first()
-        if folder is None or newest is None:
-            raise CommandError("There is nothing to accept: no batch, or no folder for seals (WCSGATE_SPOOL).")
-        before = sealing(timezone.now()).trouble
+        batch = seals.newest_batch()
+        if batch is None:
+            raise CommandError("There is nothing to accept: the record has no batch yet.")
+        now = timezone.now()
         try:
             with transaction.atomic():
-                note_here("acknowledge", f"the record up to batch {newest.number} as it is", told=before)
-                kept_seals.accept(folder, newest.number, bytes(newest.hash), timezone.now())
+                wait_for(AdvisoryLock.SEALS)
+                note_here(
+                    "acknowledge", f"the record up to batch {batch.number} as it is", told=seals.sealing(now).trouble
+                )
+                seals.accept(batch, now)
         except Unkept as error:
             raise CommandError(f"{error}.") from None
-        self.stdout.write(f"Accepted: seals carry on from batch {newest.number}. verify_audit says so from now on.")
+        except ValueError:
+            raise CommandError(
+                "This machine has neither a folder to keep seals in (WCSGATE_SPOOL) nor a key (WCSGATE_SEAL_KEYS)."
+            ) from None
+        self.stdout.write(f"Accepted: seals carry on from batch {batch.number}. verify_audit says so from now on.")

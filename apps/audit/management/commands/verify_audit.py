@@ -13,7 +13,7 @@ from apps.audit.asking.past import past
 from apps.audit.models import AuditEvent, Batch, received
 from apps.audit.net import BeingPutInPlace
 from apps.audit.proving import kept_seals
-from apps.audit.proving.evidence import at_one_moment, outside_the_chain, pieces, there
+from apps.audit.proving.evidence import Unreadable, at_one_moment, made_otherwise, outside_the_chain, pieces, there
 from apps.audit.proving.evidence_file import look_at_file
 from apps.audit.proving.kept_seals import Kept, Unkept
 from apps.audit.proving.redeciding import Redecided, events_again
@@ -68,6 +68,8 @@ class Command(BaseCommand):
             found = _of_file(verifier, Path(file)) if file else self._of_database(verifier)
         except BeingPutInPlace as error:
             raise CommandError(str(error)) from None
+        except Unreadable as error:
+            raise CommandError(f"The record is NOT as it was written. {error}") from None
         if not file and verifier.has_keys and _never_sealed(found):
             found.problem("Its end is not sealed: it may have been cut off, or replaced as a whole.")
         self._say(found)
@@ -86,7 +88,7 @@ class Command(BaseCommand):
             found = verifier.look_at(pieces())
             verifier.are_there(there(list(verifier.gone_but_counted)))
             self._compare_with(kept, found)
-            for problem in outside_the_chain(found.from_before):
+            for problem in (*made_otherwise(), *outside_the_chain(found.from_before)):
                 found.problem(problem)
         return found
 
@@ -133,6 +135,11 @@ class Command(BaseCommand):
             self.stdout.write(f"Let go, being past their time: {_events(found.let_go)}.")
         if found.from_before:
             self.stdout.write(f"Taken in, being from before there were batches: {_events(found.from_before)}.")
+        if found.late:
+            self.stdout.write(
+                f"Came more than a day late: {_events(found.late)}, the first of which is {found.first_late}. "
+                "That is so after an outage, or where somebody tried again what could not be recorded."
+            )
         for note in found.notes:
             self.stdout.write(f"Noted as let go: {note}.")
         if found.seals:
