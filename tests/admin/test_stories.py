@@ -1,10 +1,13 @@
 """The pages of stories: a session, a stream, a call, a person. Who sees what, and what it costs."""
 
+import json
 import re
 from datetime import timedelta
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -14,8 +17,9 @@ from playwright.sync_api import expect
 
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit.models import AuditEvent
-from apps.audit.moving.changes import OURSELVES
+from apps.audit.moving.changes import OURSELVES, TABLES
 from apps.audit.stories import events, stream_page
+from apps.audit.stories.meanwhile import CONCERNS
 from apps.connections.models import Session
 from apps.live.models import Cut, Lease
 from tests import factories
@@ -27,6 +31,10 @@ COMMITTED = pytest.mark.django_db(transaction=True)
 """For what is asked of a snapshot, which reads nothing else."""
 
 NOTED = {"effect": "allow", "reason": Reason.NOT_REFUSABLE, "action": "notify"}
+BY_TINA = {
+    "username": "tina", "effect": "allow", "reason": STAFF_ACTION,
+    "node_id": "", "app_key": "", "session_id": "",
+}  # fmt: skip
 
 
 def address(story, **query):
@@ -152,6 +160,76 @@ def test_what_staff_changed_meanwhile_stands_in_between_with_who_and_what(audrey
     (row,) = [row for row in response.context["rows"] if row.outcome == "changed"]
     assert (row.text, row.why) == ("tina changed rule 7", "Allow everyone to play: enforced no instead of yes")
     assert "Nothing was heard for 17 min." in text_of(response)
+
+
+def told_of(table, *rows):
+    """The body of a change: one row, or what it was before and after."""
+    before, after = rows if len(rows) == 2 else (None, *rows) if rows else (None, None)
+    return json.dumps({"table": table, "before": before, "after": after}).encode()
+
+
+def test_only_what_has_to_do_with_the_session_is_told_of_what_staff_changed(root, lesson):
+    alice, mine, other = lesson.user, Group.objects.create(name="mine"), Group.objects.create(name="other")
+    alice.groups.add(mine)
+    lobby, attic = factories.make_stream("lobby"), factories.make_stream("cellar")
+    told = {
+        "rule about her": told_of("access_rule", {"who": "user", "user_id": alice.pk}),
+        "rule that was about her": told_of("access_rule", {"who": "user", "user_id": alice.pk}, {"who": "guests"}),
+        "rule about everyone": told_of("access_rule", {"who": "everyone"}),
+        "rule about her group": told_of("access_rule", {"who": "group", "group_id": mine.pk}),
+        "rule about a group she left": told_of("access_rule", {"who": "group", "group_id": 999}),
+        "group she left": told_of("accounts_user_groups", {"user_id": alice.pk, "group_id": 999}),
+        "her token": told_of("accounts_token", {"id": 1, "user_id": alice.pk}),
+        "her account": told_of("accounts_user", {"id": alice.pk}),
+        "her stream": told_of("streams_stream", {"id": lobby.pk, "name": "lobby"}),
+        "groups of her stream": told_of("streams_stream_groups", {"stream_id": lobby.pk}),
+        "link to her stream": told_of("streams_streamlink", {"stream": "lobby"}),
+        "her app": told_of("connections_app", {"key": lesson.app_key}),
+        "her node": told_of("connections_node", {"node_id": lesson.node_id}),
+        "order to end her": told_of("live_cut", {"node_id": lesson.node_id, "session_id": "s-1"}),
+        "all of rules": told_of("access_rule"),
+        "what cannot be read": b"\xff",
+    }
+    untold = {
+        "rule about bob": told_of("access_rule", {"who": "user", "user_id": alice.pk + 1}),
+        "rule about guests": told_of("access_rule", {"who": "guests"}),
+        "rule about another group": told_of("access_rule", {"who": "group", "group_id": other.pk}),
+        "another token": told_of("accounts_token", {"id": alice.pk, "user_id": alice.pk + 1}),
+        "another account": told_of("accounts_user", {"id": alice.pk + 1}),
+        "another stream": told_of("streams_stream", {"id": attic.pk, "name": "cellar"}),
+        "another app": told_of("connections_app", {"key": "other"}),
+        "another node": told_of("connections_node", {"node_id": "other"}),
+        "issuer, and she has a token": told_of("connections_tokenissuer", {"id": 1}),
+        "order to end another": told_of("live_cut", {"node_id": "other", "session_id": "s-1"}),
+        "a permission of staff": told_of("accounts_user_user_permissions", {"user_id": alice.pk}),
+        "all of API keys": told_of("accounts_apikey"),
+    }
+    for target, body in (told | untold).items():
+        make_event("", received_at=ago(minutes=40), action="change", target=target, body=body, **BY_TINA)
+    rows = shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]
+    found = {row.text.removeprefix("tina changed ") for row in rows if row.outcome == "changed"}
+    assert found == set(told)
+
+
+def test_a_session_of_a_guest_has_to_do_with_rules_about_guests(root, lesson):
+    Session.objects.filter(pk=lesson.pk).update(user=None, username="")
+    for who in ("guests", "everyone", "user"):
+        body = told_of("access_rule", {"who": who, "user_id": None})
+        make_event("", received_at=ago(minutes=40), action="change", target=f"rule about {who}", body=body, **BY_TINA)
+    rows = shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]
+    assert [row.text for row in rows if row.outcome == "changed"] == ["tina changed rule about guests"]
+
+
+def test_of_every_table_that_is_watched_it_is_known_whether_it_concerns_a_session():
+    assert set(CONCERNS) == set(TABLES)
+
+
+def test_all_that_staff_changed_meanwhile_is_a_click_away(root, lesson):
+    make_event("", received_at=ago(minutes=40), action="change", target="meanwhile", **BY_TINA)
+    make_event("", received_at=ago(minutes=70), action="change", target="before", **BY_TINA)
+    html = shown(root, "session", node=lesson.node_id, session="s-1").content.decode()
+    found = root.get(unescape(re.search(r'href="([^"]+)"[^>]*>\s*All that staff changed meanwhile', html)[1]))
+    assert [event.target for event in found.context["cl"].result_list] == ["meanwhile"]
 
 
 def test_a_session_of_the_same_ids_on_another_node_is_another_one(root, lesson):

@@ -100,9 +100,17 @@ def _about_session(
             *(person_links(request, session.username) if session else ()),
             *((Line("The session's page", page_of(request, SESSIONS, session.pk)),) if session else ()),
             *link_to_list(request, LOG, "All hooks of this session", node=node_id, session=session_id),
+            *(_changed_meanwhile(request, session) if session else ()),
             *link_to_list(request, RUNNING, "What runs in it now", q=session_id),
         ),
     )
+
+
+def _changed_meanwhile(request: HttpRequest, session: Session) -> tuple[Line, ...]:
+    """A link to what staff changed while the session ran, also where that has nothing to do with it."""
+    moments = {"from": session.opened_at, "until": session.ended_at}
+    times = {name: moment.isoformat() for name, moment in moments.items() if moment}
+    return link_to_list(request, LOG, "All that staff changed meanwhile", effect="changed", **times)
 
 
 def _ran_lines(story: Told) -> Iterator[Line]:
