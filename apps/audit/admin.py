@@ -58,6 +58,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         filters.NodeFilter,
         filters.SessionFilter,
         filters.CallFilter,
+        filters.WhyFilter,
         filters.WhileAwayFilter,
         filters.TriedOutFilter,
     )
