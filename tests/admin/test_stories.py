@@ -16,10 +16,12 @@ from django.utils.html import escape
 from playwright.sync_api import expect
 
 from apps.access.reasons import STAFF_ACTION, Reason
+from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.moving.changes import OURSELVES, TABLES
 from apps.audit.stories import events, stream_page
 from apps.audit.stories.meanwhile import CONCERNS
+from apps.audit.stories.people import people
 from apps.connections.models import Session
 from apps.live.models import Cut, Lease
 from tests import factories
@@ -617,6 +619,38 @@ def test_the_card_has_what_runs_tokens_and_sessions(root, alice):
     assert "laptop expired on" in text
     assert "Sessions now" in text
     assert "for 12 min by now" in text
+
+
+def test_the_beginning_of_a_name_asks_whom_it_means(root, alice):
+    factories.make_user("alina")
+    factories.make_user("bob")
+    make_event(username="Alfred")  # known from signed tokens alone
+    make_event(username="bob")
+    response = shown(root, "user", name="al")
+    assert [line.text for line in response.context["others"]] == ["Alfred", "alice", "alina"]
+    assert "Attempts" not in text_of(response)
+    assert response.context["others"][1].url == address("user", name="alice")
+    assert "others" not in shown(root, "user", name="alice").context
+    assert "others" not in shown(root, "user", name="Alfred").context  # nor where somebody of this name is known
+
+
+def test_whom_the_beginning_of_a_name_means_is_told_as_far_as_one_may_see_them(audrey, alice):
+    make_event(username="alf")
+    assert [line.text for line in shown(audrey, "user", name="al").context["others"]] == ["alf"]
+    of_users = with_permissions("view_user")
+    assert [line.text for line in shown(of_users, "user", name="AL").context["others"]] == ["alice"]
+
+
+def test_names_that_begin_so_are_found_through_the_index_of_names(alice):
+    User.objects.bulk_create(User(username=f"user-{number}") for number in range(500))
+    with CaptureQueriesContext(connection) as asked:
+        assert people("al", users=True, log=False) == ["alice"]
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE accounts_user")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {asked[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "~>=~" in plan, plan  # a range of the index, and not all of it
 
 
 @COMMITTED
