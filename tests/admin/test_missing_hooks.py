@@ -81,7 +81,7 @@ def test_what_is_missing_is_named_with_node_process_and_since_when(root):
     said = page(root)
     assert "<strong>3 hooks</strong> were answered and are nowhere in the record, since 2026-03-01 14:30:07." in said
     gaps = said.partition('id="gaps"')[2].partition("</table>")[0]
-    assert "edge-1</td><td>web-1-100-ab" in gaps
+    assert 'edge-1</td><td data-label="Answered by">web-1-100-ab' in gaps
     assert "between 2026-03-01 14:30:05 and 2026-03-01 14:30:07" in gaps
     assert "edge-2" not in gaps
     overview = root.get("/admin/").content.decode()
