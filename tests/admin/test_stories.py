@@ -107,15 +107,15 @@ def test_a_session_is_told_from_its_connect_to_its_end(root, lesson):
     said = response.context["said"]
     assert "alice connected through app “defaultApp”" in said
     assert "lasted 30 min" in said
-    assert "DISCONNECTED" in said
+    assert "the client disconnected (DISCONNECTED)." in said
     assert [(row.text, row.outcome) for row in response.context["rows"] if row.clock] == [
         ("alice asked to connect through app “defaultApp”", "allowed"),
         ("alice asked to publish “lobby”", "allowed"),
-        ("StreamStatusEvent about alice and “lobby”, status PUBLISHING", "noted"),
-        ("StreamKeepAliveEvent about alice and “lobby”, status PUBLISHING", "allowed"),
+        ("alice publishes “lobby”", "noted"),
+        ("WCS asked whether alice may still publish “lobby”", "allowed"),
         ("alice asked to play “attic”", "refused"),
-        ("StreamStatusEvent about alice and “lobby”, status UNPUBLISHED", "noted"),
-        ("ConnectionStatusEvent about alice, status DISCONNECTED", "noted"),
+        ("alice no longer publishes “lobby”", "noted"),
+        ("alice disconnected", "noted"),
     ]
 
 
@@ -124,13 +124,13 @@ def test_whoever_may_not_see_sessions_is_told_what_hooks_say_of_it(lesson):
     make_event("ConnectionStatusEvent", received_at=ago(minutes=60), status="ESTABLISHED", **ids, **NOTED)
     said = shown(with_permissions("view_auditevent"), "session", node=lesson.node_id, session="s-1").context["said"]
     assert said.startswith("alice asked to connect through app “defaultApp”, at ")
-    assert re.search(r"It ran for \d+ min, until .+: DISCONNECTED\.$", said)
+    assert re.search(r"It ran for \d+ min, until .+: the client disconnected \(DISCONNECTED\)\.$", said)
 
 
 def test_it_says_how_long_each_stream_ran_how_often_something_came_and_when_nothing_did(root, lesson):
     rows = {row.text: row for row in shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]}
     assert "It ran for 10 min" in rows["alice asked to publish “lobby”"].ran
-    assert "3 times" in rows["StreamKeepAliveEvent about alice and “lobby”, status PUBLISHING"].often
+    assert "3 times" in rows["WCS asked whether alice may still publish “lobby”"].often
     assert rows["alice asked to play “attic”"].why == "No rule allows it."
     assert "Nothing was heard for 17 min." in rows
 
@@ -305,7 +305,7 @@ def test_what_never_began_and_what_was_ordered_to_end_says_so(root, alice):
     Cut.objects.create(lease=cut, node_id=cut.node_id, session_id=cut.session_id, ordered_by="olga")
     first, second = shown(root, "stream", name=failed.target).context["listed"]
     assert first.why == "ordered to end by olga"
-    assert (second.why, second.lasted) == ("never began: FAILED", "")
+    assert (second.why, second.lasted) == ("never began: it failed (FAILED)", "")
 
 
 def test_only_the_chosen_time_is_told_and_what_runs_from_before(root, alice):
@@ -485,6 +485,13 @@ def test_a_call_leads_to_its_sessions_and_people(root, call):
         assert f"session={session}" in html
     for name in ("alice", "bob"):
         assert escape(address("user", name=name)) in html
+
+
+def test_the_tab_of_a_call_says_which_it_is(audrey, call):
+    asked = AuditEvent.objects.filter(action="call").first()
+    title = shown(audrey, "call", node=asked.node_id, call=asked.call_id).context["title"]
+    assert title == f"Call: {asked.username} calls “{asked.target}”"
+    assert shown(audrey, "call", node=asked.node_id, call="none").context["title"] == "Call"
 
 
 def test_a_refused_call_says_so(audrey, alice):

@@ -11,7 +11,7 @@ from apps.access.reasons import STAFF_ACTION
 from apps.audit.ids import MARGIN
 from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.moving.changes import ACTIONS, OURSELVES
-from apps.audit.narrative import headline, outcome, reason_text
+from apps.audit.narrative import headline, outcome, reason_text, what_changed
 from apps.audit.stories.meanwhile import concerning
 from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, with_gaps
 from apps.connections.models import Session
@@ -120,7 +120,6 @@ class Meanwhile:
 
 def entry_of_change(event: AuditEvent) -> Entry:
     """An event of `changes` as a plain value: of no session, and like no other."""
-    what = ": ".join(filter(None, ("; ".join(event.rules), event.told)))
     return Entry(
         id=str(event.pk),
         at=event.received_at,
@@ -129,7 +128,7 @@ def entry_of_change(event: AuditEvent) -> Entry:
         phase=Phase.MEANWHILE,
         text=headline(event),
         outcome=outcome(event),
-        why=what,
+        why=what_changed(event),
     )
 
 

@@ -40,6 +40,7 @@ from apps.audit.stories.timeline import lasting
 from apps.connections.models import Session
 from apps.database.connection import StatementFailed, Unavailable
 from apps.live.models import Lease
+from apps.protocol.state_words import end_said
 
 
 class PersonForm(forms.Form):
@@ -254,7 +255,7 @@ def _session_line(request: HttpRequest, session: Session, now: datetime) -> Line
     how = (
         f"for {lasting(now - session.opened_at)} by now"
         if session.ended_at is None
-        else f"until {clock(session.ended_at)}, {session.end_reason or 'for no known reason'}"
+        else f"until {clock(session.ended_at)}, {end_said(session.end_reason) or 'for no known reason'}"
     )
     return Line(
         f"Through app “{session.app_key}”{place}",

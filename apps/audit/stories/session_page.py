@@ -27,6 +27,7 @@ from apps.audit.stories.pages import (
 from apps.audit.stories.session import SessionStory, session_story
 from apps.audit.stories.timeline import lasting
 from apps.connections.models import Session
+from apps.protocol.state_words import end_said
 
 
 def story_of_session(request: HttpRequest) -> HttpResponse:
@@ -63,7 +64,7 @@ def _session_said(session: Session, now: datetime) -> str:
     came += f", known by {session.get_entered_by_display()}." if session.entered_by else "."
     if session.ended_at is None:
         return f"{came} The session runs, for {lasting(now - session.opened_at)} by now."
-    why = f": {session.end_reason.rstrip('.')}" if session.end_reason else ""
+    why = f": {end_said(session.end_reason).rstrip('.')}" if session.end_reason else ""
     lasted = lasting(max(timedelta(0), session.ended_at - session.opened_at))
     return f"{came} The session lasted {lasted} and ended at {clock(session.ended_at)}{why}."
 
