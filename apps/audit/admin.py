@@ -247,8 +247,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def changed_shown(self, event: AuditEvent) -> str:
         return event.told or "Nothing that can be said in words: see below."
 
-    @display(description="The rule, as it was after this change or before it was removed")
+    @display(description="The rule then")
     def rules_said(self, event: AuditEvent) -> str:
+        """As it was after this change, or before it was removed."""
         return "; ".join(event.rules) or "It was not about a rule."
 
     @display(description="What differs")

@@ -74,7 +74,8 @@ def reason_text(event: AuditEvent) -> str:
 def story(event: AuditEvent, node: str) -> str:
     """The whole sentence, as in: alice asked to play “lobby” on node edge-1 and was refused: no rule allows it."""
     if event.reason == STAFF_ACTION:
-        return f"{headline(event)}: {event.told}" if event.told else f"{headline(event)}."
+        changed = what_changed(event)
+        return f"{headline(event)}: {changed}" if changed else f"{headline(event)}."
     what = f"{headline(event)} on node {node}" if node else headline(event)
     why = reason_text(event)
     if outcome(event) == "noted":
