@@ -143,9 +143,9 @@ def test_whoever_may_not_see_the_audit_log_does_not_see_this(db):
 
 
 def test_many_nodes_cost_no_more_queries(root, django_assert_num_queries):
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         page(root)
     for number in range(20):
         make_counted(f"edge-{number}", missing=1)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         page(root)
