@@ -17,6 +17,7 @@ from django.contrib.postgres.forms import SimpleArrayField
 from django.db.models import DateTimeField, Q
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.text import capfirst
 from unfold import paginator
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
@@ -175,6 +176,11 @@ class StaffAdmin(ModelAdmin):
     def stories(self, request: HttpRequest, obj) -> Iterable[Line]:
         """Links to show above the form of a row: to what is mostly looked for when somebody opens it."""
         return ()
+
+    def changelist_view(self, request, extra_context=None):
+        """The tab of the browser says what is listed, and not what to do with it."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         context["asks_why"] = add or self.has_change_permission(request, obj)

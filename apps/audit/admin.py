@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.urls import path
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 
 from apps.access.models import Rule
@@ -21,8 +21,8 @@ from apps.audit.browsing import filters
 from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words
 from apps.audit.browsing.names import NAMED, NoNames, completions, names
 from apps.audit.browsing.paging import AuditChangeList
-from apps.audit.browsing.query import parse, said
-from apps.audit.browsing.saved_views import views_for
+from apps.audit.browsing.query import parse, quoted
+from apps.audit.browsing.saved_views import said_of, views_for
 from apps.audit.browsing.search import WHOLE, find_events, ways_to, without_word
 from apps.audit.browsing.timeline_page import timeline_page
 from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, Resume, in_chunks
@@ -31,7 +31,7 @@ from apps.audit.keeping import hold_admin  # noqa: F401 - registers legal holds
 from apps.audit.models import AuditEvent
 from apps.audit.moving import bad_record_admin  # noqa: F401 - registers records that could not be moved
 from apps.audit.moving.changes import told_with
-from apps.audit.narrative import body_text, headline, outcome, reason_text, story
+from apps.audit.narrative import body_text, differing, headline, outcome, reason_text, story, what_changed
 from apps.audit.net import BeingPutInPlace
 from apps.audit.proving.as_of_page import as_of_page, link_to_as_of
 from apps.audit.stories.links import links_of
@@ -58,6 +58,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         filters.NodeFilter,
         filters.SessionFilter,
         filters.CallFilter,
+        filters.WhyFilter,
         filters.WhileAwayFilter,
         filters.TriedOutFilter,
     )
@@ -79,9 +80,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     change_fieldsets = (
         ("Who did what", {"fields": (
-            "at", "username", "client_address", "target", "changed_shown", "why_said", "request_said", "revision",
+            "at", "username", "client_address", "target", "rules_said", "changed_shown", "why_said", "request_said",
+            "revision",
         )}),
-        ("All of it, before and after, without secrets", {"fields": ("body_shown",)}),
+        ("Before and after, without secrets", {"fields": ("compared", "body_folded")}),
     )  # fmt: skip
     empty_hint = (
         "Every hook that WCS sends is recorded here, with its answer. "
@@ -177,12 +179,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def changelist_view(self, request, extra_context=None):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
-        now, zone = timezone.now(), timezone.get_current_timezone()
         fields = filters.as_query(request.GET)
-        found, filtered = said(query, zone, now), said(fields, zone, now)
         context = {
             "title": "Audit log",
-            "search_said": " ".join(filter(None, (found, found and filtered and "Of these:", filtered))),
+            "search_said": said_of(request.GET),
             "search_problems": query.problems + fields.problems,
             "search_words": completions(),
             "search_named": " ".join(NAMED),
@@ -205,7 +205,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @display(description="Why")
     def why(self, event: AuditEvent) -> str:
         if event.reason == STAFF_ACTION:
-            return event.told
+            return what_changed(event)
         return "" if outcome(event) == "noted" else reason_text(event)
 
     @display(description="Node")
@@ -246,6 +246,28 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @display(description="In words")
     def changed_shown(self, event: AuditEvent) -> str:
         return event.told or "Nothing that can be said in words: see below."
+
+    @display(description="The rule then")
+    def rules_said(self, event: AuditEvent) -> str:
+        """As it was after this change, or before it was removed."""
+        return "; ".join(event.rules) or "It was not about a rule."
+
+    @display(description="What differs")
+    def compared(self, event: AuditEvent) -> str:
+        """Each column that differs, beside what it was."""
+        rows = differing(told_with(event))
+        if not rows:
+            return "There is nothing to compare: see all of it."
+        lines = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>', rows)
+        return format_html(
+            '<table class="wcsgate-table"><thead><tr><th scope="col">Column</th><th scope="col">Before</th>'
+            '<th scope="col">After</th></tr></thead><tbody>{}</tbody></table>',
+            lines,
+        )
+
+    @display(description="All of it")
+    def body_folded(self, event: AuditEvent) -> str:
+        return format_html("<details><summary>As it is kept</summary>{}</details>", self.body_shown(event))
 
     @display(description="Body")
     def body_shown(self, event: AuditEvent) -> str:
@@ -299,23 +321,27 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def _of_change(self, request, obj):
         """What the rule said that was changed, and where to go on."""
         rules = Rule.objects.filter(pk__in=obj.rule_ids)
-        pages = {rule.pk: page_of(request, list_of(rule), rule.pk) for rule in rules}
-        if obj.rule_ids:
-            yield Section(
-                "The rule, as it was after this change or before it was removed",
-                tuple(Line(text, pages.get(id_, "")) for id_, text in zip(obj.rule_ids, obj.rules, strict=False)),
-            )
+        pages = [Line(f"Rule {rule.pk}", page_of(request, list_of(rule), rule.pk)) for rule in rules]
         yield Section(
             "See also",
             links=(
-                *(line for id_ in obj.rule_ids for line in self._all_of(request, f"rule {id_}", f"rule:{id_}")),
-                *self._all_of(request, obj.target, f'decision:changed target:"{obj.target}"'),
-                *self._all_of(request, obj.username, f'decision:changed user:"{obj.username}"'),
+                *pages,
+                *(
+                    line
+                    for id_ in obj.rule_ids
+                    for line in self._all(request, f"All that rule {id_} decided", f"-decision:changed rule:{id_}")
+                ),
+                *self._by_staff(request, f"All that staff did with {obj.target}", quoted("target", obj.target)),
+                *self._by_staff(request, f"All that {obj.username} changed or did", quoted("user", obj.username)),
             ),
         )
 
-    def _all_of(self, request, what, search):
-        return link_to_list(request, "audit.auditevent", f"All about {what}", q=search) if '"' not in what else ()
+    def _by_staff(self, request, text, term):
+        """A link to what staff did; nothing where the term cannot be typed."""
+        return self._all(request, text, f"decision:changed {term}") if term else ()
+
+    def _all(self, request, text, search):
+        return link_to_list(request, "audit.auditevent", text, q=search)
 
     def _all_of_session(self, request, obj):
         return link_to_list(

@@ -48,7 +48,7 @@ def dashboard(request: HttpRequest, context: dict) -> dict:
         context["missing"] = missing()
         context["silent"] = who_is_silent(context["missing"].silent)
         context["waiting"] = what_waits(now)
-        context["seal_trouble"] = sealing(now).trouble
+        context["sealed"] = sealing(now)
         context["refused"] = list(refused_by_reason(since))
         context["latest"] = [(event, story(event, "")) for event in latest_refusals(since)]
         context["log_url"] = reverse("admin:audit_auditevent_changelist")

@@ -220,6 +220,8 @@ class AuditEvent(HookFields):
         ]
 
     def __str__(self) -> str:
+        if self.reason == STAFF_ACTION:
+            return f"{self.username}: {self.action} {self.target}"
         return f"{self.method} by {self.username or 'guest'}"
 
     @property

@@ -1,12 +1,15 @@
 """What happened, told as a sentence."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from apps.access.reasons import NOTED, REASON_TEXTS, STAFF_ACTION, Reason
 from apps.access.sentences import deed
 from apps.audit.models import AuditEvent, Effect
 from apps.audit.moving.changes import ACTIONS, ACTS
-from apps.protocol.methods import Kind, find
+from apps.protocol.methods import PART, STREAM_ACTIONS, Kind, Method, find
+from apps.protocol.state_words import lets_go_said, state_said
 
 INCOMING = {
     "receive-call": "was about to receive a call",
@@ -33,13 +36,25 @@ def headline(event: AuditEvent) -> str:
     if event.action in INCOMING:
         return f"{who} {INCOMING[event.action]}" + (f" from{on_what}" if on_what else "")
     if method.kind is Kind.EVENT:
-        status = f", status {event.status}" if event.status else ""
-        return f"{method.name} about {event.username or 'a guest'}" + (f" and{on_what}" if on_what else "") + status
+        return _event_said(event, method)
     if not method.refusable:
-        return f"{who} let go: {method.name}{on_what}"
+        said = lets_go_said(method.name, event.username, event.target)
+        return said or f"{who} let go: {method.name}{on_what}"
     if method.name in IN_A_CALL:
         return f"{who} asked to {IN_A_CALL[method.name]}" + (f" with{on_what}" if on_what else "")
     return f"{who} asked to {deed(event.action, event.target)}"
+
+
+def _event_said(event: AuditEvent, method: Method) -> str:
+    """What WCS reports, or asks again while it runs; in its own words where there are no others."""
+    who, on_what = event.username or "a guest", f" “{event.target}”" if event.target else ""
+    if method.extent is PART:
+        what = deed(event.action, event.target) if event.action in STREAM_ACTIONS else f"go on with{on_what}"
+        return f"WCS asked whether {who} may still {what}"
+    if said := state_said(method.name, event.status, event.username, event.target):
+        return said
+    status = f", status {event.status}" if event.status else ""
+    return f"{method.name} about {who}" + (f" and{on_what}" if on_what else "") + status
 
 
 def outcome(event: AuditEvent) -> str:
@@ -59,12 +74,29 @@ def reason_text(event: AuditEvent) -> str:
 def story(event: AuditEvent, node: str) -> str:
     """The whole sentence, as in: alice asked to play “lobby” on node edge-1 and was refused: no rule allows it."""
     if event.reason == STAFF_ACTION:
-        return f"{headline(event)}: {event.told}" if event.told else f"{headline(event)}."
+        changed = what_changed(event)
+        return f"{headline(event)}: {changed}" if changed else f"{headline(event)}."
     what = f"{headline(event)} on node {node}" if node else headline(event)
     why = reason_text(event)
     if outcome(event) == "noted":
         return f"{what}. {why}"
     return f"{what} and was {outcome(event)}: {why[:1].lower()}{why[1:]}"
+
+
+def what_changed(event: AuditEvent) -> str:
+    """What staff changed: the rule as the sentence it was, and what is different."""
+    return ": ".join(filter(None, ("; ".join(event.rules), event.told)))
+
+
+def differing(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The columns of a changed row that differ, before and after, as JSON; none where a row was added or removed."""
+    before, after = told.get("before"), told.get("after")
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return []
+    columns = [column for column in after if before.get(column) != after[column]]
+    return [
+        (column, *(json.dumps(row.get(column), ensure_ascii=False) for row in (before, after))) for column in columns
+    ]
 
 
 def body_text(raw: bytes) -> str:

@@ -9,6 +9,7 @@ from apps.access.staff_acts import acting_for
 from apps.database.connection import Unavailable
 from apps.database.hook_path import expect_an_answer
 from apps.hooks.door import PREFIX
+from apps.hooks.notice_page import notice_page
 from apps.hooks.views import HookView
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
@@ -30,10 +31,12 @@ def hooks_first(get_response: Respond) -> Respond:
     return respond
 
 
+CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS", "TRACE")
 PROBES = ("/healthz", "/readyz", "/metrics")
 PATIENCE = 2.0
 """Seconds that staff wait for Postgres before they are told that it is away."""
-AWAY = "The database does not answer just now. Nothing was changed. Try again in a moment."
+AWAY = "The database does not answer just now."
+HOOKS_GO_ON = "Nothing was changed. Running streams go on for a while, and whoever wants something new has to wait."
 
 
 def away_is_said(get_response: Respond) -> Respond:
@@ -54,11 +57,10 @@ def away_is_said(get_response: Respond) -> Respond:
 def _away(request: HttpRequest) -> HttpResponse:
     headers = {"Retry-After": "5", "Cache-Control": "no-store"}
     if request.path_info.startswith("/api/"):
-        return JsonResponse({"error": "database-away", "detail": AWAY}, status=503, headers=headers)
-    return HttpResponse(AWAY, content_type="text/plain; charset=utf-8", status=503, headers=headers)
-
-
-CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS", "TRACE")
+        detail = f"{AWAY} Nothing was changed. Try again in a moment."
+        return JsonResponse({"error": "database-away", "detail": detail}, status=503, headers=headers)
+    page = notice_page(AWAY.rstrip("."), HOOKS_GO_ON, looked=request.method in CHANGES_NOTHING)
+    return HttpResponse(page, status=503, headers=headers)
 
 
 def staff_acts(get_response: Respond) -> Respond:

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from apps.hooks.door import STATUS_LINES, Application, Environ, StartResponse
+from apps.hooks.notice_page import notice_page
 
 PAGES = ("/admin/", "/api/")
 WAITING = 2
 """So many pages wait for their turn at a time, each in a thread of its own; all others are turned away at once."""
 PATIENCE = 2.0
-BUSY = "Too many pages are asked for at once. Nothing was changed. Try again in a moment."
+BUSY = "Too many pages are asked for at once."
 
 
 class Room:
@@ -64,7 +65,7 @@ def with_room_for_hooks(django: Application, at_once: int) -> Application:
         if not path.startswith(PAGES):
             return django(environ, start_response)
         if not room.enter():
-            return _turned_away(path, start_response)
+            return _turned_away(path, environ.get("REQUEST_METHOD", "GET"), start_response)
         try:
             return Page(django(environ, start_response), room)
         except BaseException:
@@ -74,11 +75,12 @@ def with_room_for_hooks(django: Application, at_once: int) -> Application:
     return application
 
 
-def _turned_away(path: str, start_response: StartResponse) -> list[bytes]:
+def _turned_away(path: str, method: str, start_response: StartResponse) -> list[bytes]:
     is_page = path.startswith("/admin/")
-    body = (BUSY if is_page else json.dumps({"error": "busy", "detail": BUSY})).encode()
+    page = notice_page(BUSY, "Nothing was changed.", looked=method == "GET") if is_page else ""
+    body = (page or json.dumps({"error": "busy", "detail": f"{BUSY} Nothing was changed. Try again."})).encode()
     headers = [
-        ("Content-Type", "text/plain; charset=utf-8" if is_page else "application/json"),
+        ("Content-Type", "text/html; charset=utf-8" if is_page else "application/json"),
         ("Content-Length", str(len(body))),
         ("Retry-After", "5"),
         ("Cache-Control", "no-store"),

@@ -367,6 +367,16 @@ def test_twenty_questions_are_answered_with_at_most_two_clicks(support):
         expect(support.locator("#content").get_by_text(question.read).first, question.typed).to_be_visible()
 
 
+@pytest.mark.browser
+def test_whoever_asks_by_keys_goes_on_from_the_answers(support):
+    type_in(support, "alice")
+    expect(support.locator("#answers")).to_be_focused()
+    support.keyboard.press("Tab")
+    expect(support.locator("#answers a").first).to_be_focused()
+    support.goto(PAGE)
+    expect(support.locator("#answers")).not_to_be_focused()  # nothing was asked
+
+
 def test_the_questions_are_those_that_are_written_down():
     text = (Path(settings.BASE_DIR) / "docs" / "questions.md").read_text(encoding="utf-8")
     written = re.findall(r"^\d+\. \*([^*]+)\*: (.+)$", text, re.MULTILINE)

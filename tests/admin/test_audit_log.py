@@ -1,7 +1,9 @@
 """The audit log: read-only, searchable, and never asked for more than a page."""
 
 import json
+import re
 from datetime import timedelta
+from html import unescape
 from urllib.parse import urlencode
 
 import pytest
@@ -396,9 +398,24 @@ def test_history_outlives_its_subjects(audrey):
         ),
         (
             AuditEvent(method="StreamStatusEvent", username="bob", target="lobby", status="PLAYING"),
-            "StreamStatusEvent about bob and “lobby”, status PLAYING",
+            "bob plays “lobby”",
         ),
-        (AuditEvent(method="hangup", action="call", username="bob"), "bob let go: hangup"),
+        (
+            AuditEvent(method="StreamStatusEvent", target="lobby", status="RESIZED"),
+            "StreamStatusEvent about a guest and “lobby”, status RESIZED",
+        ),
+        (AuditEvent(method="ConnectionStatusEvent", status="FAILED"), "The connection of a guest failed"),
+        (AuditEvent(method="CallStatusEvent", username="bob", status="RING"), "The call of bob rings"),
+        (
+            AuditEvent(method="StreamKeepAliveEvent", action="play", username="bob", target="lobby"),
+            "WCS asked whether bob may still play “lobby”",
+        ),
+        (
+            AuditEvent(method="StreamKeepAliveEvent", action="notify", target="lobby"),
+            "WCS asked whether a guest may still go on with “lobby”",
+        ),
+        (AuditEvent(method="hangup", action="call", username="bob"), "bob hung up"),
+        (AuditEvent(method="stopStream", action="play", target="lobby"), "A guest stopped playing “lobby”"),
         (AuditEvent(method="newHook"), "WCS sent “newHook”, which is not known here"),
     ],
 )
@@ -493,3 +510,43 @@ def test_what_the_form_asks_for_is_said_in_words(audrey):
     assert "Hooks by user “ann”. Of these: Hooks noted." in text
     title = text.partition("<title>")[2].partition("</title>")[0]
     assert " ".join(title.split()).startswith("Audit log | "), title
+
+
+CHANGED = {
+    "method": "", "effect": "allow", "reason": STAFF_ACTION, "action": "change", "username": "tina",
+    "target": "rule 7", "rule_ids": [7], "rules": ["Allow everyone to play anything"],
+    "told": "note “b” instead of “a”",
+    "body": b'{"before": {"note": "a", "who": "everyone"}, "after": {"note": "<b>", "who": "everyone"}}',
+}  # fmt: skip
+
+
+def test_of_a_change_stand_the_rule_and_what_differs_before_all_of_it(audrey):
+    event = make_event(**CHANGED)
+    html = audrey.get(page_of(event)).content.decode()
+    sentence, differs, all_of_it = (
+        html.index(text) for text in ("Allow everyone to play anything", '<th scope="row">note</th>', "<details>")
+    )
+    assert sentence < differs < all_of_it
+    assert "<td>&quot;a&quot;</td><td>&quot;&lt;b&gt;&quot;</td>" in html
+    assert '<th scope="row">who</th>' not in html
+    assert "tina: change rule 7 | View audit event" in " ".join(html.split())
+
+
+def test_links_of_a_change_have_names_of_their_own(audrey):
+    event = make_event(**CHANGED)
+    decided = make_event(username="ann", effect="allow", reason=Reason.ALLOWED_BY_RULE, rule_ids=[7])
+    other = make_event(**{**CHANGED, "target": "rule 8", "rule_ids": [8]})
+    html = audrey.get(page_of(event)).content.decode().partition('aria-label="See also"')[2]
+    found = re.findall(r'href="([^"]+)">([^<]+)</a>', html.partition("</section>")[0])
+    links = {text: unescape(url) for url, text in found}
+    listed = {text: set(audrey.get(url).context["cl"].result_list) for text, url in links.items()}
+    assert listed == {
+        "All that rule 7 decided": {decided},
+        "All that staff did with rule 7": {event},
+        "All that tina changed or did": {event, other},
+    }
+
+
+def test_a_row_that_was_added_has_nothing_to_compare(audrey):
+    event = make_event(**{**CHANGED, "action": "add", "body": b'{"before": null, "after": {"note": "a"}}'})
+    assert "There is nothing to compare: see all of it." in audrey.get(page_of(event)).content.decode()

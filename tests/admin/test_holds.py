@@ -1,14 +1,20 @@
 """Legal holds in the admin: made, never changed or deleted, and released by whoever may."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
+from psycopg.sql import SQL
 
-from apps.audit.models import Hold
-from tests.admin.conftest import browser_of
+from apps.audit.keeping import hold_admin, holds
+from apps.audit.models import AuditEvent, Hold
+from tests.admin.conftest import browser_of, make_event
 from tests.audit.test_changes import changes, said
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +53,58 @@ def test_a_hold_of_everything_says_so(root):
     hold = make_hold()
     assert "This holds everything" in root.get(page(hold)).content.decode()
     assert "everything" in root.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"username": "ann"}, "It covers 2 audit events by now."),
+        ({"username": "ann", "target": "attic"}, "It covers 1 audit event by now."),
+        ({"username": "Ann"}, "It covers no audit event by now. Names and ids count whole"),
+        ({}, "It covers 3 audit events by now."),
+        ({"starts_at_0": "2026-11-20", "ends_at_0": "2026-11-21"}, "It covers 1 audit event by now."),
+    ],
+)
+def test_a_hold_says_how_many_events_it_covers_when_it_is_made_and_on_its_page(root, fields, said):
+    make_event(username="ann", received_at=datetime(2026, 11, 1, tzinfo=UTC))
+    make_event(username="ann", target="attic", received_at=datetime(2026, 11, 2, tzinfo=UTC))
+    repeated = make_event(username="bob", received_at=datetime(2026, 11, 19, 23, 59, tzinfo=UTC))
+    AuditEvent.objects.filter(pk=repeated.pk).update(last_received_at=datetime(2026, 11, 20, 9, tzinfo=UTC))
+    made = root.post(ADD, {**EMPTY, "name": "Case 7", **fields}, follow=True)
+    assert said in made.content.decode()
+    assert said in root.get(page(Hold.objects.get())).content.decode()
+
+
+def test_more_events_than_are_counted_are_said_to_be_more(root, monkeypatch):
+    monkeypatch.setattr(holds, "COUNTED", 1)
+    monkeypatch.setattr(hold_admin, "COUNTED", 1)
+    for _ in range(3):
+        make_event()
+    assert holds.how_many(make_hold()) == 2
+    assert "It covers more than 1 audit events by now." in root.get(page(make_hold())).content.decode()
+
+
+def test_what_takes_too_long_to_count_is_said_to(root, monkeypatch):
+    monkeypatch.setattr(holds, "PATIENCE", timedelta(milliseconds=1))
+    monkeypatch.setattr(holds, "_covered", lambda hold: SQL("pg_sleep(1) IS NOT NULL"))
+    make_event()
+    assert "could not be counted within 2 seconds" in root.get(page(make_hold())).content.decode()
+
+
+def test_a_hold_of_a_time_is_counted_through_an_index(root):
+    with CaptureQueriesContext(connection) as asked:
+        holds.how_many(make_hold(starts_at=datetime(2026, 11, 1, tzinfo=UTC)))
+    (sql,) = [query["sql"] for query in asked if "LIMIT" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {sql}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert re.search(r"Index Cond: \(received_at >= '2026-10-30", plan), plan
+
+
+def test_a_released_hold_is_not_counted(root):
+    hold = make_hold(released_at=timezone.now())
+    assert "How much it covers" not in root.get(page(hold)).content.decode()
 
 
 def test_what_a_hold_covers_cannot_be_changed_but_its_note_can(root):

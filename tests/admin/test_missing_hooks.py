@@ -34,17 +34,26 @@ def page(browser):
 
 def test_before_anything_was_counted_it_says_when_that_begins(root):
     assert "No hook has been counted yet." in page(root)
-    assert "answered but not in the record" not in root.get("/admin/").content.decode()
+    assert "answered but never recorded" not in root.get("/admin/").content.decode()
 
 
 def test_at_rest_it_is_0_and_says_what_that_means(root):
     make_counted(answered=1234, stored=1234)
     said = page(root)
-    assert "0 hooks are missing:</strong> every answered hook is in the record." in said
+    assert "0 hooks are missing:</strong> every answered hook came into the record." in said
     assert "1234" in said
     overview = root.get("/admin/").content.decode()
-    assert '<span class="wcsgate-number">0</span> answered but not in the record' in overview
+    assert '<span class="wcsgate-number">0</span> answered but never recorded' in overview
     assert "Hooks were answered and are not in the record." not in overview
+
+
+def test_it_says_which_loss_it_cannot_see_and_what_can(root, settings, tmp_path):
+    settings.SEAL_KEYS, settings.SPOOL = [], str(tmp_path)
+    make_counted(answered=1, stored=1)
+    said = page(root)
+    assert "What somebody took out of it afterwards is not seen here." in said
+    assert "The record was not sealed yet." in said
+    assert "manage.py verify_audit" in said
 
 
 def test_processes_that_do_not_tell_are_named_beside_the_0_however_many_tell(root):
@@ -55,7 +64,7 @@ def test_processes_that_do_not_tell_are_named_beside_the_0_however_many_tell(roo
     make_counted("edge-1")
     said = page(root)
     assert "<strong>1 process</strong> has not said for more than three minutes what it answered" in said
-    assert "every answered hook that was told of is in the record." in said
+    assert "every answered hook that was told of came into the record." in said
     overview = root.get("/admin/").content.decode()
     assert "1 process has not said for more than three minutes what it answered." in overview
     make_counted("edge-1", process="web-5-9-ef", published_at=timezone.now() - timedelta(minutes=4))
@@ -72,12 +81,12 @@ def test_what_is_missing_is_named_with_node_process_and_since_when(root):
     said = page(root)
     assert "<strong>3 hooks</strong> were answered and are nowhere in the record, since 2026-03-01 14:30:07." in said
     gaps = said.partition('id="gaps"')[2].partition("</table>")[0]
-    assert "edge-1</td><td>web-1-100-ab" in gaps
+    assert 'edge-1</td><td data-label="Answered by">web-1-100-ab' in gaps
     assert "between 2026-03-01 14:30:05 and 2026-03-01 14:30:07" in gaps
     assert "edge-2" not in gaps
     overview = root.get("/admin/").content.decode()
     assert "Hooks were answered and are not in the record." in overview
-    assert '<span class="wcsgate-number">3</span> answered but not in the record' in overview
+    assert '<span class="wcsgate-number">3</span> answered but never recorded' in overview
 
 
 def test_that_nobody_has_looked_for_long_is_said(root):
@@ -134,9 +143,9 @@ def test_whoever_may_not_see_the_audit_log_does_not_see_this(db):
 
 
 def test_many_nodes_cost_no_more_queries(root, django_assert_num_queries):
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(9):
         page(root)
     for number in range(20):
         make_counted(f"edge-{number}", missing=1)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(9):
         page(root)

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
@@ -78,6 +79,15 @@ def rows(number, start=0):
             ),
         }
     return last
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_the_tab_of_a_list_says_what_is_listed(root, name):
+    title = root.get(page(f"{name}_changelist")).context["title"]
+    app, _, model = name.partition("_")
+    assert title == (
+        "Audit log" if model == "auditevent" else capfirst(apps.get_model(app, model)._meta.verbose_name_plural)
+    )
 
 
 def test_settings_name_our_sidebar_and_overview():

@@ -52,6 +52,25 @@ def test_what_is_shown_is_saved_under_a_name(audrey):
     assert 'aria-current="page"' in opened.content.decode()
 
 
+def test_the_form_says_in_words_what_the_view_finds(audrey):
+    html = audrey.get(ADD, {"search": "effect=deny&q=user%3A%22<b>%22"}).content.decode()
+    assert "Hooks by user “&lt;b&gt;”. Of these: Hooks refused." in html
+    assert "<details><summary>" in html
+    assert "Save and add another" not in html
+    assert "Save and continue" not in html
+    assert "<details><summary>" not in audrey.get(ADD).content.decode()  # there the address has to be written
+    view = make_view(audrey.user)
+    assert "Hooks refused." in audrey.get(page_of(view)).content.decode()
+    assert "Hooks refused." in audrey.get(VIEWS).content.decode()
+
+
+def test_a_search_that_is_wrong_is_not_folded_away(audrey):
+    address = f"{ADD}?search=q%3Dusr%3Ax"
+    html = audrey.post(address, {"name": "x", "search": "q=usr%3Ax"}).content.decode()
+    assert "“usr:” is not known." in html
+    assert "<details><summary>" not in html
+
+
 def test_the_whole_log_is_no_view(audrey):
     assert audrey.get(LOG).context["save_url"] == ""
     assert audrey.get(LOG, {"q": "usr:x"}).context["save_url"] == ""
@@ -150,7 +169,7 @@ def test_names_are_shown_as_they_are_written(audrey):
     make_view(audrey.user, name="<b>bold</b>", search="q=user%3A%3Cb%3E&last=7d")
     assert "&lt;b&gt;bold" in audrey.get(LOG).content.decode()
     text = audrey.get(VIEWS).content.decode()
-    assert "Hooks by user “&lt;b&gt;”; last: 7d" in text
+    assert "Hooks by user “&lt;b&gt;”. In the last 7 days." in text
     assert "<b>" not in text
 
 

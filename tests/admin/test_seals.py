@@ -5,11 +5,14 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.audit.models import Seal
 from apps.audit.moving.mover import move_batch
 from apps.audit.proving.seals import seal
+from tests import factories
+from tests.admin.conftest import browser_of
 from tests.audit.test_evidence import KEY, as_setting
 from tests.audit.test_mover import make_record
 
@@ -32,6 +35,13 @@ def test_the_overview_says_what_keeps_the_record_from_being_sealed(root, sealed)
     overview = root.get("/admin/").content.decode()
     assert TOLD in overview
     assert "manage.py verify_audit" in overview
+
+
+def test_auditors_are_told_until_when_the_record_is_sealed(audrey, sealed):
+    told = f"What came into the audit log until {timezone.localtime(sealed.made_at):%Y-%m-%d %H:%M:%S} is sealed"
+    for address in ("/admin/", reverse("missing_hooks")):
+        assert told in audrey.get(address).content.decode()
+    assert "is sealed" not in browser_of(factories.make_user("sam", is_staff=True)).get("/admin/").content.decode()
 
 
 def test_readyz_and_metrics_say_it_also_where_there_is_no_key(settings, sealed):

@@ -164,6 +164,8 @@ def test_rows_lead_to_what_they_count(audrey, busy):
     assert len(audrey.get(links["users"]["charlie"]).context["cl"].result_list) == 5
     assert len(audrey.get(links["hooks"]["2026-11-24 14:00"]).context["cl"].result_list) == 4
     assert FORMULA not in links["users"]  # a name that cannot be searched for leads nowhere
+    assert set(links["hooks"]) == {f"2026-11-24 {hour}:00" for hour in (12, 13, 14)}  # nor does an hour without hooks
+    assert links["running"].keys() <= {f"2026-11-24 {hour}:00" for hour in range(10, 15)}
 
 
 def test_names_cannot_be_markup(audrey, busy):

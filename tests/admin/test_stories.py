@@ -1,10 +1,13 @@
 """The pages of stories: a session, a stream, a call, a person. Who sees what, and what it costs."""
 
+import json
 import re
 from datetime import timedelta
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -13,9 +16,12 @@ from django.utils.html import escape
 from playwright.sync_api import expect
 
 from apps.access.reasons import STAFF_ACTION, Reason
+from apps.accounts.models import User
 from apps.audit.models import AuditEvent
-from apps.audit.moving.changes import OURSELVES
+from apps.audit.moving.changes import OURSELVES, TABLES
 from apps.audit.stories import events, stream_page
+from apps.audit.stories.meanwhile import CONCERNS
+from apps.audit.stories.people import people
 from apps.connections.models import Session
 from apps.live.models import Cut, Lease
 from tests import factories
@@ -27,6 +33,10 @@ COMMITTED = pytest.mark.django_db(transaction=True)
 """For what is asked of a snapshot, which reads nothing else."""
 
 NOTED = {"effect": "allow", "reason": Reason.NOT_REFUSABLE, "action": "notify"}
+BY_TINA = {
+    "username": "tina", "effect": "allow", "reason": STAFF_ACTION,
+    "node_id": "", "app_key": "", "session_id": "",
+}  # fmt: skip
 
 
 def address(story, **query):
@@ -97,15 +107,15 @@ def test_a_session_is_told_from_its_connect_to_its_end(root, lesson):
     said = response.context["said"]
     assert "alice connected through app “defaultApp”" in said
     assert "lasted 30 min" in said
-    assert "DISCONNECTED" in said
+    assert "the client disconnected (DISCONNECTED)." in said
     assert [(row.text, row.outcome) for row in response.context["rows"] if row.clock] == [
         ("alice asked to connect through app “defaultApp”", "allowed"),
         ("alice asked to publish “lobby”", "allowed"),
-        ("StreamStatusEvent about alice and “lobby”, status PUBLISHING", "noted"),
-        ("StreamKeepAliveEvent about alice and “lobby”, status PUBLISHING", "allowed"),
+        ("alice publishes “lobby”", "noted"),
+        ("WCS asked whether alice may still publish “lobby”", "allowed"),
         ("alice asked to play “attic”", "refused"),
-        ("StreamStatusEvent about alice and “lobby”, status UNPUBLISHED", "noted"),
-        ("ConnectionStatusEvent about alice, status DISCONNECTED", "noted"),
+        ("alice no longer publishes “lobby”", "noted"),
+        ("alice disconnected", "noted"),
     ]
 
 
@@ -114,13 +124,13 @@ def test_whoever_may_not_see_sessions_is_told_what_hooks_say_of_it(lesson):
     make_event("ConnectionStatusEvent", received_at=ago(minutes=60), status="ESTABLISHED", **ids, **NOTED)
     said = shown(with_permissions("view_auditevent"), "session", node=lesson.node_id, session="s-1").context["said"]
     assert said.startswith("alice asked to connect through app “defaultApp”, at ")
-    assert re.search(r"It ran for \d+ min, until .+: DISCONNECTED\.$", said)
+    assert re.search(r"It ran for \d+ min, until .+: the client disconnected \(DISCONNECTED\)\.$", said)
 
 
 def test_it_says_how_long_each_stream_ran_how_often_something_came_and_when_nothing_did(root, lesson):
     rows = {row.text: row for row in shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]}
     assert "It ran for 10 min" in rows["alice asked to publish “lobby”"].ran
-    assert "3 times" in rows["StreamKeepAliveEvent about alice and “lobby”, status PUBLISHING"].often
+    assert "3 times" in rows["WCS asked whether alice may still publish “lobby”"].often
     assert rows["alice asked to play “attic”"].why == "No rule allows it."
     assert "Nothing was heard for 17 min." in rows
 
@@ -152,6 +162,76 @@ def test_what_staff_changed_meanwhile_stands_in_between_with_who_and_what(audrey
     (row,) = [row for row in response.context["rows"] if row.outcome == "changed"]
     assert (row.text, row.why) == ("tina changed rule 7", "Allow everyone to play: enforced no instead of yes")
     assert "Nothing was heard for 17 min." in text_of(response)
+
+
+def told_of(table, *rows):
+    """The body of a change: one row, or what it was before and after."""
+    before, after = rows if len(rows) == 2 else (None, *rows) if rows else (None, None)
+    return json.dumps({"table": table, "before": before, "after": after}).encode()
+
+
+def test_only_what_has_to_do_with_the_session_is_told_of_what_staff_changed(root, lesson):
+    alice, mine, other = lesson.user, Group.objects.create(name="mine"), Group.objects.create(name="other")
+    alice.groups.add(mine)
+    lobby, attic = factories.make_stream("lobby"), factories.make_stream("cellar")
+    told = {
+        "rule about her": told_of("access_rule", {"who": "user", "user_id": alice.pk}),
+        "rule that was about her": told_of("access_rule", {"who": "user", "user_id": alice.pk}, {"who": "guests"}),
+        "rule about everyone": told_of("access_rule", {"who": "everyone"}),
+        "rule about her group": told_of("access_rule", {"who": "group", "group_id": mine.pk}),
+        "rule about a group she left": told_of("access_rule", {"who": "group", "group_id": 999}),
+        "group she left": told_of("accounts_user_groups", {"user_id": alice.pk, "group_id": 999}),
+        "her token": told_of("accounts_token", {"id": 1, "user_id": alice.pk}),
+        "her account": told_of("accounts_user", {"id": alice.pk}),
+        "her stream": told_of("streams_stream", {"id": lobby.pk, "name": "lobby"}),
+        "groups of her stream": told_of("streams_stream_groups", {"stream_id": lobby.pk}),
+        "link to her stream": told_of("streams_streamlink", {"stream": "lobby"}),
+        "her app": told_of("connections_app", {"key": lesson.app_key}),
+        "her node": told_of("connections_node", {"node_id": lesson.node_id}),
+        "order to end her": told_of("live_cut", {"node_id": lesson.node_id, "session_id": "s-1"}),
+        "all of rules": told_of("access_rule"),
+        "what cannot be read": b"\xff",
+    }
+    untold = {
+        "rule about bob": told_of("access_rule", {"who": "user", "user_id": alice.pk + 1}),
+        "rule about guests": told_of("access_rule", {"who": "guests"}),
+        "rule about another group": told_of("access_rule", {"who": "group", "group_id": other.pk}),
+        "another token": told_of("accounts_token", {"id": alice.pk, "user_id": alice.pk + 1}),
+        "another account": told_of("accounts_user", {"id": alice.pk + 1}),
+        "another stream": told_of("streams_stream", {"id": attic.pk, "name": "cellar"}),
+        "another app": told_of("connections_app", {"key": "other"}),
+        "another node": told_of("connections_node", {"node_id": "other"}),
+        "issuer, and she has a token": told_of("connections_tokenissuer", {"id": 1}),
+        "order to end another": told_of("live_cut", {"node_id": "other", "session_id": "s-1"}),
+        "a permission of staff": told_of("accounts_user_user_permissions", {"user_id": alice.pk}),
+        "all of API keys": told_of("accounts_apikey"),
+    }
+    for target, body in (told | untold).items():
+        make_event("", received_at=ago(minutes=40), action="change", target=target, body=body, **BY_TINA)
+    rows = shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]
+    found = {row.text.removeprefix("tina changed ") for row in rows if row.outcome == "changed"}
+    assert found == set(told)
+
+
+def test_a_session_of_a_guest_has_to_do_with_rules_about_guests(root, lesson):
+    Session.objects.filter(pk=lesson.pk).update(user=None, username="")
+    for who in ("guests", "everyone", "user"):
+        body = told_of("access_rule", {"who": who, "user_id": None})
+        make_event("", received_at=ago(minutes=40), action="change", target=f"rule about {who}", body=body, **BY_TINA)
+    rows = shown(root, "session", node=lesson.node_id, session="s-1").context["rows"]
+    assert [row.text for row in rows if row.outcome == "changed"] == ["tina changed rule about guests"]
+
+
+def test_of_every_table_that_is_watched_it_is_known_whether_it_concerns_a_session():
+    assert set(CONCERNS) == set(TABLES)
+
+
+def test_all_that_staff_changed_meanwhile_is_a_click_away(root, lesson):
+    make_event("", received_at=ago(minutes=40), action="change", target="meanwhile", **BY_TINA)
+    make_event("", received_at=ago(minutes=70), action="change", target="before", **BY_TINA)
+    html = shown(root, "session", node=lesson.node_id, session="s-1").content.decode()
+    found = root.get(unescape(re.search(r'href="([^"]+)"[^>]*>\s*All that staff changed meanwhile', html)[1]))
+    assert [event.target for event in found.context["cl"].result_list] == ["meanwhile"]
 
 
 def test_a_session_of_the_same_ids_on_another_node_is_another_one(root, lesson):
@@ -225,7 +305,7 @@ def test_what_never_began_and_what_was_ordered_to_end_says_so(root, alice):
     Cut.objects.create(lease=cut, node_id=cut.node_id, session_id=cut.session_id, ordered_by="olga")
     first, second = shown(root, "stream", name=failed.target).context["listed"]
     assert first.why == "ordered to end by olga"
-    assert (second.why, second.lasted) == ("never began: FAILED", "")
+    assert (second.why, second.lasted) == ("never began: it failed (FAILED)", "")
 
 
 def test_only_the_chosen_time_is_told_and_what_runs_from_before(root, alice):
@@ -407,6 +487,13 @@ def test_a_call_leads_to_its_sessions_and_people(root, call):
         assert escape(address("user", name=name)) in html
 
 
+def test_the_tab_of_a_call_says_which_it_is(audrey, call):
+    asked = AuditEvent.objects.filter(action="call").first()
+    title = shown(audrey, "call", node=asked.node_id, call=asked.call_id).context["title"]
+    assert title == f"Call: {asked.username} calls “{asked.target}”"
+    assert shown(audrey, "call", node=asked.node_id, call="none").context["title"] == "Call"
+
+
 def test_a_refused_call_says_so(audrey, alice):
     make_event("call", action="call", call_id="c-1", target="0900 1", username="alice")
     assert (
@@ -539,6 +626,38 @@ def test_the_card_has_what_runs_tokens_and_sessions(root, alice):
     assert "laptop expired on" in text
     assert "Sessions now" in text
     assert "for 12 min by now" in text
+
+
+def test_the_beginning_of_a_name_asks_whom_it_means(root, alice):
+    factories.make_user("alina")
+    factories.make_user("bob")
+    make_event(username="Alfred")  # known from signed tokens alone
+    make_event(username="bob")
+    response = shown(root, "user", name="al")
+    assert [line.text for line in response.context["others"]] == ["Alfred", "alice", "alina"]
+    assert "Attempts" not in text_of(response)
+    assert response.context["others"][1].url == address("user", name="alice")
+    assert "others" not in shown(root, "user", name="alice").context
+    assert "others" not in shown(root, "user", name="Alfred").context  # nor where somebody of this name is known
+
+
+def test_whom_the_beginning_of_a_name_means_is_told_as_far_as_one_may_see_them(audrey, alice):
+    make_event(username="alf")
+    assert [line.text for line in shown(audrey, "user", name="al").context["others"]] == ["alf"]
+    of_users = with_permissions("view_user")
+    assert [line.text for line in shown(of_users, "user", name="AL").context["others"]] == ["alice"]
+
+
+def test_names_that_begin_so_are_found_through_the_index_of_names(alice):
+    User.objects.bulk_create(User(username=f"user-{number}") for number in range(500))
+    with CaptureQueriesContext(connection) as asked:
+        assert people("al", users=True, log=False) == ["alice"]
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE accounts_user")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {asked[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "~>=~" in plan, plan  # a range of the index, and not all of it
 
 
 @COMMITTED

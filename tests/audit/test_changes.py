@@ -79,7 +79,7 @@ def test_a_change_says_who_what_from_where_why_and_by_which_request(database):
     assert event.told == "enforced no instead of yes; note “Try out” instead of nothing"
     assert event.rules == [str(Rule.objects.get())]
     assert event.revision == AccessRevision.objects.get().revision
-    assert story(event, "").startswith(f"tina changed rule {rule.pk}: enforced no")
+    assert story(event, "") == f"tina changed rule {rule.pk}: {event.rules[0]}: {event.told}"
     assert outcome(event) == "changed"
     body = said(event)
     assert (body["before"]["enforced"], body["after"]["enforced"]) == (True, False)

@@ -34,8 +34,37 @@ def test_bars_stand_on_each_other():
 
 
 def test_a_line_is_broken_where_nothing_is_known():
-    (line,) = paths(lines("Viewers", list("abcd"), [Series("Viewers", (0, 10, None, 5), 1)]), "wcsgate-line-of")
-    assert line == "M0.5 100.00h0L1.5 0.00M3.5 50.00h0"
+    drawn = lines("Viewers", list("abcd"), [Series("Viewers", (0, 10, None, 5), 1)])
+    assert paths(drawn, "wcsgate-line-of") == ["M0.5 100.00L1.5 0.00M3.5 50.00"]
+
+
+@pytest.mark.parametrize(
+    ("values", "dots"),
+    [
+        ((0, 10, None, 5), "M3.5 50.00h0"),
+        ((None, None, 10), "M2.5 0.00h0"),
+        ((10, None, 0), "M0.5 0.00h0M2.5 100.00h0"),
+        ((10,), "M0.5 0.00h0"),
+        ((10, 5), ""),
+        ((None, 10, 10, None), ""),
+        ((None,), ""),
+    ],
+)
+def test_what_is_known_of_one_place_alone_is_a_dot(values, dots):
+    assert paths(lines("At once", list("abcd")[: len(values)], [Series("Viewers", values, 1)]), "wcsgate-dots") == [
+        dots
+    ]
+
+
+def test_the_axis_of_what_is_counted_has_whole_numbers():
+    def ticks(*values, unit=""):
+        drawn = stacked_bars("Hooks", ["Mon"] * len(values), [Series("Hooks", values, 1)], unit)
+        return re.findall(r"<span>(.*?)</span>", drawn.partition("wcsgate-chart-y")[2].partition("</div>")[0])
+
+    assert ticks(1) == ["1", "", "0"]
+    assert ticks(4) == ["5", "", "0"]
+    assert ticks(17) == ["20", "10", "0"]
+    assert ticks(4, unit="h") == ["5\xa0h", "2.5\xa0h", "0"]
 
 
 def test_each_place_tells_its_values():

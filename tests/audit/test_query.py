@@ -145,8 +145,25 @@ def test_what_was_understood_is_said():
         "Hooks by user “ann” or “bob”, not of method “publishStream”, refused, "
         "about number whatever begins with “+49”, after 2026-11-01 00:00."
     )
-    assert said(parse("decision:changed"), BERLIN, NOW) == "Hooks that are changes or acts of staff."
     assert said(parse(""), BERLIN, NOW) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("decision:changed", "Changes and acts of staff."),
+        ("decision:changed user:tina", "Changes and acts of staff by user “tina”."),
+        ("decision:changed decision:refused", "Hooks that are changes or acts of staff or refused."),
+        ("-decision:changed", "Hooks not that are changes or acts of staff."),
+        (
+            "why:ticket* why:17",
+            "Changes and acts of staff for a reason that has “ticket” in it or that has “17” in it.",
+        ),
+        ("user:tina -why:ticket", "Hooks by user “tina”, not for a reason that has “ticket” in it."),
+    ],
+)
+def test_what_staff_did_is_not_called_hooks(text, words):
+    assert said(parse(text), BERLIN, NOW) == words
 
 
 def test_a_term_knows_whether_it_is_only_a_beginning():

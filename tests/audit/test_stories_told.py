@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.audit.stories.chart import HEAD, LABELS, NARROWEST, ROW, WIDTH, Stretch, chart
+from apps.audit.stories.chart import GAP, HEAD, LABELS, NARROWEST, ROOM, ROW, WIDTH, Stretch, chart
 from apps.audit.stories.timeline import (
     QUIET,
     SLACK,
@@ -275,3 +275,16 @@ def test_the_top_has_a_few_round_moments(hours, first):
     assert 2 <= len(drawn.ticks) <= 10
     assert drawn.ticks[0][1] == first
     assert all(LABELS < x <= WIDTH for x, _ in drawn.ticks)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "ends"),
+    [
+        (50, 60, LABELS + (WIDTH - LABELS) * 0.5 - GAP),  # before it, where there is room
+        (0, 90, LABELS + (WIDTH - LABELS) * 0.9 - GAP),  # at its own end
+        (0, 1, LABELS + ROOM),  # a little behind it, as it is short
+    ],
+)
+def test_a_name_beside_its_bar_ends_where_it_can_be_read(first, last, ends):
+    ahead, *_ = chart([stretch(first, last), stretch(0, 100)], at(0), at(100), UTC).bars
+    assert ahead.beside == pytest.approx(ends, abs=0.2)

@@ -269,7 +269,20 @@ def test_whoever_opens_a_page_while_postgres_is_frozen_is_told_so(frozen, monkey
     monkeypatch.setattr(middleware, "PATIENCE", 0.3)
     said = Client().get(address)
     assert (said.status_code, said["Retry-After"]) == (503, "5")
-    assert "The database does not answer just now." in said.content.decode()
+    assert "The database does not answer just now" in said.content.decode()
     frozen.go_on()
     time.sleep(0.5)
     assert Client().get(address).status_code != 503
+
+
+def test_staff_are_told_on_a_page_that_needs_nothing_else_and_tries_again_by_itself(frozen, monkeypatch):
+    monkeypatch.setattr(middleware, "PATIENCE", 0.3)
+    looked, sent = Client().get("/admin/").content.decode(), Client().post("/admin/login/").content.decode()
+    for html in (looked, sent):
+        assert html.startswith("<!DOCTYPE html>")
+        assert "<h1>The database does not answer just now</h1>" in html
+        assert not re.search(r"<(link|script|img)\b", html)
+    assert 'http-equiv="refresh"' in looked
+    assert 'href="">Try again' in looked
+    assert 'http-equiv="refresh"' not in sent  # what was sent would be lost
+    assert "Go back in your browser" in sent

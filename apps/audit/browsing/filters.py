@@ -182,6 +182,10 @@ class CallFilter(QualifierFilter):
     title, parameter_name, hint = "call", "call", "Call id"
 
 
+class WhyFilter(QualifierFilter):
+    title, parameter_name, hint = "reason given by staff", "why", "Ticket, or any part of what they typed"
+
+
 class TriedOutFilter(ColumnFilter):
     """Hooks that a rule would have decided otherwise, had it not only been logged. Asked for by links alone."""
 
@@ -224,7 +228,8 @@ QUALIFIED = {
     "from": "after",
     "until": "before",
     **{
-        name: name for name in ("reason", "method", "target", "ip", "number", "session", "call", "app", "node", "while")
+        name: name
+        for name in ("reason", "method", "target", "ip", "number", "session", "call", "app", "node", "why", "while")
     },
 }
 """The qualifier of a search that asks for the same as each field of the form."""

@@ -75,11 +75,11 @@ def names(of: str, begins: str, *, all_nodes: bool) -> list[str]:
         raise NoNames(f"“of” is “{of}”. Give one of {', '.join(NAMED)}.")
     if not begins or "\0" in begins or len(begins) > LONGEST:
         return []
-    found = _nodes(begins, all_nodes) if of == "node" else _in_the_log(of, begins)
+    found = _nodes(begins, all_nodes) if of == "node" else names_in_log(of, begins)
     return [term for name in found if (term := _typed(of, name))]
 
 
-def _in_the_log(of: str, begins: str) -> list[str]:
+def names_in_log(of: str, begins: str) -> list[str]:
     """From each name a step through the index to the next one, however many events have it."""
     begins = (prefix(begins, number_plan()) or begins) if of == "number" else begins
     values = {"begins": f"{connection.ops.prep_for_like_query(begins)}%", "steps": STEPS, "most": MOST}

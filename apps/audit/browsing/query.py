@@ -106,7 +106,7 @@ def _meant(key: str) -> str:
 
 def said(query: Query, zone: tzinfo, now: datetime) -> str:
     """What was understood in plain words, for example: hooks by user “teacher1”, refused, after 2026-11-01 00:00."""
-    parts = []
+    parts, subject = [], "Changes and acts of staff" if _of_staff(query) else "Hooks"
     for key in dict.fromkeys(term.key for term in query.terms):
         for negated in (False, True):
             terms = [term for term in query.terms if term.key == key and term.negated is negated]
@@ -114,7 +114,17 @@ def said(query: Query, zone: tzinfo, now: datetime) -> str:
                 values = joined([_value_said(term, zone, now) for term in terms], "or")
                 words = _WORDS[key]
                 parts.append(f"{'not ' if negated else ''}{words} {values}".replace("  ", " ").strip())
-    return f"Hooks {', '.join(parts)}." if parts else ""
+    parts = [part for part in parts if part != _BY_STAFF or subject == "Hooks"]
+    return f"{' '.join(filter(None, (subject, ', '.join(parts))))}." if query.terms else ""
+
+
+_BY_STAFF = "that are changes or acts of staff"
+
+
+def _of_staff(query: Query) -> bool:
+    """Whether nothing but what staff did is looked for."""
+    decisions = {term.value for term in query.terms if term.key == "decision" and not term.negated}
+    return decisions == {"changed"} or any(term.key == "why" and not term.negated for term in query.terms)
 
 
 def quoted(qualifier: str, value: str) -> str:
@@ -188,6 +198,7 @@ QUALIFIERS: dict[str, tuple[str, Callable[[str], str]]] = {
     "action": ("to", _whole),
     "decision": ("", _one_of(DECISIONS)),
     "reason": ("because of", _one_of((*map(str, Reason), STAFF_ACTION))),
+    "why": ("for a reason", _any),
     "ip": ("from", _network_problem),
     "app": ("through app", _any),
     "node": ("on node", _any),
@@ -217,7 +228,9 @@ def _value_said(term: Term, zone: tzinfo, now: datetime) -> str:
         found = moment(term.value, zone, now)
         return f"{found.astimezone(zone):%Y-%m-%d %H:%M}" if found else term.value
     if term.value == "changed" and term.key == "decision":
-        return "that are changes or acts of staff"
+        return _BY_STAFF
     if term.key in ("decision", "reason", "ip", "rule", "action", "while"):
         return term.value
+    if term.key == "why":
+        return f"that has “{term.text.strip()}” in it"
     return f"whatever begins with “{term.text}”" if term.is_prefix else f"“{term.value}”"

@@ -4,7 +4,7 @@ A view is nothing but the address of a list, so whoever is sent that address nee
 save views of it; only who saved one, or a superuser, changes or deletes it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -16,13 +16,13 @@ from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import StaffAdmin, parameters_of
-from apps.audit.browsing.filters import as_query
+from apps.audit.browsing.filters import PeriodFilter, as_query
 from apps.audit.browsing.query import parse, said
 from apps.audit.models import AuditEvent, SavedView
 from apps.protocol.action_words import joined
@@ -99,7 +99,6 @@ class SavedViewForm(forms.ModelForm):
 class SavedViewAdmin(StaffAdmin):
     form = SavedViewForm
     actions = None
-    fields = ("name", "search", "shared")
     list_display = ("name", "finds", "by", "shared_shown")
     list_select_related = ("owner",)
     ordering = ("name", "pk")
@@ -127,12 +126,27 @@ class SavedViewAdmin(StaffAdmin):
         views = super().get_queryset(request)
         return views if request.user.is_superuser else views.visible_to(request.user)
 
+    def get_fieldsets(self, request, obj=None):
+        """What it finds is said in words. How that is written in the address is folded away, where it is known."""
+        search = obj.search if obj else request.GET.get("search", "")
+        if not search:
+            return ((None, {"fields": ("name", "search", "shared")}),)
+        return (
+            (None, {"fields": ("name", "shared"), "description": escape(in_words(search))}),
+            ("As it is written in the address", {"fields": ("search",), "classes": ("collapse",)}),
+        )
+
+    def render_change_form(self, request, context, *args, **kwargs):
+        """Whoever saves a view goes back to the list that it shows."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def get_list_display_links(self, request, list_display):
         return ("name",)
 
     @display(description="Finds")
     def finds(self, view: SavedView) -> str:
-        return format_html('<a href="{}">{}</a>', _address_of(view), in_words(view))
+        return format_html('<a href="{}">{}</a>', _address_of(view), in_words(view.search))
 
     @display(description="Saved by")
     def by(self, view: SavedView) -> str:
@@ -154,9 +168,16 @@ class SavedViewAdmin(StaffAdmin):
     response_post_save_change = response_post_save_add
 
 
-def in_words(view: SavedView) -> str:
-    """What a view finds: the sentence of its search, and its filters as they are called in the address."""
-    pairs = parse_qsl(view.search)
+def in_words(search: str) -> str:
+    """What a search in an address finds. The last so many days are those before whenever it is opened."""
+    asked = dict(parse_qsl(search.removeprefix("?")))
+    words, _ = PeriodFilter.LAST.get(asked.pop("last", ""), ("", 0))
+    found = said_of(asked) or "; ".join(f"{name}: {value}" for name, value in asked.items())
+    return " ".join(filter(None, (found, words and f"In the {words}.")))
+
+
+def said_of(asked: Mapping[str, str]) -> str:
+    """What was understood of the search box and of the fields of the form, in sentences."""
     now, zone = timezone.now(), timezone.get_current_timezone()
-    words = [said(parse(value), zone, now).rstrip(".") for name, value in pairs if name == SEARCH_VAR]
-    return "; ".join([*words, *(f"{name}: {value}" for name, value in pairs if name != SEARCH_VAR)])
+    found, filtered = said(parse(asked.get(SEARCH_VAR, "")), zone, now), said(as_query(asked), zone, now)
+    return " ".join(filter(None, (found, found and filtered and "Of these:", filtered)))

@@ -8,7 +8,8 @@ from ipaddress import ip_network
 from operator import or_
 
 from django.db import connection
-from django.db.models import Case, GenericIPAddressField, Lookup, Q, QuerySet, Value, When
+from django.db.models import Case, F, Func, GenericIPAddressField, Lookup, Q, QuerySet, TextField, Value, When
+from django.db.models.lookups import IContains
 
 from apps.access.reasons import NOTED, STAFF_ACTION
 from apps.access.rule_rows import number_plan
@@ -146,6 +147,12 @@ def _method(term: Term, zone: tzinfo, now: datetime) -> Q:
     return Q(method__in=[row.name, *row.aliases, term.value]) if row else Q(method=term.value)
 
 
+def _why(term: Term, zone: tzinfo, now: datetime) -> Q:
+    """What staff did for a reason that has this text in it: theirs alone are read, as they are found by `reason`."""
+    why = Func(F("body"), function="audit_why", output_field=TextField())
+    return Q(reason=STAFF_ACTION) & Q(IContains(why, term.text.strip()))
+
+
 OUTCOME = Case(
     When(effect=Effect.REFUSED, then=Value("refused")),
     When(reason__in=NOTED, then=Value("noted")),
@@ -190,6 +197,7 @@ _CONDITIONS: dict[str, Condition] = {
     "action": lambda term, zone, now: Q(action=term.value) & (HOOKS if term.value in ACTIONS else Q()),
     "decision": lambda term, zone, now: decided(term.value),
     "reason": _text("reason"),
+    "why": _why,
     "ip": _address,
     "app": _text("app_key"),
     "node": _node,

@@ -6,6 +6,7 @@ from django.utils import timezone
 from unfold.decorators import display
 
 from apps.accounts.pages import LINES_SHOWN, Line, Section, StaffAdmin, note_changes
+from apps.audit.keeping.holds import COUNTED, PATIENCE, how_many
 from apps.audit.models import Hold
 
 SELECTED = ("username", "target", "session_id", "starts_at", "ends_at")
@@ -79,6 +80,10 @@ class HoldAdmin(StaffAdmin):
         }
         return TemplateResponse(request, "admin/audit/hold_release.html", context)
 
+    def sections(self, request, obj):
+        if self.state(obj) == "holds":
+            yield Section("How much it covers", (Line(said_of(how_many(obj))),))
+
     def has_release_permission(self, request) -> bool:
         """Whoever may make holds need not be allowed to end them."""
         return request.user.has_perm("audit.release_hold")
@@ -98,6 +103,8 @@ class HoldAdmin(StaffAdmin):
         if not change:
             obj.made_by = request.user.get_username()
         super().save_model(request, obj, form, change)
+        if not change:
+            messages.info(request, said_of(how_many(obj)))
 
     def notice(self, request, obj):
         if self.state(obj) != "holds":
@@ -105,3 +112,14 @@ class HoldAdmin(StaffAdmin):
         return (
             "" if any(getattr(obj, name) for name in SELECTED) else "This holds everything: nothing is deleted at all."
         )
+
+
+def said_of(number: int | None) -> str:
+    """How much a hold covers, as a sentence; that it covers nothing may be a name that was not written whole."""
+    if number is None:
+        return f"How many audit events it covers by now could not be counted within {PATIENCE.seconds} seconds."
+    if number == 0:
+        return "It covers no audit event by now. Names and ids count whole, letter case included, as in the audit log."
+    if number > COUNTED:
+        return f"It covers more than {COUNTED:,} audit events by now."
+    return f"It covers {number:,} audit event{'s' * (number > 1)} by now."

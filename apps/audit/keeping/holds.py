@@ -1,14 +1,26 @@
 """What legal holds cover, as conditions; and keeping them as they are while something is deleted."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.db import connection
 from django.db.models import Q
 from psycopg.sql import SQL, Composable, Literal
 
 from apps.access.rule_rows import number_plan
+from apps.audit.browsing.paging import TakesTooLong, patience
 from apps.audit.models import Hold
 from apps.protocol.numbers import canonical
+
+COUNTED = 1_000
+"""Events of a hold that are counted; what is more is only said to be."""
+
+PATIENCE = timedelta(seconds=2)
+"""How long Postgres may look for them."""
+
+_REPEATS_REACH = timedelta(days=2)
+"""Further than any event's last repeat is from its first (`folding`), so that what a hold of a time covers is found
+through an index of when events came."""
 
 
 def covered(holds: Iterable[Hold]) -> Composable:
@@ -33,6 +45,21 @@ def _covered(hold: Hold) -> Composable:
     if hold.ends_at:
         parts.append(SQL("received_at < {}").format(Literal(hold.ends_at)))
     return SQL(" AND ").join(parts)
+
+
+def how_many(hold: Hold) -> int | None:
+    """How many audit events a hold covers by now, one more than COUNTED at most; None where that takes too long."""
+    condition = _covered(hold)
+    if hold.starts_at:
+        earliest = Literal(hold.starts_at - _REPEATS_REACH)
+        condition = SQL("{} AND received_at >= {}").format(condition, earliest)
+    statement = SQL("SELECT count(*) FROM (SELECT FROM audit_auditevent WHERE {} LIMIT {}) AS found")
+    try:
+        with patience(PATIENCE), connection.cursor() as cursor:
+            cursor.execute(statement.format(condition, Literal(COUNTED + 1)))
+            return cursor.fetchone()[0]
+    except TakesTooLong:
+        return None
 
 
 def covered_staff_actions(holds: Iterable[Hold]) -> Q:

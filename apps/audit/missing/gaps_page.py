@@ -12,6 +12,7 @@ from apps.audit.acts import note
 from apps.audit.missing import gaps
 from apps.audit.missing.spooled import spooled_by_node
 from apps.audit.models import Counted
+from apps.audit.proving.seals import sealing
 from apps.audit.recording import spool_folder
 
 
@@ -33,6 +34,7 @@ def missing_hooks(request: HttpRequest) -> HttpResponse:
         "gaps": gaps.gaps()[:100],
         "may_acknowledge": may_acknowledge,
         "nodes": _nodes(),
+        "sealed": sealing(timezone.now()),
     }
     return TemplateResponse(request, "admin/audit/missing_hooks.html", context)
 

@@ -49,9 +49,10 @@ def told(request: HttpRequest) -> Told | None:
     times = _times(lately, pending.since)
     if not times:
         return None
+    entries = sum(outage.entries for outage in lately)
     url = f"{reverse('admin:audit_auditevent_changelist')}?while=away"
-    sentence = _sentence(times, sum(outage.entries for outage in lately), pending.entries)
-    return Told(sentence, url if may_see(request.user, "audit.auditevent") else "")
+    leads = entries and may_see(request.user, "audit.auditevent")
+    return Told(_sentence(times, entries, pending.entries), url if leads else "")
 
 
 def _times(lately: list[Outage], pending_since: datetime | None) -> list[Time]:

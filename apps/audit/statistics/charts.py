@@ -45,10 +45,12 @@ def stacked_bars(title: str, places: Sequence[str], series: Sequence[Series], un
 
 
 def lines(title: str, places: Sequence[str], series: Sequence[Series]) -> str:
-    """A line for each series; broken where nothing is known."""
+    """A line for each series; broken where nothing is known, and a dot where only one place is."""
     most = ceiling(max((value or 0 for each in series for value in each.values), default=0))
     drawn = [
-        f'<path class="wcsgate-line-of wcsgate-series-{each.tone}" d="{_line(each.values, most)}"/>' for each in series
+        f'<path class="wcsgate-line-of wcsgate-series-{each.tone}" d="{_line(each.values, most)}"/>'
+        f'<path class="wcsgate-dots wcsgate-series-{each.tone}" d="{_dots(each.values, most)}"/>'
+        for each in series
     ]
     return _framed(title, places, series, "".join(drawn), most)
 
@@ -57,11 +59,20 @@ def _line(values: Sequence[float | None], most: float) -> str:
     steps, pen_down = [], False
     for index, value in enumerate(values):
         if value is not None:
-            steps.append(f"{'L' if pen_down else 'M'}{index + 0.5:g} {HEIGHT - HEIGHT * value / most:.2f}")
-            if not pen_down:
-                steps.append("h0")  # a single value is a dot
+            steps.append(f"{'L' if pen_down else 'M'}{_at(index, value, most)}")
         pen_down = value is not None
     return "".join(steps)
+
+
+def _dots(values: Sequence[float | None], most: float) -> str:
+    """What would be a line of no length: known, and neither what is before it nor what comes after is."""
+    around = [None, *values, None]
+    alone = [index for index in range(len(values)) if around[index] is None and around[index + 2] is None]
+    return "".join(f"M{_at(index, value, most)}h0" for index in alone if (value := values[index]) is not None)
+
+
+def _at(index: int, value: float, most: float) -> str:
+    return f"{index + 0.5:g} {HEIGHT - HEIGHT * value / most:.2f}"
 
 
 def heat_map(title: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]]) -> str:
@@ -118,7 +129,8 @@ def _framed(
         f'<path class="wcsgate-grid" d="M0 0H{len(places)}M0 {HEIGHT / 2:g}H{len(places)}M0 {HEIGHT}H{len(places)}"/>'
     )
     drawing = _svg(title, f"0 0 {max(len(places), 1)} {HEIGHT}", grid + drawn + told)
-    ticks = [number(most, unit), number(most / 2, unit), "0"]
+    middle = number(most / 2, unit) if unit or (most / 2).is_integer() else ""  # nobody counts two viewers and a half
+    ticks = [number(most, unit), middle, "0"]
     legend = "".join(
         f'<li><svg class="wcsgate-key" viewBox="0 0 20 10" aria-hidden="true">'
         f'<path class="wcsgate-line-of wcsgate-series-{each.tone}" d="M0 5H20"/></svg>{escape(each.name)}</li>'

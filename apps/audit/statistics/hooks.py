@@ -36,7 +36,7 @@ def hooks(period: Period, app: str = "") -> Statistic:
         [
             Row(
                 (exact(place), *(str(counts[place][answer]) for answer in ANSWERS)),
-                search_of_place(place, search) if search else "",
+                search_of_place(place, search) if search and counts[place].total() else "",
             )
             for place in places
         ],

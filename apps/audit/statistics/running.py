@@ -60,7 +60,10 @@ def running(period: Period) -> Statistic:
             head_of(period),
             *(f"{word}, {what}" for word in WORDS.values() for what in ("peak", "average")),
         ),
-        [Row((exact(place), *_at_once(known, place)), search_of_place(place)) for place in places],
+        [
+            Row((exact(place), *_at_once(known, place)), search_of_place(place) if _is_known(known, place) else "")
+            for place in places
+        ],
         lines(f"{title} at once in {period}", [short(place, period) for place in places], series),
         "How many at most ran at the same time. The average is told in the table.",
     )
@@ -169,6 +172,11 @@ def _at_once(known: Known, place: date) -> Iterable[str]:
         row = known.get((place, action))
         yield str(row.peak) if row else ""
         yield decimal(row.seconds / _seconds_of(row, place)) if row else ""
+
+
+def _is_known(known: Known, place: date) -> bool:
+    """Whether anything of a place is: a link to nothing would be one more stop on the way of the keyboard."""
+    return any((place, action) in known for action in WORDS)
 
 
 def _seconds_of(row: Running, place: date) -> float:

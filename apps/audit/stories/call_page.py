@@ -45,12 +45,18 @@ def story_of_call(request: HttpRequest) -> HttpResponse:
         at, after = moment(request, "at"), moment(request, "after")
         story = call_story(node_id, call_id, at=at, after=after, now=now, with_leases=with_leases)
         context |= {
+            "title": _title(story),
             "said": " ".join(_leg_said(leg, now) for leg in story.legs) or _NO_CALL,
             "rows": list(rows(request, story.told, now)),
             "goes_on": goes_on(request, story.told),
             "sections": list(_about_call(request, story, node_id, call_id)),
         }
     return page(request, "admin/stories/timeline.html", context)
+
+
+def _title(story: CallStory) -> str:
+    """Which call it is, as far as it is known."""
+    return f"Call: {_sides(story.legs[0])}" if story.legs else "Call"
 
 
 def _leg_said(leg: Leg, now: datetime) -> str:
@@ -91,7 +97,9 @@ def _about_call(request: HttpRequest, story: CallStory, node_id: str, call_id: s
 
 
 def _leg_line(request: HttpRequest, leg: Leg) -> Line:
-    event = leg.event
-    who = event.username or "a guest"
-    text = f"{who} is called from “{event.target}”" if leg.is_incoming else f"{who} calls “{event.target}”"
-    return Line(text, page_of(request, LOG, event.pk), clock(event.received_at))
+    return Line(_sides(leg), page_of(request, LOG, leg.event.pk), clock(leg.event.received_at))
+
+
+def _sides(leg: Leg) -> str:
+    who = leg.event.username or "a guest"
+    return f"{who} is called from “{leg.event.target}”" if leg.is_incoming else f"{who} calls “{leg.event.target}”"

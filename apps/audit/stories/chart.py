@@ -10,6 +10,12 @@ LABELS = 190
 
 ROW = 22
 HEAD = 26
+ROOM = 170
+"""Units that a name has beside its bar."""
+
+GAP = 6
+"""Units between them."""
+
 NARROWEST = 2.0
 """So wide is what was over at once."""
 
@@ -31,6 +37,12 @@ class Bar:
     name: str
     title: str
     url: str = ""
+
+    @property
+    def beside(self) -> float:
+        """Where its name ends if it does not stand at the beginning of the line: before it, where there is room, else
+        at its own end, or a little behind it."""
+        return self.x - GAP if self.x - LABELS > ROOM else max(self.x + self.width - GAP, self.x + ROOM)
 
 
 @dataclass(frozen=True, slots=True)

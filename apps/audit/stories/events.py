@@ -1,6 +1,6 @@
 """Audit events and leases as what stories are made of. Every query here is bounded, and goes through an index."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,8 +11,10 @@ from apps.access.reasons import STAFF_ACTION
 from apps.audit.ids import MARGIN
 from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.moving.changes import ACTIONS, OURSELVES
-from apps.audit.narrative import headline, outcome, reason_text
+from apps.audit.narrative import headline, outcome, reason_text, what_changed
+from apps.audit.stories.meanwhile import concerning
 from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, with_gaps
+from apps.connections.models import Session
 from apps.live.models import Lease
 from apps.protocol.methods import RUNS, find
 
@@ -21,6 +23,9 @@ SHOWN = 300
 
 CHANGES_SHOWN = 50
 """Changes by staff, beside these events."""
+
+CHANGES_READ = 500
+"""Changes by staff that are looked through for those that have to do with the session."""
 
 RAN_OUT = "WCS did not ask for it again"
 """Why what it reports no end of is taken to have ended."""
@@ -96,12 +101,25 @@ def changes(since: datetime, before: datetime) -> QuerySet[AuditEvent]:
     events = AuditEvent.objects.filter(
         received(since, before), effect=Effect.ALLOWED, reason=STAFF_ACTION, action__in=ACTIONS
     )
-    return events.exclude(username=OURSELVES).defer("body", "digest")
+    return events.exclude(username=OURSELVES).defer("digest")
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What staff changed while a session ran: out of `changes`."""
+
+    session: Session
+    changed: QuerySet[AuditEvent]
+
+    def beside(self, hooks: Sequence[AuditEvent], until: datetime | None) -> list[AuditEvent]:
+        """The first of those that a session with these hooks has to do with, as long as what is shown went on."""
+        shown = self.changed.filter(received_at__lt=until) if until else self.changed
+        read = shown.order_by("received_at", "id")[:CHANGES_READ]
+        return concerning(self.session, hooks, read)[:CHANGES_SHOWN]
 
 
 def entry_of_change(event: AuditEvent) -> Entry:
     """An event of `changes` as a plain value: of no session, and like no other."""
-    what = ": ".join(filter(None, ("; ".join(event.rules), event.told)))
     return Entry(
         id=str(event.pk),
         at=event.received_at,
@@ -110,7 +128,7 @@ def entry_of_change(event: AuditEvent) -> Entry:
         phase=Phase.MEANWHILE,
         text=headline(event),
         outcome=outcome(event),
-        why=what,
+        why=what_changed(event),
     )
 
 
@@ -119,7 +137,7 @@ def told(
     now: datetime,
     *,
     with_leases: bool,
-    meanwhile: QuerySet[AuditEvent] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> Told:
     """The first of these events as a story, with what staff changed meanwhile.
 
@@ -127,16 +145,10 @@ def told(
     """
     found = list(events.order_by("received_at", "id")[: SHOWN + 1])
     goes_on = found[SHOWN].received_at if len(found) > SHOWN else None
-    changed = _meanwhile(meanwhile, goes_on) if meanwhile is not None else []
+    changed = meanwhile.beside(found[:SHOWN], goes_on) if meanwhile is not None else []
     ordered = in_order([*map(entry_of, found[:SHOWN]), *map(entry_of_change, changed)])
     ran = runs(ordered)
     if with_leases and ran:
         leases = Lease.objects.filter(record_id__in=list(ran)).select_related("cut")
         ran |= {str(lease.record_id): run_of(lease, now) for lease in leases}
     return Told(tuple(with_gaps(folded(ordered))), ran, goes_on)
-
-
-def _meanwhile(changed: QuerySet[AuditEvent], goes_on: datetime | None) -> list[AuditEvent]:
-    """What was changed as long as what is shown went on."""
-    shown = changed.filter(received_at__lt=goes_on) if goes_on else changed
-    return list(shown.order_by("received_at", "id")[:CHANGES_SHOWN])

@@ -18,6 +18,7 @@ from apps.accounts.pages import page_of
 from apps.audit.stories.events import Told
 from apps.audit.stories.timeline import Entry, Gap, Run, lasting
 from apps.connections.models import Node
+from apps.protocol.state_words import end_said
 
 LOG, RUNNING, SESSIONS = "audit.auditevent", "live.lease", "connections.session"
 LONGEST_TEXT = 600
@@ -76,7 +77,7 @@ def clock(at: datetime) -> str:
 def ran(run: Run, now: datetime) -> str:
     """What became of what was let in, as a sentence."""
     ordered = f" Ordered to end by {run.ordered_by}." if run.ordered_by else ""
-    why = f": {run.why.rstrip('.')}" if run.why else ""
+    why = f": {end_said(run.why).rstrip('.')}" if run.why else ""
     if run.never_began:
         return f"It never began{why}.{ordered}"
     if run.ended is not None:

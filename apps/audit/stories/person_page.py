@@ -24,6 +24,7 @@ from apps.audit.models import AuditEvent
 from apps.audit.narrative import headline, outcome, reason_text
 from apps.audit.stories.events import run_of
 from apps.audit.stories.pages import LOG, RUNNING, SESSIONS, asked, clock, log_is_hidden, must_be_allowed, page, ran
+from apps.audit.stories.people import people
 from apps.audit.stories.person import (
     ATTEMPTS_SHOWN,
     Attempt,
@@ -39,6 +40,7 @@ from apps.audit.stories.timeline import lasting
 from apps.connections.models import Session
 from apps.database.connection import StatementFailed, Unavailable
 from apps.live.models import Lease
+from apps.protocol.state_words import end_said
 
 
 class PersonForm(forms.Form):
@@ -49,7 +51,7 @@ class PersonForm(forms.Form):
         max_length=150,
         strip=False,
         widget=UnfoldAdminTextInputWidget({"autocomplete": "off"}),
-        help_text="Whole; letter case counts.",
+        help_text="Whole, or how it begins.",
     )
 
 
@@ -94,13 +96,21 @@ def story_of_user(request: HttpRequest) -> HttpResponse:
     name = asked(request, "name")
     context: dict[str, Any] = {"title": "Help desk", "form": PersonForm(initial={"name": name})}
     if name:
-        context |= _card(request, name, timezone.now())
+        user = User.objects.filter(username=name).first()
+        others = [] if user else _meant(request, name)
+        context |= {"others": others} if others else _card(request, name, user, timezone.now())
     return page(request, "admin/stories/person.html", context)
 
 
-def _card(request: HttpRequest, name: str, now: datetime) -> dict[str, Any]:
+def _meant(request: HttpRequest, begins: str) -> list[Line]:
+    """Cards of those whose names begin so, where nobody of this name is known."""
     viewer = request.user
-    user = User.objects.filter(username=name).first()
+    found = people(begins, users=may_see(viewer, "accounts.user"), log=may_see(viewer, LOG))
+    return [] if begins in found else [Line(one, reverse("story_user", query={"name": one})) for one in found]
+
+
+def _card(request: HttpRequest, name: str, user: User | None, now: datetime) -> dict[str, Any]:
+    viewer = request.user
     shown = user if may_see(viewer, "accounts.user") else None
     tried = attempts(name, now) if may_see(viewer, LOG) else []
     context = {
@@ -245,7 +255,7 @@ def _session_line(request: HttpRequest, session: Session, now: datetime) -> Line
     how = (
         f"for {lasting(now - session.opened_at)} by now"
         if session.ended_at is None
-        else f"until {clock(session.ended_at)}, {session.end_reason or 'for no known reason'}"
+        else f"until {clock(session.ended_at)}, {end_said(session.end_reason) or 'for no known reason'}"
     )
     return Line(
         f"Through app “{session.app_key}”{place}",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apps.audit.stories.events import NOTHING, Told, changes, events_of, told
+from apps.audit.stories.events import NOTHING, Meanwhile, Told, changes, events_of, told
 from apps.audit.stories.timeline import SLACK
 from apps.connections.models import Session
 
@@ -44,7 +44,7 @@ def session_story(
         return SessionStory(session, NOTHING)
     since = max(since, after) if after else since
     events = events_of(since, before).filter(node_id=node_id, session_id=session_id)
-    meanwhile = changes(since, session.ended_at or now) if session else None
+    meanwhile = Meanwhile(session, changes(since, session.ended_at or now)) if session else None
     return SessionStory(session, told(events, now, with_leases=with_leases, meanwhile=meanwhile))
 
 

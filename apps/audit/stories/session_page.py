@@ -27,6 +27,7 @@ from apps.audit.stories.pages import (
 from apps.audit.stories.session import SessionStory, session_story
 from apps.audit.stories.timeline import lasting
 from apps.connections.models import Session
+from apps.protocol.state_words import end_said
 
 
 def story_of_session(request: HttpRequest) -> HttpResponse:
@@ -63,7 +64,7 @@ def _session_said(session: Session, now: datetime) -> str:
     came += f", known by {session.get_entered_by_display()}." if session.entered_by else "."
     if session.ended_at is None:
         return f"{came} The session runs, for {lasting(now - session.opened_at)} by now."
-    why = f": {session.end_reason.rstrip('.')}" if session.end_reason else ""
+    why = f": {end_said(session.end_reason).rstrip('.')}" if session.end_reason else ""
     lasted = lasting(max(timedelta(0), session.ended_at - session.opened_at))
     return f"{came} The session lasted {lasted} and ended at {clock(session.ended_at)}{why}."
 
@@ -100,9 +101,17 @@ def _about_session(
             *(person_links(request, session.username) if session else ()),
             *((Line("The session's page", page_of(request, SESSIONS, session.pk)),) if session else ()),
             *link_to_list(request, LOG, "All hooks of this session", node=node_id, session=session_id),
+            *(_changed_meanwhile(request, session) if session else ()),
             *link_to_list(request, RUNNING, "What runs in it now", q=session_id),
         ),
     )
+
+
+def _changed_meanwhile(request: HttpRequest, session: Session) -> tuple[Line, ...]:
+    """A link to what staff changed while the session ran, also where that has nothing to do with it."""
+    moments = {"from": session.opened_at, "until": session.ended_at}
+    times = {name: moment.isoformat() for name, moment in moments.items() if moment}
+    return link_to_list(request, LOG, "All that staff changed meanwhile", effect="changed", **times)
 
 
 def _ran_lines(story: Told) -> Iterator[Line]:

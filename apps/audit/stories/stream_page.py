@@ -18,6 +18,7 @@ from apps.audit.stories.stream import Part, StreamStory, people, stream_story
 from apps.audit.stories.stream_form import StreamForm
 from apps.audit.stories.timeline import lasting
 from apps.live.tasks import KEPT
+from apps.protocol.state_words import end_said
 from apps.streams.models import Stream
 
 PUBLISHERS_DRAWN, VIEWERS_DRAWN = 15, 25
@@ -147,7 +148,7 @@ def _session_url(request: HttpRequest, part: Part) -> str:
 
 def _listed(request: HttpRequest, part: Part, now: datetime) -> Listed:
     run = part.run
-    why = f"never began: {run.why}" if run.never_began else run.why
+    why = f"never began: {end_said(run.why)}" if run.never_began else end_said(run.why)
     if run.ordered_by:
         why = f"{why}; ordered to end by {run.ordered_by}".removeprefix("; ")
     return Listed(

@@ -1,7 +1,8 @@
 /* What unfold's pages leave out for screen readers and keyboards.
 
    Its icons are words in a font of pictures, and would be read out as words: they are hidden, and whatever has no name
-   but its icon gets one. What acts on a click can be reached and used by keys. The content of a page is its landmark. */
+   but its icon gets one. What acts on a click can be reached and used by keys. The content of a page is its landmark.
+   On a phone the heads of lists stand beside each value, and begin large as they do above it. */
 (() => {
     const ICON = ".material-symbols-outlined";
     const ACTS = "[x-on\\:click]:not(a[href], button, input, label, select, textarea, [role])";
@@ -39,6 +40,9 @@
     function improve(root) {
         find(root, ACTS).forEach(makeButton);
         find(root, ICON).forEach(nameByIcon);
+        find(root, ".result-list [data-label]").forEach((cell) => {
+            cell.dataset.label = cell.dataset.label.replace(/^./, (letter) => letter.toUpperCase());
+        });
     }
 
     document.addEventListener("DOMContentLoaded", () => {
