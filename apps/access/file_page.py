@@ -18,8 +18,9 @@ from django.utils.cache import add_never_cache_headers
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldBooleanWidget
 
+from apps.access.acts import note
 from apps.access.file_problems import AccessFileError
-from apps.access.files import Imported, export_access, export_sheets, import_access
+from apps.access.files import EXPORTED, Imported, export_access, export_sheets, import_access
 from apps.connections.sealing import CannotUnseal, seal, unseal
 
 MAX_BYTES = 1024 * 1024
@@ -63,9 +64,9 @@ def access_file(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {**admin.site.each_context(request), "title": "Import and export", "form": UploadForm()}
     match request.POST.get("do"):
         case "export-yaml":
-            return _download(export_access().encode(), "access.yaml", "application/yaml")
+            return _download(request, export_access().encode(), "access.yaml", "application/yaml")
         case "export-sheet":
-            return _download(export_sheets(), "access.xlsx", SPREADSHEET)
+            return _download(request, export_sheets(), "access.xlsx", SPREADSHEET)
         case "look":
             context["form"] = form = UploadForm(request.POST, request.FILES)
             if form.is_valid():
@@ -127,7 +128,8 @@ def _shown(imported: Imported) -> dict[str, Any]:
     }
 
 
-def _download(content: bytes, name: str, content_type: str) -> HttpResponse:
+def _download(request: HttpRequest, content: bytes, name: str, content_type: str) -> HttpResponse:
+    note(request, "export", EXPORTED, told=f"As {name}")
     name = f"{timezone.localdate():%Y-%m-%d}-{name}"
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
     response = HttpResponse(content, content_type=content_type, headers=disposition)

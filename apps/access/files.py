@@ -20,6 +20,8 @@ from apps.connections.models import App, Node, SipAccount, TokenIssuer
 from apps.streams.models import Stream, StreamGroup, StreamLink
 
 HEADING = "# Written by export_access. It holds hashes and sealed secrets: keep it private.\n"
+EXPORTED = "the access file"
+"""What it is called where it is noted that somebody took it out."""
 
 
 @dataclass(frozen=True, slots=True)

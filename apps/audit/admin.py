@@ -10,12 +10,12 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 
+from apps.access.acts import note
 from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, list_of, page_of
-from apps.audit.acts import note
 from apps.audit.asking.again_pages import allow_page, now
 from apps.audit.browsing import filters
 from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import psycopg
 from django.core.management.base import CommandError
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -16,7 +16,9 @@ NOT_THERE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
 @contextmanager
 def database_needed() -> Iterator[None]:
-    """Raise CommandError in place of what Django raises where the database is away or has no tables yet."""
+    """Raise CommandError in place of what Django raises where the database is away, has no tables yet, or takes no
+    changes.
+    """
     try:
         yield
     except (OperationalError, InterfaceError) as error:
@@ -25,6 +27,10 @@ def database_needed() -> Iterator[None]:
         if not isinstance(error.__cause__, NOT_THERE):
             raise
         raise CommandError("The database lacks tables of this version. Run manage.py migrate first.") from None
+    except InternalError as error:
+        if not isinstance(error.__cause__, psycopg.errors.ReadOnlySqlTransaction):
+            raise
+        raise CommandError("The database takes no changes, as on a standby. Run this where it does.") from None
 
 
 def moment(text: str) -> datetime:

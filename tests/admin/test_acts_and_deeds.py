@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import expect
 
+from apps.access.acts import ACT
 from apps.access.staff_acts import MAX_SAID, WHY
 from apps.audit.exporting.exports import ask
 from apps.audit.exporting.models import Export
 from apps.audit.models import BadRecord, Counted, HookRecord
-from apps.audit.moving.changes import ACT
 from apps.audit.moving.mover import move_batch, try_again
 from runner import ROOT
 from runner.services import wait_until

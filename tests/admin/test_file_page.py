@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import DataError, transaction
 from django.urls import reverse
 
 from apps.access.files import export_access
@@ -10,6 +11,7 @@ from apps.accounts.models import User
 from apps.connections.sealing import seal
 from tests import factories
 from tests.access.test_file_sheets import book
+from tests.audit.test_changes import acts
 
 RULES = b"rules: [{effect: allow, who: everyone, actions: [connect]}]"
 SECRET = b"users: [{username: alice, password: open-sesame-4711}]"
@@ -111,6 +113,24 @@ def test_everything_can_be_downloaded_and_is_kept_nowhere(root, page, what, begi
     assert response.content.startswith(begin)
     assert "attachment" in response["Content-Disposition"]
     assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.parametrize(("what", "told"), [("export-sheet", "As access.xlsx"), ("export-yaml", "As access.yaml")])
+def test_who_took_it_out_is_in_the_audit_log(root, page, what, told):
+    root.post(page, {"do": what})
+    (act,) = acts()
+    assert (act.username, act.action, act.target, act.told) == ("root", "export", "the access file", told)
+
+
+def test_it_is_not_given_out_where_that_cannot_be_noted(root, page, monkeypatch):
+    monkeypatch.setattr("apps.access.acts._NOTE", "SELECT %s, %s, 1 / 0")
+    with pytest.raises(DataError), transaction.atomic():
+        root.post(page, {"do": "export-yaml"})
+
+
+def test_who_may_not_have_it_is_not_said_to_have_taken_it(olga, page):
+    olga.post(page, {"do": "export-yaml"})
+    assert acts() == []
 
 
 def test_a_download_is_what_the_command_writes(root, page):

@@ -1,14 +1,16 @@
 """What staff do with the record that changes no row is in the audit log all the same, as changes are."""
 
 from datetime import UTC
+from io import StringIO
 
 import pytest
-from django.db import transaction
+from django.core.management import call_command
+from django.db import DataError, transaction
 from django.test import RequestFactory
 from django.utils import timezone
 
+from apps.access.acts import note
 from apps.access.reasons import STAFF_ACTION
-from apps.audit.acts import note
 from apps.audit.asking.past import past
 from apps.audit.browsing.query import parse
 from apps.audit.browsing.search import find_events
@@ -119,3 +121,27 @@ def test_going_back_to_what_was_takes_no_act_for_a_change(request_of_tina):
     assert known() == before, "while it waits"
     assert len(acts()) == 1
     assert known() == before, "when it is an event"
+
+
+@pytest.mark.parametrize(
+    ("command", "target"), [("export_access", "the access file"), ("export_evidence", "the record as evidence")]
+)
+def test_what_commands_take_out_is_noted_with_who_ran_them(request_of_tina, tmp_path, command, target):
+    call_command(command, str(tmp_path / "file"), stdout=StringIO())
+    (act,) = acts()
+    assert (act.action, act.target) == ("export", target)
+    assert act.username.endswith(f" by {command}")
+    assert said(act)["command"] == command
+
+
+def test_a_file_of_evidence_that_cannot_be_noted_is_not_written(request_of_tina, tmp_path, monkeypatch):
+    monkeypatch.setattr("apps.access.acts._NOTE", "SELECT %s, %s, 1 / 0")
+    with pytest.raises(DataError):
+        call_command("export_evidence", str(tmp_path / "file"), stdout=StringIO())
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("command", [["verify_audit"], ["purge_audit", "--dry-run"], ["seal_audit"]])
+def test_what_only_looks_is_no_act(request_of_tina, command):
+    call_command(*command, stdout=StringIO())
+    assert acts() == []

@@ -9,8 +9,18 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
-from apps.audit.ids import COUNTER_BITS, LAST_NUMBER, first_id, numbered_id, numbers_by_counter
+from apps.audit.ids import (
+    COUNTER_BITS,
+    COUNTER_SQL,
+    IS_NUMBERED_SQL,
+    LAST_NUMBER,
+    NUMBER_SQL,
+    first_id,
+    numbered_id,
+    numbers_by_counter,
+)
 from apps.audit.recording import count_file
 from apps.audit.recording.count_file import CountFile, left_in, place_of, read
 from apps.audit.recording.counting import OTHERS, Counts
@@ -38,6 +48,20 @@ def by_node(counts):
 
 
 # Ids
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("counter", [0, 1, (1 << COUNTER_BITS) - 1])
+@pytest.mark.parametrize("number", [0, 1, (1 << 22) - 1, 1 << 22, (1 << 33) + 5, LAST_NUMBER])
+def test_postgres_reads_the_same_out_of_an_id(counter, number):
+    read_by_sql = ", ".join(sql.format(id="id") for sql in (COUNTER_SQL, NUMBER_SQL, IS_NUMBERED_SQL))
+    with connection.cursor() as cursor:
+        for id_, is_numbered in ((numbered_id(NOW, counter, number), True), (new_id(NOW), False)):
+            cursor.execute(f"SELECT {read_by_sql} FROM (SELECT %s::uuid AS id) AS _", [id_])
+            found = cursor.fetchone()
+            assert found[2] == is_numbered
+            if is_numbered:
+                assert found[:2] == (counter, number)
 
 
 def test_an_id_says_when_it_was_made_and_which_number_of_which_counter_it_is():

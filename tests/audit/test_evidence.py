@@ -24,7 +24,7 @@ from apps.audit import chain
 from apps.audit.exporting.feed import newest_seal
 from apps.audit.keeping.retention import purge
 from apps.audit.management.commands import verify_audit
-from apps.audit.models import AuditEvent, Batch, Seal
+from apps.audit.models import AuditEvent, Batch, Hold, Seal
 from apps.audit.moving.batches import append, next_number
 from apps.audit.moving.mover import move_batch
 from apps.audit.proving import kept_seals
@@ -37,7 +37,7 @@ from apps.audit.tasks import seal_record
 from tests import factories
 from tests.admin.conftest import make_event
 from tests.audit.test_changes import changes
-from tests.audit.test_mover import make_record
+from tests.audit.test_mover import START, make_record
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -267,18 +267,22 @@ def test_clocks_of_workers_may_differ(record):
 
 
 def test_nothing_else_is_counted_as_a_repeat_of_an_event_unseen(record):
-    """As by somebody who makes two events look the same while hooks come, and takes that back."""
+    """As by somebody who makes two events look like each other while hooks come, and takes that back."""
     for number, media in ((30, "hidden"), (31, "other")):
         make_record(number, media_session_id=media)
         move_batch()
     hidden, other = AuditEvent.objects.filter(media_session_id__in=["hidden", "other"]).order_by("received_at")
-    kept = bytes(other.digest)
-    AuditEvent.objects.filter(pk=other.pk).update(digest=hidden.digest)
-    AuditEvent.objects.filter(pk=hidden.pk).update(digest=kept)
+
+    def look_like(one, another):
+        looks = {"digest": bytes(another.digest), "media_session_id": another.media_session_id}
+        AuditEvent.objects.filter(pk=one.pk).update(**looks)
+
+    look_like(other, hidden)
+    look_like(hidden, other)
     make_record(32, media_session_id="hidden")
     move_batch()
-    AuditEvent.objects.filter(pk=other.pk).update(digest=kept)
-    AuditEvent.objects.filter(pk=hidden.pk).update(digest=hidden.digest)
+    look_like(other, other)
+    look_like(hidden, hidden)
     other.refresh_from_db()
     assert other.repeats == 1, "the hook went unseen"
     assert problems()
@@ -649,6 +653,166 @@ def test_what_goes_without_a_note_is_missed(record, settings):
     AuditEvent.objects.filter(reason="staff-action").first().delete()
     with later(3):
         assert "missing" in problems()[0]
+
+
+# What was let go, and what was to be kept
+
+
+def test_what_the_settings_let_go_raises_no_doubt(record, settings):
+    settings.KEEP_DECISIONS = 1
+    purge_later()
+    with later(3):
+        assert "here and now" not in verify()
+
+
+@pytest.mark.parametrize(("days", "said"), [(2, "is 2 here and now"), (0, "is 0 (for ever) here and now")])
+def test_what_settings_of_now_would_have_kept_is_a_doubt_and_no_damage(record, settings, days, said, tmp_path):
+    settings.KEEP_DECISIONS = settings.KEEP_STAFF_ACTIONS = 1
+    purge_later()
+    with later(3.5):
+        let_decisions_go()
+        settings.KEEP_DECISIONS = days
+        told = verify()
+        (doubt,) = [line for line in told.splitlines() if "here and now" in line]
+        assert f"WCSGATE_KEEP_DECISIONS {said}: by that, batch 5 would not have let decisions before " in doubt
+        assert "nor what 1 later ones did" in doubt
+        assert "The record is whole and untouched." in told
+        assert "here and now" not in verify(str(written(tmp_path / "file"))), "which may be that of others"
+
+
+def hold(**fields):
+    made = Hold.objects.create(**{"name": "Case 7", "made_by": "root", **fields})
+    changes()
+    return made
+
+
+def lost(**fields):
+    """What is said where all decisions of a day are gone that was held, and a note lets them go."""
+    AuditEvent.objects.filter(reason="allowed-by-rule", **fields).delete()
+    with later(2):
+        let_decisions_go()
+        try:
+            verify()
+        except CommandError as error:
+            return str(error)
+    return ""
+
+
+def test_what_retention_lets_go_beside_a_hold_is_no_damage(record, settings):
+    settings.KEEP_DECISIONS = 1
+    hold(username="alice")
+    make_record(20, username="bob")
+    move_batch()
+    purge_later()
+    assert not AuditEvent.objects.filter(username="bob").exists()
+    with later(3):
+        assert "Let go, being past their time: 1 event." in verify()
+
+
+@pytest.mark.parametrize("fields", [{}, {"starts_at": timezone.now() - timedelta(days=3)}])
+def test_what_is_gone_although_a_hold_keeps_it_is_damage(record, fields):
+    gone = AuditEvent.objects.filter(reason="allowed-by-rule").order_by("id").first()
+    hold(**fields)
+    said = lost()
+    assert f"Event {gone.id} of batch 1 and " in said
+    assert " more of that day are gone, though legal hold “Case 7” has kept that day since " in said
+
+
+def test_a_hold_that_is_taken_back_past_the_record_is_still_one(record):
+    """As by somebody who keeps the triggers from seeing it."""
+    made = hold()
+    run("ALTER TABLE audit_hold DISABLE TRIGGER USER")
+    Hold.objects.filter(pk=made.pk).update(released_at=timezone.now())
+    run("ALTER TABLE audit_hold ENABLE TRIGGER USER")
+    assert "though legal hold “Case 7”" in lost()
+
+
+def test_another_name_is_the_same_hold(record):
+    made = hold()
+    Hold.objects.filter(pk=made.pk).update(name="Case 8")
+    assert "though legal hold “Case 8”" in lost()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"username": "alice"},
+        {"target": "lobby"},
+        {"session_id": factories.SESSION_ID},
+        {"until": timezone.now() + timedelta(days=1)},
+        {"starts_at": timezone.now() - timedelta(minutes=1)},
+        {"ends_at": START + timedelta(seconds=1)},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_a_hold_may_not_have_kept_is_not_called_damage(record, fields):
+    """Names are gone with it, the hold has ended, or covers a part of the day."""
+    hold(**fields)
+    assert lost() == ""
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_hold_that_was_released_says_nothing_any_more(record, moved):
+    made = hold()
+    Hold.objects.filter(pk=made.pk).update(released_at=timezone.now())
+    if moved:
+        changes()
+    assert lost() == ""
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "made a smaller one"])
+def test_a_hold_that_the_record_says_is_gone_says_nothing_either(record, how):
+    made = hold()
+    with later(2) if how == "made a smaller one" else later(0):
+        if how == "deleted":
+            made.delete()
+        elif how == "emptied":
+            run("TRUNCATE audit_hold")
+        else:
+            Hold.objects.filter(pk=made.pk).update(username="alice")
+        changes()
+    assert lost() == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "after"), [(1, "{}"), (1, "[]"), (1, "7"), (1, '{"released_at": null, "starts_at": 7}'), ([], "null")]
+)
+def test_a_change_of_a_hold_that_cannot_be_read_stops_nothing(record, row, after):
+    """Somebody has changed it, and that is said."""
+    hold()
+    (change,) = AuditEvent.objects.filter(target__startswith="legal hold")
+    run(
+        "UPDATE audit_auditevent SET body = %s WHERE id = %s",
+        f'{{"table":"audit_hold","row":{row},"after":{after}}}',
+        change.pk,
+    )
+    assert f"Event {change.pk} of batch 5 was changed." in lost()
+
+
+def test_a_change_that_waits_and_cannot_be_read_is_named(record):
+    hold()
+    Hold.objects.update(name="Case 8")
+    run("UPDATE audit_changerecord SET changed_at = 'infinity'")
+    assert "A change that waits to be moved cannot be read" in lost()
+
+
+def test_what_was_let_go_before_the_hold_was_made_is_not_held(record):
+    """Also where another note lets it go once more."""
+    make_record(seconds=-3 * 86_400)
+    move_batch()
+    let_decisions_go()
+    AuditEvent.objects.filter(received_at__lt=timezone.now() - timedelta(days=2)).delete()
+    hold(ends_at=timezone.now() - timedelta(days=1))
+    assert lost(received_at__lt=timezone.now() - timedelta(days=2)) == ""
+
+
+def test_what_was_moved_late_and_let_go_before_the_hold_was_made_is_not_held(record):
+    """The note that lets it go was there before it."""
+    let_decisions_go()
+    make_record(seconds=-3 * 86_400)
+    move_batch()
+    hold(ends_at=timezone.now() - timedelta(days=1))
+    assert lost(received_at__lt=timezone.now() - timedelta(days=2)) == ""
 
 
 # Files

@@ -17,8 +17,8 @@ from apps.audit.apps import _keep_partitions
 from apps.audit.ids import first_id, moment_of
 from apps.audit.keeping import partitions
 from apps.audit.keeping.partitions import Partition, boundary_after, make_ahead, put_in_place
-from apps.audit.models import AuditEvent, received
-from apps.audit.moving.mover import move_batch
+from apps.audit.models import AuditEvent, BadRecord, received
+from apps.audit.moving.mover import move_batch, try_again
 from apps.audit.net import ASIDE, NET, TABLE, Net, net
 from apps.audit.recording.recorder import new_id
 from apps.audit.tasks import keep_partitions
@@ -346,6 +346,55 @@ def test_putting_in_place_goes_on_where_it_was_interrupted(fallen):
     assert net().being_moved
     keep_partitions()
     assert not net()
+    assert AuditEvent.objects.count() == 5
+
+
+def make_twin(event):
+    """Another event with the same id, as somebody writes it into the log by hand."""
+    twin = AuditEvent.objects.get(pk=make_event(received_at=event.received_at, username="mallory").pk)
+    AuditEvent.objects.filter(pk=twin.pk).update(id=event.pk)
+    return AuditEvent.objects.get(pk=event.pk)
+
+
+def test_of_two_events_with_one_id_one_is_put_aside_and_stops_nothing(fallen, caplog):
+    """As where somebody has put a row into the log by hand."""
+    kept = run(f"SELECT * FROM {TABLE} WHERE id = %s", fallen[2].id)
+    make_ahead(timezone.now())
+    forged = make_twin(fallen[2])
+    keep_partitions()
+    assert not net()
+    assert AuditEvent.objects.count() == 5
+    assert AuditEvent.objects.get(id=forged.id).username == "mallory"
+    assert f"Event {forged.id} is in the audit log already" in caplog.text
+    aside = BadRecord.objects.get()
+    assert (aside.id, aside.record["username"]) == (forged.id, fallen[2].username)
+    assert "Run verify_audit" in aside.problem
+    assert try_again([aside.id]) == 0, "as long as the other one is there"
+    assert BadRecord.objects.filter(id=aside.id).exists()
+    AuditEvent.objects.filter(id=forged.id).delete()
+    assert try_again([aside.id]) == 1
+    assert run(f"SELECT * FROM {TABLE} WHERE id = %s", fallen[2].id) == kept
+    assert not BadRecord.objects.exists()
+
+
+def test_an_event_is_put_aside_beside_a_record_of_its_id_that_is_there_already(fallen):
+    BadRecord.objects.create(id=fallen[2].id, record={"id": str(fallen[2].id)}, problem="")
+    make_ahead(timezone.now())
+    make_twin(fallen[2])
+    keep_partitions()
+    assert not net()
+    assert BadRecord.objects.filter(record__id=str(fallen[2].id)).count() == 2
+
+
+def test_what_cannot_be_in_the_log_stops_moving_and_is_not_lost(fallen, caplog):
+    """As where its table was altered by hand."""
+    make_ahead(timezone.now())
+    run(f"ALTER TABLE {TABLE} ADD CONSTRAINT no_bobs CHECK (username <> %s)", fallen[2].username)
+    keep_partitions()
+    assert net().being_moved
+    assert "cannot be in the audit log" in caplog.text
+    run(f"ALTER TABLE {TABLE} DROP CONSTRAINT no_bobs")
+    keep_partitions()
     assert AuditEvent.objects.count() == 5
 
 

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, ProgrammingError
+from django.db import InternalError, OperationalError, ProgrammingError, connection, transaction
 
 from apps.database.commands import database_needed
 
@@ -31,6 +31,16 @@ def test_tables_that_are_not_there_yet():
         raise ProgrammingError("relation does not exist") from psycopg.errors.UndefinedTable()
 
 
-def test_other_errors_are_left_alone():
-    with pytest.raises(ProgrammingError), database_needed():
-        raise ProgrammingError("syntax error")
+@pytest.mark.django_db
+def test_a_database_that_takes_no_changes():
+    """As on a standby. What is taken out there cannot be noted."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+    with pytest.raises(CommandError, match="takes no changes, as on a standby"), transaction.atomic():
+        call_command("export_access", "-")
+
+
+@pytest.mark.parametrize("error", [ProgrammingError, InternalError])
+def test_other_errors_are_left_alone(error):
+    with pytest.raises(error), database_needed():
+        raise error("syntax error")

@@ -16,11 +16,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.access.acts import note
 from apps.access.callers import caller_address
 from apps.accounts.models import ApiKey
 from apps.accounts.navigation import may
 from apps.accounts.validators import SENSIBLE
-from apps.audit.acts import note
 from apps.audit.browsing.query import moment
 from apps.audit.exporting import feed
 from apps.audit.exporting.export import COLUMNS

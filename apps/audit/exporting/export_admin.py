@@ -14,9 +14,9 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
+from apps.access.acts import note
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import ReadOnlyAdmin
-from apps.audit.acts import note
 from apps.audit.browsing.asked import BadSearch
 from apps.audit.exporting.export import CSV, FORMATS, JSON_LINES, RESUME
 from apps.audit.exporting.exports import TooMany, ask, delete, file_of

@@ -37,6 +37,20 @@ _PARTITIONS = """SELECT c.relname,
         substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''([0-9a-f-]{36})''')::uuid AS high
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = %s::regclass AND c.relname <> %s ORDER BY low NULLS FIRST"""
+_PUT_IN_PLACE = """WITH taken AS (DELETE FROM {aside} WHERE id IN (SELECT id FROM {aside} ORDER BY id LIMIT {batch})
+        RETURNING *),
+    placed AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM taken ON CONFLICT DO NOTHING RETURNING id),
+    twice AS (INSERT INTO audit_badrecord (id, record, problem)
+        SELECT CASE WHEN id IN (SELECT id FROM audit_badrecord) THEN gen_random_uuid() ELSE id END, to_jsonb(taken),
+            {twice}
+        FROM taken WHERE id NOT IN (SELECT id FROM placed) RETURNING record ->> 'id' AS id)
+    SELECT (SELECT count(*) FROM taken), ARRAY(SELECT id FROM twice)"""
+
+TWICE = (
+    "An event with this id is in the audit log already: somebody has put one of the two there. Run verify_audit. If it "
+    "names the one in the log, delete that and try this one again; if not, this is the one to be deleted."
+)
+"""What is said of an event that is put aside: which of the two the chain means is not for us to say."""
 
 logger = logging.getLogger(__name__)
 
@@ -209,10 +223,9 @@ def put_in_place(deadline: float, batch: int = BATCH, said: Callable[[int], None
         while time.monotonic() < deadline and (in_batch := _put_some_in_place(batch)) is not None:
             moved += in_batch
             said(moved)
-    except IntegrityError as error:  # two events with one id: which one the chain means is not for us to say
+    except IntegrityError as error:  # of another column, as the table was altered by hand
         logger.critical(
-            "An event that waits in %s is in the audit log already, or cannot be there: %s. Nothing is moved into the "
-            "log until one of both is gone.",
+            "An event that waits in %s cannot be in the audit log: %s. Nothing is moved into the log until it can.",
             ASIDE,
             error.__cause__.diag.message_detail,
         )
@@ -224,18 +237,14 @@ def _put_some_in_place(batch: int) -> int | None:
     """How many of what was set aside were moved; None where nothing is aside, or somebody else is at it."""
     if not only_one(AdvisoryLock.PARTITIONS) or is_whole():
         return None
-    columns = _columns_aside()
+    names = {"aside": Identifier(ASIDE), "table": Identifier(TABLE), "columns": _columns_aside()}
     with connection.cursor() as cursor:
-        cursor.execute(
-            SQL(
-                """WITH batch AS (DELETE FROM {aside} WHERE id IN (SELECT id FROM {aside} ORDER BY id LIMIT {batch})
-                    RETURNING {columns})
-                INSERT INTO {table} ({columns}) SELECT {columns} FROM batch"""
-            ).format(aside=Identifier(ASIDE), batch=batch, table=Identifier(TABLE), columns=columns)
-        )
-        in_batch = cursor.rowcount
+        cursor.execute(SQL(_PUT_IN_PLACE).format(batch=batch, twice=Literal(TWICE), **names))
+        in_batch, twice = cursor.fetchone()
         if in_batch < batch:
             cursor.execute(SQL("DROP TABLE {}").format(Identifier(ASIDE)))
+    for id_ in twice:
+        logger.critical("Event %s is in the audit log already, as another one. This one is put aside.", id_)
     return in_batch
 
 

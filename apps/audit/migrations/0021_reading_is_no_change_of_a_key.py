@@ -1,4 +1,4 @@
-"""When a key was last used to read is no change of it: reading is noted by itself, once a day (`apps/audit/acts.py`)."""
+"""When a key was last used to read is no change of it: reading is noted by itself, once a day (`apps/access/acts.py`)."""
 
 from importlib import import_module
 

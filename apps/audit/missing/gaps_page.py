@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from apps.access.acts import note
 from apps.accounts.navigation import may, may_open
-from apps.audit.acts import note
 from apps.audit.missing import gaps
 from apps.audit.missing.spooled import spooled_by_node
 from apps.audit.models import Counted

@@ -8,8 +8,8 @@ from django.db.models.fields.json import KeyTextTransform
 from django.utils.html import format_html
 from unfold.decorators import display
 
+from apps.access.acts import note
 from apps.accounts.pages import ReadOnlyAdmin
-from apps.audit.acts import note
 from apps.audit.models import BadRecord
 from apps.audit.moving.mover import try_again
 from apps.audit.narrative import body_text

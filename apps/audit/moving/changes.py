@@ -20,6 +20,7 @@ from django.db import connection, models, transaction
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
+from apps.access.acts import ACT
 from apps.access.models import NAMED_BY_RULES, Rule
 from apps.access.networks import parse_address
 from apps.access.reasons import STAFF_ACTION
@@ -79,9 +80,6 @@ TABLES = {
 
 ACTIONS = {"add": "added", "change": "changed", "delete": "removed", "empty": "emptied"}
 """What is done to a row, with the word for it."""
-
-ACT = "act"
-"""What stands for the table where no row was changed, but something was done that is to be known (`acts`)."""
 
 ACTS = {
     "acknowledge": "acknowledged",

@@ -5,7 +5,7 @@ Within a window of time such repeats become one event with a count.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -33,26 +33,40 @@ class Folded:
     """How many more times those that were there have come."""
 
 
+class AnotherHook(Exception):
+    """An event says that it is of the same hook as a record, by its id or its digest, and is of another one."""
+
+    def __init__(self, event: KnownEvent, by: str) -> None:
+        super().__init__(
+            f"Event {event.id} has the {by} of this record, and is of another hook: somebody has written to the audit "
+            "log. Run verify_audit, mend what it finds, and try this again."
+        )
+
+
 def digest(record: Record) -> bytes:
     """What makes two hooks the same: where it came from, who it was, what it said and how it was answered.
 
     The body alone does not tell people apart: their credentials were left out of it.
     """
-    parts = (
-        record.method.lower(),
-        record.node_id,
-        record.app_key,
-        record.session_id,
-        record.media_session_id,
-        record.call_id,
-        record.status,
-        record.effect,
-        record.reason,
-        record.username,
-        record.told,
-        str((record.user_id, record.rule_ids, record.logged_rule_ids)),
-    )
+    more = record.told, str((record.user_id, record.rule_ids, record.logged_rule_ids))
+    parts = (*_asked(record), *_answered(record), *more)
     return hashlib.blake2b(b"\x00".join(part.encode() for part in parts) + record.body, digest_size=16).digest()
+
+
+def _asked(hook: Record | KnownEvent) -> tuple[str, ...]:
+    return (
+        hook.method.lower(),
+        hook.node_id,
+        hook.app_key,
+        hook.session_id,
+        hook.media_session_id,
+        hook.call_id,
+        hook.status,
+    )
+
+
+def _answered(hook: Record | KnownEvent) -> tuple[str, ...]:
+    return hook.effect, hook.reason, hook.username
 
 
 def fold(records: Sequence[Record]) -> Folded:
@@ -60,12 +74,14 @@ def fold(records: Sequence[Record]) -> Folded:
 
     A record may come back after it was moved: where the connection broke before the hook path heard that it was
     committed, the recorder writes it again under the same id. An event with its id says so, or one that knows it as a
-    repeat.
+    repeat. Raises AnotherHook where an event has the id or the digest of one of them and says something else.
     """
     window = timedelta(seconds=settings.REPEAT_WINDOW)
     digests = {record.id: digest(record) for record in records}
-    latest = _latest_events(set(digests.values()), records[0].received_at - window, records[-1].received_at + window)
-    moved_before = _moved_before(digests) | {event.id: event for event in latest.values() if event.id in digests}
+    alike = {digests[record.id]: record for record in records}
+    latest = _latest_events(alike, records[0].received_at - window, records[-1].received_at + window)
+    moved_before = _moved_before({record.id: record for record in records})
+    moved_before |= {event.id: event for event in latest.values() if event.id in moved_before}
     around = Surroundings(records)
     new: dict[UUID, NewEvent] = {}
     counted: dict[UUID, NewEvent | KnownEvent] = {}
@@ -91,10 +107,19 @@ def fold(records: Sequence[Record]) -> Folded:
     return Folded([*new.values()], [event for event in counted.values() if event.id not in new], more)
 
 
-def _moved_before(ids: Iterable[UUID]) -> dict[UUID, KnownEvent]:
-    ids = sorted(ids)
+def _moved_before(records: Mapping[UUID, Record]) -> dict[UUID, KnownEvent]:
+    """The events of these records that are there. One may have come back decided anew, with another answer."""
+    ids = sorted(records)
     events = known_events("id = ANY (%s) AND id BETWEEN %s AND %s", [ids, ids[0], ids[-1]])
+    for event in events:
+        record = records[event.id]
+        if event.received_at != record.received_at or not _says_the_same(event, record):
+            raise AnotherHook(event, "id")
     return {event.id: event for event in events}
+
+
+def _says_the_same(event: KnownEvent, record: Record) -> bool:
+    return _asked(event) == _asked(record) and event.body_sha256 == hashlib.sha256(record.body).digest()
 
 
 def _repeats(record: Record, event: NewEvent | KnownEvent, window: timedelta) -> bool:
@@ -103,12 +128,17 @@ def _repeats(record: Record, event: NewEvent | KnownEvent, window: timedelta) ->
     return event.received_at - window <= record.received_at <= until
 
 
-def _latest_events(digests: Iterable[bytes], since: datetime, before: datetime) -> dict[bytes, KnownEvent]:
-    """The latest event of each digest. Ids say the time, too, for the partitions."""
+def _latest_events(alike: Mapping[bytes, Record], since: datetime, before: datetime) -> dict[bytes, KnownEvent]:
+    """The latest event of each digest, of which this is a record. Ids say the time, too, for the partitions."""
     earliest = since - LONGEST
     events = known_events(
         """digest = ANY (%s) AND last_received_at >= %s AND received_at >= %s AND received_at < %s
             AND id >= %s AND id < %s""",
-        [list(digests), since, earliest, before, first_id(earliest, -MARGIN), first_id(before, MARGIN)],
+        [list(alike), since, earliest, before, first_id(earliest, -MARGIN), first_id(before, MARGIN)],
     )
-    return {event.digest: event for event in events}
+    latest = {event.digest: event for event in events}
+    for event in latest.values():
+        record = alike[event.digest]
+        if _answered(event) != _answered(record) or not _says_the_same(event, record):
+            raise AnotherHook(event, "digest")
+    return latest

@@ -32,9 +32,13 @@ _ALIKE = """SELECT outbox, array_agg(id), ARRAY(SELECT attname::text FROM pg_att
         WHERE attrelid = outbox::regclass AND attnum > 0 AND NOT attisdropped
             AND attname <> 'waits_since' AND record ? attname) AS columns
     FROM audit_badrecord, LATERAL (
-        SELECT CASE WHEN record ? 'table_name' THEN 'audit_changerecord' ELSE 'audit_hookrecord' END) AS its (outbox)
+        SELECT CASE WHEN record ? 'table_name' THEN 'audit_changerecord' WHEN record ? 'digest' THEN 'audit_auditevent'
+            ELSE 'audit_hookrecord' END) AS its (outbox)
     WHERE id = ANY (%s) GROUP BY outbox, columns"""
-_TRY_AGAIN = """WITH taken AS (DELETE FROM audit_badrecord WHERE id = ANY (%s) RETURNING record)
+_TRY_AGAIN = """WITH taken AS (DELETE FROM audit_badrecord WHERE id IN (
+        SELECT DISTINCT ON (record ->> 'id') b.id FROM audit_badrecord b WHERE b.id = ANY (%s)
+            AND NOT EXISTS (SELECT FROM {outbox} there WHERE there.id = (record ->> 'id')::uuid)
+        ORDER BY record ->> 'id', failed_at) RETURNING record)
     INSERT INTO {outbox} ({columns})
     SELECT {columns} FROM taken, jsonb_populate_record(NULL::{outbox}, record) ON CONFLICT DO NOTHING"""
 _SLACK = "interval '10 seconds'"  # what was seen so lately is not written again
@@ -97,7 +101,8 @@ def problem_of(error: Exception) -> str:
 
 
 def try_again(ids: Sequence[UUID]) -> int:
-    """Put records that were put aside back into the outboxes that they came from; gives how many.
+    """Put records that were put aside back into the outboxes that they came from, and events into the log; gives how
+    many. What is there already stays aside.
 
     They may be from before an upgrade: columns that they do not have, or that the outbox has no longer, are left out.
     """

@@ -26,6 +26,7 @@ _ADDED = (
     *("duration", "digest"),
 )
 _COUNTED = ("id", "while_away", "repeats", "last_received_at", "repeat_ids")
+_BODY_SHA256 = "sha256(body) AS body_sha256"
 
 WAITING = """(SELECT count(*) AS hooks, min(waits_since) AS hooks_since
         FROM (SELECT waits_since FROM audit_hookrecord LIMIT 100000) AS first_ones) AS hooks_waiting,
@@ -100,16 +101,28 @@ class NewEvent(Record, kw_only=True):
 
 
 class KnownEvent(msgspec.Struct):
-    """An `AuditEvent` of before: no more of it than counting needs, as bodies may be large."""
+    """An `AuditEvent` of before: what counting needs, and what tells which hook it is of. Of its body no more than the
+    SHA-256, as bodies may be large.
+    """
 
     id: UUID
     digest: bytes
-    reason: str
     received_at: datetime
     last_received_at: datetime
     repeats: int
     repeat_ids: list[UUID]
     while_away: bool
+    method: str
+    node_id: str
+    app_key: str
+    session_id: str
+    media_session_id: str
+    call_id: str
+    status: str
+    effect: str
+    reason: str
+    username: str
+    body_sha256: bytes
 
 
 class Vanished(Exception):
@@ -149,7 +162,7 @@ def read(ids: Sequence[UUID]) -> list[Record]:
 
 def known_events(condition: str, values: Sequence[object]) -> list[KnownEvent]:
     """Events of the audit log for which a condition in SQL is true, those that came first before others."""
-    columns = ", ".join(KnownEvent.__struct_fields__)
+    columns = ", ".join([*KnownEvent.__struct_fields__[:-1], _BODY_SHA256])
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {columns} FROM audit_auditevent WHERE {condition} ORDER BY received_at",  # noqa: S608 - our own

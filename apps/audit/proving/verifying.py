@@ -50,9 +50,40 @@ Piece = BatchPiece | SealPiece | EndPiece
 CLOCKS = timedelta(minutes=5)
 """Clocks of workers, and of whoever verifies, may differ by so much."""
 
-
 LATE = timedelta(days=1)
 """What comes into the record so long after its id was made came from a spool, was tried again, or was made up."""
+
+
+class Gone(NamedTuple):
+    """Events of one class and day that are gone: how many, and the first of them."""
+
+    kind: bytes
+    day: datetime
+    batch: int
+    first: UUID
+    events: int
+
+    def __str__(self) -> str:
+        """For example: Event … of batch 3 and 2 more of that day are."""
+        more = f" and {self.events - 1} more of that day are" if self.events > 1 else " is"
+        return f"Event {self.first} of batch {self.batch}{more}"
+
+
+class LetGo(NamedTuple):
+    """A note that what is of a class, and of before a moment, was let go."""
+
+    of: str
+    kind: bytes
+    before: datetime
+    batch: int
+    moved_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.of} before {self.before:%Y-%m-%d} (batch {self.batch})"
+
+    def covers(self, gone: Gone) -> bool:
+        """Whether all of that was let go by this."""
+        return gone.kind == self.kind and gone.day + timedelta(days=1) <= self.before + MARGIN
 
 
 @dataclass(slots=True)
@@ -71,7 +102,8 @@ class Found:
     sealed_until: int = 0
     sealed_at: str = ""
     ended_at: str = ""
-    notes: list[str] = field(default_factory=list)
+    notes: list[LetGo] = field(default_factory=list)
+    gone: list[Gone] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def problem(self, sentence: str) -> None:
@@ -93,7 +125,7 @@ class Verifier:
         self._before = self._noted = EPOCH
         self._last_seal: SealPiece | None = None
         self._counts_to_come: dict[UUID, tuple[int, bytes]] = {}
-        self._gone: dict[tuple[bytes, datetime], tuple[int, UUID, int]] = {}
+        self._gone: dict[tuple[bytes, datetime], Gone] = {}
         self._went: set[tuple[bytes, datetime]] = set()
 
     @property
@@ -120,10 +152,9 @@ class Verifier:
             self.found.problem("There is no batch at all.")
         for id_, (number, _) in self._counts_to_come.items():
             self.found.problem(f"Event {id_} of batch {number} counts repeats that no batch has.")
-        self.found.let_go -= sum(count for _, _, count in self._gone.values())
-        for (_, _), (number, id_, count) in sorted(self._gone.items(), key=lambda item: item[1][0]):
-            more = f" and {count - 1} more of that day are" if count > 1 else " is"
-            self.found.problem(f"Event {id_} of batch {number}{more} missing, and nothing says that it was let go.")
+        self.found.let_go -= sum(gone.events for gone in self._gone.values())
+        for gone in sorted(self._gone.values(), key=lambda gone: gone.batch):
+            self.found.problem(f"{gone} missing, and nothing says that it was let go.")
         return self.found
 
     def are_there(self, ids: Iterable[UUID]) -> None:
@@ -212,8 +243,8 @@ class Verifier:
     def _is_gone(self, number: int, one: Entry) -> None:
         self.found.let_go += 1
         of_day = one.kind, _day_of(one.id)
-        first, id_, count = self._gone.get(of_day, (number, one.id, 0))
-        self._gone[of_day] = first, id_, count + 1
+        gone = self._gone.get(of_day) or Gone(*of_day, number, one.id, 0)
+        self._gone[of_day] = gone._replace(events=gone.events + 1)
         self._went.add(of_day)
 
     def _note(self, number: int, moved_at: datetime, note: str, events: int) -> None:
@@ -223,7 +254,8 @@ class Verifier:
             if FROM_BEFORE in said:
                 self.found.from_before += events
                 return
-            kind, before = CLASSES[said["let go"]], datetime.fromisoformat(said["before"]).astimezone(UTC)
+            of, before = said["let go"], datetime.fromisoformat(said["before"]).astimezone(UTC)
+            let_go = LetGo(of, CLASSES[of], before, number, moved_at)
         except UNREADABLE:
             self.found.problem(f"Batch {number} has a note that cannot be read.")
             return
@@ -235,10 +267,10 @@ class Verifier:
         if before > moved_at:
             self.found.problem(f"Batch {number} lets go what had not come yet: retention never does.")
             return
-        self.found.notes.append(f"{said['let go']} before {before:%Y-%m-%d} (batch {number})")
-        for gone_kind, day in list(self._gone):
-            if gone_kind == kind and day + timedelta(days=1) <= before + MARGIN:
-                del self._gone[gone_kind, day]
+        self.found.notes.append(let_go)
+        for of_day, gone in list(self._gone.items()):
+            if let_go.covers(gone):
+                self.found.gone.append(self._gone.pop(of_day))
 
     def _seal(self, piece: SealPiece) -> None:
         found = self.found

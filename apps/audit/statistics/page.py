@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from apps.access.acts import note
 from apps.accounts.csv_lines import csv_line
 from apps.accounts.navigation import may_open
-from apps.audit.acts import note
 from apps.audit.statistics.app import BadApp, address_of, app_of, apps_to_choose, of_all_apps
 from apps.audit.statistics.hooks import hooks, refusals
 from apps.audit.statistics.models import Recount

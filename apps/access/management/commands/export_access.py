@@ -7,7 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.access.files import export_access, export_sheets
+from apps.access.acts import note_here
+from apps.access.files import EXPORTED, export_access, export_sheets
+from apps.database.acting import acting_command
 from apps.database.commands import database_needed
 
 PRIVATE = 0o600
@@ -23,8 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("file", help="the file, or - for standard output")
 
     def handle(self, *, file: str, **options: Any) -> None:
-        with database_needed():
+        with database_needed(), acting_command("export_access"):
             content = export_sheets() if file.endswith(".xlsx") else export_access().encode()
+            note_here("export", EXPORTED)
         if file == "-":
             self.stdout.write(content.decode(), ending="")
             return

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from apps.access.acts import note_here
 from apps.audit.net import BeingPutInPlace
 from apps.audit.proving import kept_seals, seals
 from apps.audit.proving.evidence import Unreadable, at_one_moment, pieces
@@ -16,6 +17,7 @@ from apps.audit.proving.kept_seals import Kept, Unkept
 from apps.audit.proving.seals import NotAsSealed, private_keys
 from apps.audit.proving.signing import public
 from apps.audit.recording.spool_folder import configured
+from apps.database.acting import acting_command
 from apps.database.commands import database_needed
 
 
@@ -32,9 +34,11 @@ class Command(BaseCommand):
             raise CommandError("WCSGATE_SEAL_KEYS holds something that is not a key.") from None
         try:
             kept = kept_seals.read(configured())  # before the database is looked at: a seal is there first, then kept
-            with database_needed(), at_one_moment():
-                _check(kept)
-                self._write(Path(file), key)
+            with database_needed(), acting_command("export_evidence"):
+                note_here("export", "the record as evidence")  # before, so also where it fails then
+                with at_one_moment():
+                    _check(kept)
+                    self._write(Path(file), key)
         except (BeingPutInPlace, Unkept, Unreadable) as error:
             raise CommandError(str(error)) from None
         for known in private_keys():

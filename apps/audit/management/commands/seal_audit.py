@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
-from apps.audit.acts import note_here
+from apps.access.acts import note_here
 from apps.audit.locks import AdvisoryLock, wait_for
 from apps.audit.moving.batches import take_in
 from apps.audit.net import BeingPutInPlace, see_whole

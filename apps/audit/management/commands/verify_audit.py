@@ -1,7 +1,9 @@
 """manage.py verify_audit [FILE] [--decisions [--since MOMENT]]"""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from apps.audit.proving import kept_seals
 from apps.audit.proving.evidence import Unreadable, at_one_moment, made_otherwise, outside_the_chain, pieces, there
 from apps.audit.proving.evidence_file import look_at_file
 from apps.audit.proving.kept_seals import Kept, Unkept
+from apps.audit.proving.let_go import doubts, gone_though_held
 from apps.audit.proving.redeciding import Redecided, events_again
 from apps.audit.proving.seals import gone, trusted_keys
 from apps.audit.proving.signing import Sealed
@@ -72,7 +75,7 @@ class Command(BaseCommand):
             raise CommandError(f"The record is NOT as it was written. {error}") from None
         if not file and verifier.has_keys and _never_sealed(found):
             found.problem("Its end is not sealed: it may have been cut off, or replaced as a whole.")
-        self._say(found)
+        self._say(found, () if file else doubts(found.notes))
         if options["decisions"]:
             with database_needed():
                 self._decide_again(found, options["since"])
@@ -88,7 +91,8 @@ class Command(BaseCommand):
             found = verifier.look_at(pieces())
             verifier.are_there(there(list(verifier.gone_but_counted)))
             self._compare_with(kept, found)
-            for problem in (*made_otherwise(), *outside_the_chain(found.from_before)):
+            problems = made_otherwise(), outside_the_chain(found.from_before), gone_though_held(found, timezone.now())
+            for problem in chain.from_iterable(problems):
                 found.problem(problem)
         return found
 
@@ -128,7 +132,7 @@ class Command(BaseCommand):
         for why, count in decided.not_again.most_common():
             self.stdout.write(f"Cannot be decided again: {_events(count)}, because {why}.")
 
-    def _say(self, found: Found) -> None:
+    def _say(self, found: Found, doubtful: Iterable[str]) -> None:
         batches = "1 batch" if found.batches == 1 else f"{found.batches} batches"
         self.stdout.write(f"Looked at {batches} with {_events(found.events)}.")
         if found.let_go:
@@ -142,6 +146,8 @@ class Command(BaseCommand):
             )
         for note in found.notes:
             self.stdout.write(f"Noted as let go: {note}.")
+        for doubt in doubtful:
+            self.stdout.write(doubt)
         if found.seals:
             good = "1 seal is good" if found.seals == 1 else f"{found.seals} seals are good"
             self.stdout.write(f"Sealed until batch {found.sealed_until}, on {found.sealed_at}; {good}.")

@@ -1,7 +1,8 @@
-"""What staff do that no row says: acknowledge what is missing, try again, take something out of the record, read it.
+"""What staff do that no row says: acknowledge what is missing, try again, take something out, read the record.
 
-No trigger sees such an act. Whoever does it notes it, in the transaction in which it is done, in the outbox of changes;
-from there it goes into the audit log as they do, into the same chain, with who, from where, why and by which request.
+No trigger sees such an act. Whoever does it notes it, in the transaction in which it is done, in the outbox of changes
+(apps/audit/moving/changes.py); from there it goes into the audit log as they do, into the same chain, with who, from
+where, why and by which request.
 """
 
 import json
@@ -10,7 +11,9 @@ from django.db import connection
 from django.http import HttpRequest
 
 from apps.access.staff_acts import acting_for, storable
-from apps.audit.moving.changes import ACT
+
+ACT = "act"
+"""What stands for the table where no row was changed, but something was done that is to be known."""
 
 _NOTE = """INSERT INTO audit_changerecord
     SELECT c.* FROM unnest(%s::jsonb[]) AS act, audit_change(%s, NULL, act, '{}', '{}', '{}') AS c"""
