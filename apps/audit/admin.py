@@ -18,11 +18,11 @@ from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, list_of, page_of
 from apps.audit.asking.again_pages import allow_page, now
 from apps.audit.browsing import filters
-from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, asked_at, events_of, in_words
+from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, events_of, in_words
 from apps.audit.browsing.names import NAMED, NoNames, completions, names
 from apps.audit.browsing.paging import AuditChangeList
 from apps.audit.browsing.query import parse, quoted
-from apps.audit.browsing.saved_views import said_of, views_for
+from apps.audit.browsing.saved_views import views_for
 from apps.audit.browsing.search import WHOLE, find_events, ways_to, without_word
 from apps.audit.browsing.timeline_page import timeline_page
 from apps.audit.exporting.export import FORMATS, RESUME, BadPlace, Resume, in_chunks
@@ -117,7 +117,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             return queryset.none(), False
         if not isinstance(request, Asked):
             query = without_word(query)
-        return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request)), False
+        return find_events(queryset, query, timezone.get_current_timezone(), filters.asked_at(request)), False
 
     def ways(self, events, search_term):
         """What the search found, taken apart so that each way goes through one index."""
@@ -142,10 +142,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         search, kind, after = asked_in(request)
         try:
-            place, asked_at = Resume.read(after) if after else (None, timezone.now())
-            asked = Asked(search, request.user, asked_at)
+            place, began = Resume.read(after) if after else (None, timezone.now())
+            asked = Asked(search, request.user, began)
             events, words = events_of(asked), in_words(asked)
-            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), place), asked_at)
+            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), place), began)
         except (BadSearch, BadPlace) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
         except BeingPutInPlace as error:
@@ -179,10 +179,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def changelist_view(self, request, extra_context=None):
         """With what was understood of the search, and what was not."""
         query = parse(request.GET.get("q", ""))
-        fields = filters.as_query(request.GET)
+        fields = filters.as_query(request.GET, timezone.now())
         context = {
             "title": "Audit log",
-            "search_said": said_of(request.GET),
+            "search_said": filters.said_of(request.GET, timezone.now()),
             "search_problems": query.problems + fields.problems,
             "search_words": completions(),
             "search_named": " ".join(NAMED),

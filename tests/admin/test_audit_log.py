@@ -2,11 +2,12 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from urllib.parse import urlencode
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -14,11 +15,13 @@ from django.utils import timezone
 
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit.browsing import paging, timeline_page
+from apps.audit.browsing.filters import FILTERS
 from apps.audit.browsing.paging import OLDER, Place, Turn
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
 from apps.audit.statistics import tallies
 from apps.audit.statistics.models import Recount
+from apps.protocol.methods import METHODS, find
 from tests import factories
 from tests.admin.conftest import browser_of, make_event, make_role, make_session
 
@@ -507,9 +510,40 @@ def test_what_the_form_asks_for_is_said_in_words(audrey):
     text = audrey.get(LOG, {"effect": "deny", "username": "ann", "from": "2026-11-01T10:00"}).content.decode()
     assert "Hooks refused, by user “ann”, after 2026-11-01 10:00." in text
     text = audrey.get(LOG, {"effect": "noted", "q": "user:ann"}).content.decode()
-    assert "Hooks by user “ann”. Of these: Hooks noted." in text
+    assert "Hooks by user “ann”. Of these: noted." in text
     title = text.partition("<title>")[2].partition("</title>")[0]
     assert " ".join(title.split()).startswith("Audit log | "), title
+
+
+def test_what_is_said_of_a_time_is_what_is_found(audrey, settings):
+    """Of both a time and the last so many hours the later one counts; of the time zone of a bar only what it means."""
+    settings.TIME_ZONE = "Europe/Berlin"
+    with time_machine.travel(datetime(2026, 11, 26, 12, tzinfo=UTC), tick=False):
+        said = audrey.get(LOG, {"last": "24h", "from": "2026-11-01T00:00"}).context["search_said"]
+        assert said == "Hooks after 2026-11-25 13:00."
+        bar = {"from": "2026-11-26T10:00:00+00:00", "until": "2026-11-26T11:00:30+01:00"}
+        assert (
+            audrey.get(LOG, bar).context["search_said"] == "Hooks after 2026-11-26 11:00, before 2026-11-26 11:00:30."
+        )
+
+
+@pytest.mark.parametrize("spelling", [method.name for method in METHODS if method.aliases])
+def test_the_form_finds_a_method_in_each_spelling(audrey, spelling):
+    events = {make_event(name) for name in (find(spelling).name, *find(spelling).aliases)}
+    make_event("connect")
+    assert found(audrey, method=spelling) == found(audrey, q=f"method:{spelling}") == events
+
+
+OF_ALL = ("effect", "reason", "username", "ip", "why", "while")
+
+
+@pytest.mark.parametrize("name", [name for name in FILTERS if name not in OF_ALL])
+def test_a_filter_of_hooks_says_so_to_postgres(audrey, name):
+    """They have an index of their own: nobody waits for thousands of changes by staff."""
+    with CaptureQueriesContext(connection) as asked:
+        audrey.get(LOG, {name: "x"})
+    (listed,) = [query["sql"] for query in asked if "audit_auditevent" in query["sql"] and "ORDER BY" in query["sql"]]
+    assert "staff-action" in listed
 
 
 CHANGED = {

@@ -54,7 +54,7 @@ def test_what_is_shown_is_saved_under_a_name(audrey):
 
 def test_the_form_says_in_words_what_the_view_finds(audrey):
     html = audrey.get(ADD, {"search": "effect=deny&q=user%3A%22<b>%22"}).content.decode()
-    assert "Hooks by user “&lt;b&gt;”. Of these: Hooks refused." in html
+    assert "Hooks by user “&lt;b&gt;”. Of these: refused." in html
     assert "<details><summary>" in html
     assert "Save and add another" not in html
     assert "Save and continue" not in html

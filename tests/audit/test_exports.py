@@ -447,8 +447,9 @@ def test_a_search_that_cannot_be_understood_is_not_exported(audrey, search):
 
 def test_it_says_in_words_what_was_asked(audrey):
     asked = ask(audrey, "q=user%3Aann+after%3A2026-11-01&effect=deny&last=24h", "csv", NOW)
-    assert asked.words == "Hooks by user “ann”, after 2026-11-01 00:00. Time: last 24 hours. Decision: refused."
-    assert ask(audrey, "until=2026-11-01", "csv", NOW).words == "Time: until 2026-11-01."
+    since = f"{NOW - timedelta(days=1):%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+    assert asked.words == f"Hooks by user “ann”, after 2026-11-01 00:00. Of these: refused, after {since}."
+    assert ask(audrey, "until=2026-11-01", "csv", NOW).words == "Hooks before 2026-11-01 00:00."
     assert ask(audrey, "", "csv", NOW).words == "Everything."
 
 

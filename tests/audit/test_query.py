@@ -50,6 +50,8 @@ def test_a_word_is_read(text, term):
 @pytest.mark.parametrize(
     ("text", "start", "words"),
     [
+        ("bob*", 0, "A star works behind a qualifier: write user:bob* or stream:bob*."),
+        ("-bob*", 1, "A star works behind a qualifier"),
         ("usr:bob", 0, "“usr:” is not known"),
         ("lobby decision:perhaps", 6, "“perhaps” is not known here. Write one of allowed, refused, noted, changed."),
         ("desicion:refused", 0, "“desicion:” is not known. Did you mean “decision:”? Qualifiers are"),
@@ -168,3 +170,9 @@ def test_what_staff_did_is_not_called_hooks(text, words):
 
 def test_a_term_knows_whether_it_is_only_a_beginning():
     assert (Term("user", "a*").is_prefix, Term("user", "a*").text, Term("user", "a").is_prefix) == (True, "a", False)
+
+
+def test_seconds_are_said_where_there_are_some():
+    assert said(parse("after:2026-11-01T18:30:45 before:2026-11-01T19:00"), UTC, NOW) == (
+        "Hooks after 2026-11-01 18:30:45, before 2026-11-01 19:00."
+    )

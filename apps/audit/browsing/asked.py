@@ -8,11 +8,11 @@ from datetime import datetime
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.pages import StaffChangeList
-from apps.audit.browsing.query import parse, said
+from apps.audit.browsing.filters import said_of
+from apps.audit.browsing.query import parse
 from apps.audit.models import AuditEvent
 
 
@@ -38,25 +38,15 @@ class SearchAlone(StaffChangeList):
         """Nothing is read: whoever asks goes on from the conditions."""
 
 
-def asked_at(request: HttpRequest) -> datetime:
-    """The moment from which “the last hour” counts."""
-    return request.at if isinstance(request, Asked) else timezone.now()
-
-
 def events_of(asked: Asked) -> QuerySet:
     """Everything that the list would show, in no order. Raises BadSearch."""
     return _list_of(asked).get_queryset(asked).order_by()
 
 
 def in_words(asked: Asked) -> str:
-    """What was asked, for example: Hooks by user “ann”. Decision: refused. Raises BadSearch."""
-    chosen = [
-        f"{str(filter_.title).capitalize()}: {_chosen(filter_, name, value)}."
-        for filter_ in _list_of(asked).filter_specs
-        for name, value in filter_.used_parameters.items()
-    ]
-    words = said(parse(asked.GET.get("q", "")), timezone.get_current_timezone(), asked.at)
-    return " ".join(filter(None, [words, *chosen])) or "Everything."
+    """What was asked, for example: Hooks by user “ann”, refused. Raises BadSearch."""
+    _list_of(asked)
+    return said_of(asked.GET, asked.at) or "Everything."
 
 
 def _list_of(asked: Asked) -> StaffChangeList:
@@ -70,10 +60,3 @@ def _list_of(asked: Asked) -> StaffChangeList:
         if problem := getattr(filter_, "problem", ""):
             raise BadSearch(problem)
     return changes
-
-
-def _chosen(filter_, name: str, value: str) -> str:
-    """The label of what was chosen, or what was typed; of a filter with several fields, into which."""
-    labels = {str(key): str(label) for key, label in getattr(filter_, "lookup_choices", ())}
-    field = "" if name == getattr(filter_, "parameter_name", "") else f"{name} "
-    return labels.get(value) or f"{field}{value}"

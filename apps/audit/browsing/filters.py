@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import Q
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from apps.access.models import TriedOut
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
-from apps.audit.browsing.asked import asked_at
-from apps.audit.browsing.query import Problem, Query, Term, problem_of
-from apps.audit.browsing.search import HOOKS, decided, find_events
+from apps.audit.browsing.query import Problem, Query, Term, parse, problem_of, said, written
+from apps.audit.browsing.search import find_events
 from apps.audit.models import Effect, received
 from apps.connections import admin as connections
 from apps.protocol.methods import METHODS
@@ -23,21 +23,9 @@ LAST_YEAR = 9999
 """It is not over in every time zone before there is no other year."""
 
 
-class Field(ColumnFilter):
-    """A text to match exactly or, with choices, a list to choose from."""
-
-    template = "admin/filter_field.html"
-    hint = ""
-
-    def has_output(self) -> bool:
-        return True
-
-
-class HookField(Field):
-    """What no change by staff has."""
-
-    def queryset(self, request, queryset):
-        return super().queryset(request, queryset).filter(HOOKS) if self.value() else queryset
+def asked_at(request: HttpRequest) -> datetime:
+    """The moment from which “the last hour” counts."""
+    return getattr(request, "at", None) or timezone.now()
 
 
 class PeriodFilter(admin.ListFilter):
@@ -99,24 +87,65 @@ def _moment(typed: str) -> datetime:
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
-class DecisionFilter(Field):
-    title, parameter_name = "decision", "effect"
+class QualifierFilter(admin.SimpleListFilter):
+    """The same as a qualifier of the search. What cannot be understood finds nothing."""
+
+    template = "admin/filter_field.html"
+    hint = ""
+    qualifier = ""
+    """Where it is called otherwise than the filter in an address."""
+
+    def lookups(self, request, model_admin):
+        """None: a text to type."""
+        return ()
+
+    def has_output(self) -> bool:
+        return True
+
+    @classmethod
+    def term_of(cls, asked: Mapping[str, str]) -> Term | None:
+        """What an address asks for by it; None for nothing."""
+        typed = asked.get(cls.parameter_name, "").strip()
+        return Term(cls.qualifier or cls.parameter_name, cls.in_search(typed)) if typed else None
+
+    @classmethod
+    def in_search(cls, typed: str) -> str:
+        """The value as the search has it."""
+        return typed
+
+    @classmethod
+    def problem_with(cls, term: Term | None) -> str:
+        """What was expected, as a sentence; "" where it can be understood."""
+        found = term and problem_of(term.key, term.value)
+        return f"In the filter “{cls.title}”: {found}" if found else ""
+
+    @property
+    def problem(self) -> str:
+        return self.problem_with(self.term_of(self.used_parameters))
+
+    def queryset(self, request, queryset):
+        term = self.term_of(self.used_parameters)
+        if term is None:
+            return queryset
+        if self.problem:
+            return queryset.none()
+        return find_events(queryset, Query((term,)), timezone.get_current_timezone(), asked_at(request))
+
+
+class DecisionFilter(QualifierFilter):
+    title, parameter_name, qualifier = "decision", "effect", "decision"
     DECISIONS = {Effect.ALLOWED: "allowed", Effect.REFUSED: "refused", "noted": "noted", "changed": "changed"}
 
     def lookups(self, request, model_admin):
         return self.DECISIONS.items()
 
-    def queryset(self, request, queryset):
-        return queryset.filter(self.condition(self.value())) if self.value() else queryset
-
     @classmethod
-    def condition(cls, value: str) -> Q:
-        """What was decided so; nothing for what is none of the choices."""
-        return decided(cls.DECISIONS[value]) if value in cls.DECISIONS else Q(effect=value)
+    def in_search(cls, typed: str) -> str:
+        return cls.DECISIONS.get(typed, typed)
 
 
-class ReasonFilter(Field):
-    title, parameter_name, column = "reason", "reason", "reason"
+class ReasonFilter(QualifierFilter):
+    title, parameter_name = "reason", "reason"
 
     def lookups(self, request, model_admin):
         return [
@@ -125,41 +154,15 @@ class ReasonFilter(Field):
         ]
 
 
-class MethodFilter(HookField):
-    title, parameter_name, column = "method", "method", "method"
+class MethodFilter(QualifierFilter):
+    title, parameter_name = "method", "method"
 
     def lookups(self, request, model_admin):
         return [(name, name) for method in METHODS for name in (method.name, *method.aliases)]
 
 
-class QualifierFilter(Field):
-    """The same as a qualifier of the search. What cannot be understood finds nothing."""
-
-    @property
-    def typed(self) -> str:
-        return (self.value() or "").strip()
-
-    @property
-    def problem(self) -> str:
-        return self.problem_with(self.typed)
-
-    @classmethod
-    def problem_with(cls, typed: str) -> str:
-        """What was expected, as a sentence; "" where it can be understood."""
-        found = typed and problem_of(QUALIFIED[cls.parameter_name], typed)
-        return f"In the filter “{cls.title}”: {found}" if found else ""
-
-    def queryset(self, request, queryset):
-        if not self.typed:
-            return queryset
-        if self.problem:
-            return queryset.none()
-        query = Query((Term(QUALIFIED[self.parameter_name], self.typed),))
-        return find_events(queryset, query, timezone.get_current_timezone(), asked_at(request))
-
-
 class UserFilter(QualifierFilter):
-    title, parameter_name, hint = "user", "username", "Whole user name, or stud*"
+    title, parameter_name, qualifier, hint = "user", "username", "user", "Whole user name, or stud*"
 
 
 class TargetFilter(QualifierFilter):
@@ -186,6 +189,23 @@ class WhyFilter(QualifierFilter):
     title, parameter_name, hint = "reason given by staff", "why", "Ticket, or any part of what they typed"
 
 
+class WhileAwayFilter(QualifierFilter):
+    """Hooks that were answered while the database was away."""
+
+    title, parameter_name = "database", "while"
+
+    def lookups(self, request, model_admin):
+        return [("away", "was away")]
+
+
+class AppFilter(QualifierFilter):
+    title, parameter_name, lookups = "app", "app", connections.AppFilter.lookups
+
+
+class NodeFilter(QualifierFilter):
+    title, parameter_name, lookups = "node", "node", connections.NodeFilter.lookups
+
+
 class TriedOutFilter(ColumnFilter):
     """Hooks that a rule would have decided otherwise, had it not only been logged. Asked for by links alone."""
 
@@ -201,53 +221,33 @@ class TriedOutFilter(ColumnFilter):
         return queryset.filter(pk__in=hits.values("event_id")[:HITS_SHOWN])
 
 
-class WhileAwayFilter(Field):
-    """Hooks that were answered while the database was away."""
-
-    title, parameter_name = "database", "while"
-
-    def lookups(self, request, model_admin):
-        return [("away", "was away")]
-
-    def queryset(self, request, queryset):
-        return queryset.filter(while_away=True) if self.value() == "away" else queryset
+FILTERS = {kind.parameter_name: kind for kind in QualifierFilter.__subclasses__()}
+"""Those that ask for the same as a qualifier, by what addresses call them."""
 
 
-class AppFilter(HookField, connections.AppFilter):
-    pass
+def as_query(asked: Mapping[str, str], now: datetime) -> Query:
+    """What the fields of the form ask for, in the words of a search, and what cannot be understood."""
+    terms, problems = [], []
+    for name, kind in FILTERS.items():
+        if term := kind.term_of(asked):
+            if sentence := kind.problem_with(term):
+                problems.append(Problem(asked[name].strip(), None, sentence))
+            else:
+                terms.append(term)
+    try:
+        times = zip(("after", "before"), PeriodFilter.times(asked, now), strict=True)
+        terms += [Term(key, written(timezone.localtime(moment))) for key, moment in times if moment is not None]
+    except IncorrectLookupParameters as error:
+        problems.append(Problem("", None, f"In the filter “{PeriodFilter.title}”: {error}"))
+    return Query(tuple(terms), tuple(problems))
 
 
-class NodeFilter(HookField, connections.NodeFilter):
-    pass
-
-
-QUALIFIED = {
-    "effect": "decision",
-    "username": "user",
-    "last": "after",
-    "from": "after",
-    "until": "before",
-    **{
-        name: name
-        for name in ("reason", "method", "target", "ip", "number", "session", "call", "app", "node", "why", "while")
-    },
-}
-"""The qualifier of a search that asks for the same as each field of the form."""
-
-
-def as_query(asked: Mapping[str, str]) -> Query:
-    """What the fields of the form ask for, in the words of a search, and what cannot be understood; only to be said."""
-    values = {name: asked[name].strip() for name in QUALIFIED if asked.get(name, "").strip()}
-    sentences = {
-        name: sentence
-        for kind in QualifierFilter.__subclasses__()
-        if (sentence := kind.problem_with(values.get(name := kind.parameter_name, "")))
-    }
-    return Query(
-        tuple(
-            Term(QUALIFIED[name], DecisionFilter.DECISIONS.get(value, value) if name == "effect" else value)
-            for name, value in values.items()
-            if name not in sentences
-        ),
-        tuple(Problem(values[name], None, sentence) for name, sentence in sentences.items()),
-    )
+def said_of(asked: Mapping[str, str], now: datetime) -> str:
+    """What was understood of the search box and of the fields of the form, in sentences."""
+    zone = timezone.get_current_timezone()
+    found, filtered = said(parse(asked.get(SEARCH_VAR, "")), zone, now), said(as_query(asked, now), zone, now)
+    tried = asked.get(TriedOutFilter.parameter_name, "")
+    only = f"Only what rule {tried} would have decided otherwise." if tried else ""
+    if found and filtered:
+        filtered = f"Of these: {filtered.removeprefix('Hooks ')}"
+    return " ".join(filter(None, (found, filtered, only)))

@@ -154,12 +154,21 @@ def moment(text: str, zone: tzinfo, now: datetime) -> datetime | None:
     return None
 
 
+def written(moment: datetime) -> str:
+    """A moment as it is written in a search, on the clock of its own time zone, to the second."""
+    return f"{moment:{MOMENTS[0]}}"
+
+
 def _any(value: str) -> str:
     return "" if value.strip("*") else "Say what to look for."
 
 
 def _whole(value: str) -> str:
     return "Write it whole: a star does not work here." if value.endswith("*") else _any(value)
+
+
+def _whole_word(value: str) -> str:
+    return "A star works behind a qualifier: write user:bob* or stream:bob*." if value.endswith("*") else _any(value)
 
 
 def _moment_problem(value: str) -> str:
@@ -220,13 +229,15 @@ def problem_of(key: str, value: str) -> str:
     """What was expected of the value of a qualifier, as a sentence; "" where it is right."""
     if "\0" in value:
         return "No value has a NUL in it."
-    return _any(value) if key == FREE else QUALIFIERS[key][1](value)
+    return _whole_word(value) if key == FREE else QUALIFIERS[key][1](value)
 
 
 def _value_said(term: Term, zone: tzinfo, now: datetime) -> str:
     if term.key in ("after", "before"):
         found = moment(term.value, zone, now)
-        return f"{found.astimezone(zone):%Y-%m-%d %H:%M}" if found else term.value
+        return (
+            str(found.astimezone(zone).replace(tzinfo=None, microsecond=0)).removesuffix(":00") if found else term.value
+        )
     if term.value == "changed" and term.key == "decision":
         return _BY_STAFF
     if term.key in ("decision", "reason", "ip", "rule", "action", "while"):

@@ -4,7 +4,7 @@ A view is nothing but the address of a list, so whoever is sent that address nee
 save views of it; only who saved one, or a superuser, changes or deletes it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,8 +22,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import StaffAdmin, parameters_of
-from apps.audit.browsing.filters import PeriodFilter, as_query
-from apps.audit.browsing.query import parse, said
+from apps.audit.browsing.filters import PeriodFilter, as_query, said_of
+from apps.audit.browsing.query import parse
 from apps.audit.models import AuditEvent, SavedView
 from apps.protocol.action_words import joined
 
@@ -43,7 +43,7 @@ def search_in(text: str, known: Collection[str]) -> str:
     if strange := sorted({name for name, _ in pairs} - {*known}):
         names = joined([f"“{name}”" for name in strange], "and")
         raise ValidationError(f"The audit log knows no {names}. Known are {joined(sorted(known), 'and')}.")
-    if problems := parse(dict(pairs).get(SEARCH_VAR, "")).problems + as_query(dict(pairs)).problems:
+    if problems := parse(dict(pairs).get(SEARCH_VAR, "")).problems + as_query(dict(pairs), timezone.now()).problems:
         raise ValidationError(problems[0].sentence)
     if not pairs:
         raise ValidationError("Search or filter for something first: this would show the whole log.")
@@ -172,12 +172,5 @@ def in_words(search: str) -> str:
     """What a search in an address finds. The last so many days are those before whenever it is opened."""
     asked = dict(parse_qsl(search.removeprefix("?")))
     words, _ = PeriodFilter.LAST.get(asked.pop("last", ""), ("", 0))
-    found = said_of(asked) or "; ".join(f"{name}: {value}" for name, value in asked.items())
+    found = said_of(asked, timezone.now()) or "; ".join(f"{name}: {value}" for name, value in asked.items())
     return " ".join(filter(None, (found, words and f"In the {words}.")))
-
-
-def said_of(asked: Mapping[str, str]) -> str:
-    """What was understood of the search box and of the fields of the form, in sentences."""
-    now, zone = timezone.now(), timezone.get_current_timezone()
-    found, filtered = said(parse(asked.get(SEARCH_VAR, "")), zone, now), said(as_query(asked), zone, now)
-    return " ".join(filter(None, (found, found and filtered and "Of these:", filtered)))

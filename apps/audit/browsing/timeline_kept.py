@@ -6,38 +6,34 @@ They are coarse, so they are of use only for a long time; what is looked for mus
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 
-from django.db.models import Q
 from django.http import QueryDict
 from django.utils import timezone
 
-from apps.audit.browsing.filters import DecisionFilter, PeriodFilter
+from apps.audit.browsing.filters import FILTERS, PeriodFilter, as_query
 from apps.audit.browsing.query import Query, moment
 from apps.audit.browsing.timeline import Count, Counts
 from apps.audit.models import AuditEvent
 from apps.audit.statistics.recounting import is_counted
-from apps.audit.statistics.tallies import FINE, can_tell, timeline
+from apps.audit.statistics.tallies import can_tell, timeline
 
 LONG = timedelta(hours=60)
 """Below it, hours would be wider than the bars."""
 
-COLUMNS = {"reason": "reason", "app": "app_key", "node": "node_id"}
-"""What the filters beside the list ask for, as far as it is counted."""
-
 
 def kept_counts(asked: QueryDict, query: Query, now: datetime) -> Counts | None:
     """How many events of a list there were in each hour or day; None where nothing kept tells of that."""
-    filters = {name: value for name, value in asked.items() if value and name not in ("q", *PeriodFilter.parameters)}
+    names = {name for name, value in asked.items() if value and name != "q"}
+    chosen = as_query(asked, now)
     without_time = any(term.negated for term in query.terms if term.key in ("after", "before"))
-    effect = filters.pop("effect", "")
-    if not filters.keys() <= COLUMNS.keys() or not can_tell(query) or without_time:
+    if not names <= {*FILTERS, *PeriodFilter.parameters} or chosen.problems or without_time:
+        return None
+    if not (can_tell(query) and can_tell(chosen)):
         return None
     since, before = _time(asked, query, timezone.get_current_timezone(), now)
     if since is None or before - since < LONG or not is_counted(since):
         return None
-    condition = Q(**{COLUMNS[name]: value for name, value in filters.items()})
-    condition &= DecisionFilter.condition(effect) if effect else Q()
     zone = timezone.get_default_timezone()
-    rows = timeline(query, since, before, now, condition, finely=bool(filters.keys() & FINE))
+    rows = timeline(query, since, before, now, chosen)
     return Counts(
         tuple(Count(_moment(row["at"], zone), row["answer"], row["events"]) for row in rows), complete=True, exact=False
     )

@@ -8,6 +8,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.audit.browsing.filters import PeriodFilter
 from apps.audit.browsing.paging import AuditChangeList, TakesTooLong
 from apps.audit.browsing.query import parse
 from apps.audit.browsing.timeline import LOOKED_AT, OUTCOMES, Bar, Counts, bars, counts_of
@@ -18,13 +19,12 @@ LEAST = 2
 """What is there at all is seen, however much there is of something else."""
 
 STEP, GAP = 10, 1
-PERIOD = ("last", "from", "until")
 
 
 def timeline_page(request: HttpRequest, changes: AuditChangeList, context: dict[str, Any]) -> HttpResponse:
     """The chart of what the list finds. With JavaScript it is only the piece that goes above the list."""
     asked = request.GET.copy()
-    chosen = [asked.pop(name) for name in PERIOD if name in asked]
+    chosen = [asked.pop(name) for name in PeriodFilter.parameters if name in asked]
     context |= {"title": "Timeline", "in_list": "HX-Request" in request.headers, "list_url": _address(request.GET)}
     context |= {"any_time_url": _address(asked) if chosen else ""}
     if (counts := _counts(request, changes)) is None:

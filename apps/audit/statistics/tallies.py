@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
 from apps.access.reasons import NOTED, STAFF_ACTION
@@ -93,20 +93,19 @@ def can_tell(query: Query) -> bool:
     return whole and {term.key for term in query.terms} <= TELLING
 
 
-def timeline(
-    query: Query, since: datetime, before: datetime, now: datetime, condition: Q | None = None, finely: bool = False
-) -> QuerySet:
+def timeline(query: Query, since: datetime, before: datetime, now: datetime, among: Query | None = None) -> QuerySet:
     """How many events of a search fall on each hour, or (where hours are no longer kept) each day of a time.
 
-    For searches that `can_tell`; `condition` may ask for more, `finely` where that is app or node. Rows have `at` (a
+    For searches that `can_tell`, both the one and that `among` which it looks. Rows have `at` (a
     moment, or a date), `answer` (allowed, refused, noted, changed), `events` and `hooks`. Hours and days at the ends
     are whole ones. What is past its time is not told, as it is gone from the log.
     """
-    finely = finely or any(term.key in FINE for term in query.terms)
+    finely = any(term.key in FINE for term in (*query.terms, *(among.terms if among else ())))
     rows = hours(since, before) if since >= now - HOURS_KEPT else days(since, before, finely)
-    terms = tuple(term for term in query.terms if term.key not in ("after", "before"))
-    found = find_events(rows, Query(terms), timezone.get_default_timezone(), now).filter(condition or Q())
-    return by_answer(_still_there(found, now))
+    for part in filter(None, (query, among)):
+        terms = tuple(term for term in part.terms if term.key not in ("after", "before"))
+        rows = find_events(rows, Query(terms), timezone.get_default_timezone(), now)
+    return by_answer(_still_there(rows, now))
 
 
 def _still_there(rows: QuerySet, now: datetime) -> QuerySet:
