@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit.browsing import paging, timeline_page
 from apps.audit.browsing.filters import FILTERS
 from apps.audit.browsing.paging import OLDER, Place, Turn
+from apps.audit.browsing.query import MAX_LENGTH, MOST_WORDS, QUALIFIERS
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
 from apps.audit.statistics import tallies
@@ -334,6 +336,27 @@ def test_the_timeline_is_for_those_who_may_see_the_log(db):
     make_role("helpers", "view_user")
     helper = browser_of(factories.make_user("helper", is_staff=True, groups=["helpers"]))
     assert helper.get(f"{LOG}timeline/").status_code == 403
+
+
+VALUES = {"decision": "refused", "reason": "no-rule", "ip": "10.0.0.0/8", "rule": "7", "while": "away", "before": "now"}
+VALUES |= {"after": "7d"}
+WORDS = ["a", "-a", "+49", "-ip:10.0.0.0/8", "node:a*", *(f"{key}:{VALUES.get(key, 'a')}" for key in QUALIFIERS)]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_search_is_long_enough_to_keep_others_waiting(audrey, word):
+    """Of each kind as many as are taken, and as many as can be typed."""
+    make_event()
+    for text in (f"{word} " * MOST_WORDS, f"{word} " * (MAX_LENGTH // (len(word) + 1))):
+        began = time.perf_counter()
+        listed = audrey.get(LOG, {"q": text})
+        assert audrey.get(f"{LOG}timeline/", {"q": text}).status_code == 200
+        exported = audrey.get(f"{LOG}export/", {"q": text})
+        if exported.streaming:
+            list(exported.streaming_content)
+        assert time.perf_counter() - began < 3.0  # half a second on a computer with nothing else to do
+        too_long = len(text.split()) > MOST_WORDS
+        assert (exported.status_code == 400, bool(listed.context["search_problems"])) == (too_long, too_long)
 
 
 def test_a_search_that_cannot_be_understood_has_no_timeline(audrey):

@@ -20,6 +20,9 @@ from apps.protocol.action_words import joined
 MAX_LENGTH = 2000
 """Characters of a search, which every list of views and the worker of exports read again."""
 
+MOST_WORDS = 40
+"""Words of a search: each is a condition, which costs time to write, to plan and to look for."""
+
 WORD = re.compile(r'(-?)(?:([A-Za-z]++):)?("[^"]*+"?|\S++)')
 """One pass of any text: it begins at no space, so that a long run of them is not walked through from each of them."""
 
@@ -79,7 +82,10 @@ def parse(text: str) -> Query:
         sentence = f"A search has at most {MAX_LENGTH} characters; this one has {len(text)}. Look for less at a time."
         return Query(problems=(Problem(f"{text[MAX_LENGTH : MAX_LENGTH + 20]}…", MAX_LENGTH, sentence),))
     terms, problems = [], []
-    for match in WORD.finditer(text):
+    for number, match in enumerate(WORD.finditer(text)):
+        if number == MOST_WORDS:
+            sentence = f"A search has at most {MOST_WORDS} words; this is one more. Look for less at a time."
+            return Query(problems=(Problem(match[0], match.start(), sentence),))
         minus, key, quoted = match.groups()
         value = quoted.strip('"')
         key, start = (key or FREE).lower(), match.start(3) if not key else match.start(2)
