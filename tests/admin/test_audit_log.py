@@ -13,6 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit.browsing import paging, timeline_page
@@ -154,6 +155,18 @@ def test_a_time_that_is_none_does_no_harm(audrey, typed):
     make_event()
     assert audrey.get(LOG, {"from": typed}).status_code == 302
     assert audrey.get(f"{LOG}timeline/", {"until": typed}).status_code == 400
+
+
+@pytest.mark.parametrize("offset", ["+15:59", "+16:00", "+23:59", "-23:59"])
+def test_a_time_of_any_offset_is_that_time(audrey, offset):
+    moment = parse_datetime(f"2026-01-01T12:00:00{offset}").astimezone(UTC)
+    before, after = (make_event(received_at=moment + timedelta(minutes=minutes)) for minutes in (-1, 1))
+    typed = f"2026-01-01T12:00:00{offset}"
+    assert found(audrey, **{"from": typed}) == {after}
+    assert found(audrey, until=typed) == {before}
+    assert audrey.get(f"{LOG}timeline/", {"from": typed}).status_code == 200
+    lines = b"".join(audrey.get(f"{LOG}export/", {"from": typed, "format": "jsonl"}).streaming_content).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [str(after.pk)]
 
 
 def test_the_form_shows_the_time_of_the_address_by_the_clock_of_staff(audrey, settings):

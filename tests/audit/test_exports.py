@@ -85,7 +85,17 @@ def finish(export, size=SMALL):
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-@pytest.mark.parametrize("search", ["", "q=user%3Aann", "last=24h&effect=deny", "q=user%3Anobody", "q=after%3A5d+ann"])
+@pytest.mark.parametrize(
+    "search",
+    [
+        "",
+        "q=user%3Aann",
+        "last=24h&effect=deny",
+        "q=user%3Anobody",
+        "q=after%3A5d+ann",
+        "from=2026-01-01T00:00:00%2B23:59",
+    ],
+)
 @pytest.mark.parametrize("size", [1, SMALL, 4_000_000])
 def test_it_is_what_the_direct_export_gives(audrey, events, kind, search, size):
     export = finish(ask(audrey, search, kind, NOW), size)

@@ -60,6 +60,7 @@ def test_a_word_is_read(text, term):
         ("user:*", 0, "Say what to look for."),
         ("ip:10.0.0.300", 0, "“10.0.0.300” is no address and no network."),
         ("after:soon", 0, "Write a date and time like"),
+        ("before:9999-12-31", 0, "Write a date and time like"),
         ("reason:because", 0, "“because” is not known here."),
         ("rule:x", 0, "A rule is looked for by its number."),
         ("session:abc*", 0, "Write it whole"),

@@ -30,7 +30,7 @@ MOMENTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m")
 AGO = re.compile(r"(\d{1,4})(m|h|d|w)", re.ASCII)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 DECISIONS = ("allowed", "refused", "noted", "changed")
-EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+EARLIEST, LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 NOT_QUOTED = ('"', "*", "\n", "\r", "\0")
 """What cannot stand in a value as it is."""
 
@@ -156,7 +156,7 @@ def moment(text: str, zone: tzinfo, now: datetime) -> datetime | None:
             found = datetime.strptime(text, form).replace(tzinfo=zone)
         except ValueError:
             continue
-        return found if found >= EARLIEST else None
+        return found if EARLIEST <= found < LATEST else None
     return None
 
 
