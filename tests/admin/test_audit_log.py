@@ -154,6 +154,8 @@ def test_time_is_filtered_from_and_until(audrey):
 def test_a_time_that_is_none_does_no_harm(audrey, typed):
     make_event()
     assert audrey.get(LOG, {"from": typed}).status_code == 302
+    said = audrey.get(LOG, {"until": typed}, follow=True).content.decode()
+    assert f"“{typed}” is not a date and time from 1970 on and before 9999." in said
     assert audrey.get(f"{LOG}timeline/", {"until": typed}).status_code == 400
 
 
