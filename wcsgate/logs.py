@@ -1,4 +1,4 @@
-"""What the log of the workers says of a task that found Postgres away: one line, as where it came from is no news."""
+"""What logs say of a task, or a page, that found Postgres away: one line, as where it came from is no news."""
 
 import logging
 
@@ -19,9 +19,12 @@ class OneLineWhereAway(logging.Filter):
         """Always true."""
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and is_away(error):
-            task = record.args.get("name") if isinstance(record.args, dict) else "somebody"
             why = " ".join(str(error).split()) or type(error).__name__
-            record.msg, record.args = "Task %s found Postgres away, and is done when it is back: %s", (task, why)
+            if isinstance(record.args, dict):
+                said = "Task %s found Postgres away, and is done when it is back: %s"
+                record.msg, record.args = said, (record.args.get("name"), why)
+            else:
+                record.msg, record.args = "A page found Postgres away: %s", (why,)
             record.exc_info = record.exc_text = None
         return True
 

@@ -331,7 +331,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": text("WCSGATE_LOG_LEVEL", "INFO")},
     "loggers": {
         "axes": {"level": "WARNING"},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["one_line_where_away"]},
         "celery.app.trace": {"filters": ["one_line_where_away"]},
     },
 }

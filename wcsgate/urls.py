@@ -27,6 +27,7 @@ WITH_THE_PAST = {"ask_then": ask_then}
 
 handler403 = "apps.accounts.closed_pages.forbidden"
 handler404 = "apps.accounts.closed_pages.not_found"
+handler500 = "wcsgate.problems.failed"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/ask/", admin.site.admin_view(ask), name="ask"),

@@ -16,7 +16,6 @@ from apps.access.compile import Snapshot
 from apps.access.latest import at_last_revision
 from apps.access.models import Rule
 from apps.access.try_form import Moment
-from apps.accounts.validators import validate_moment
 
 Answer = TypeVar("Answer")
 ReadRules = Callable[[Iterable[int]], dict[int, Rule]]
@@ -45,7 +44,7 @@ class AskThen(Protocol):
 class WhenForm(forms.Form):
     """The moment that a question is about, and under which rules it is asked."""
 
-    at = Moment(label="When", required=False, validators=[validate_moment], help_text="Empty: now.")
+    at = Moment(label="When", required=False, help_text="Empty: now.")
     rules = forms.ChoiceField(
         label="Users and rules",
         required=False,

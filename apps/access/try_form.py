@@ -1,7 +1,7 @@
 """The form of Try a hook: who asks for what, in plain words; and the hook that this makes."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -80,6 +80,14 @@ class Moment(forms.DateTimeField):
 
     widget = UnfoldAdminTextInputWidget({"type": "datetime-local"})
 
+    def to_python(self, value):
+        """In UTC, as Postgres does not take every offset that an address may have."""
+        moment = super().to_python(value)
+        if moment is not None:
+            validate_moment(moment)  # others need not have a moment in UTC
+            moment = moment.astimezone(UTC)
+        return moment
+
     def prepare_value(self, value):
         return f"{timezone.localtime(value):%Y-%m-%dT%H:%M}" if isinstance(value, datetime) else value
 
@@ -126,7 +134,6 @@ class TryForm(forms.Form):
     at = Moment(
         label="When",
         required=False,
-        validators=[validate_moment],
         help_text="Empty: now. Users and rules are those of today, whatever the moment.",
     )
     address = forms.GenericIPAddressField(

@@ -24,6 +24,7 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from apps.accounts.navigation import may, may_open, may_see
+from apps.database.moments import moment_of
 
 LINES_SHOWN = 20  # of everything that a page lists beside its form
 HITS_SHOWN = 1_000  # of a search, in each column
@@ -67,6 +68,10 @@ class CommaList(SimpleArrayField):
 
 class DateAndTime(forms.SplitDateTimeField):
     """A date alone means its beginning."""
+
+    def prepare_value(self, value):
+        """An address may give what a new form begins with, as text."""
+        return moment_of(value) if isinstance(value, str) else value
 
     def compress(self, data_list):
         date, moment = data_list or (None, None)

@@ -1,16 +1,13 @@
 """Checks of single values that staff type in; each message says what was expected."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import ip_network
 
 from django.core.exceptions import ValidationError
 
+from apps.database.moments import SENSIBLE
 from apps.protocol.methods import ACTIONS
-
-SENSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
-"""Between what moments may lie. Postgres also knows infinity, which Python does not."""
-
 
 ORIGIN_HOST = r"[a-z0-9._-]+"
 ORIGIN = r"[a-z][a-z0-9+.-]*://(" + ORIGIN_HOST + r"|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"

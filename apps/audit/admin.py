@@ -1,6 +1,6 @@
 """What happened: the audit log, to browse and search. Nobody adds, changes or deletes anything here."""
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -188,6 +188,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "search_named": " ".join(NAMED),
             **views_for(request),
         }
+        try:
+            filters.PeriodFilter.times(request.GET, timezone.now())
+        except IncorrectLookupParameters as error:  # the list begins anew without it
+            messages.error(request, str(error))
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
     @display(description="Time")

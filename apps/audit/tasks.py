@@ -50,12 +50,13 @@ def move_records(*, batch: int = MOST, batches: int = 200, **_: object) -> int:
 
 @shared_task(name="audit.take_over_spools")
 def take_over_spools(**_: object) -> int:
-    """Replay what web processes that died have left in their spools; gives how many entries that were."""
+    """Replay some of what web processes that died have left in their spools; gives how many entries that were. The next
+    nudge goes on."""
     folder = spool_folder.configured()
     if not files(folder):
         return 0
     with _connection() as connection:
-        return take_over(folder, connection)
+        return take_over(folder, connection, time.monotonic() + AT_ONCE)
 
 
 @shared_task(name="audit.look_for_gaps")

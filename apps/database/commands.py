@@ -8,8 +8,8 @@ from datetime import datetime
 import psycopg
 from django.core.management.base import CommandError
 from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
+
+from apps.database.moments import moment_of
 
 NOT_THERE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
@@ -35,13 +35,10 @@ def database_needed() -> Iterator[None]:
 
 def moment(text: str) -> datetime:
     """A moment as an argument, by the clocks here unless it says by which: 2026-03-03, or 2026-03-03T14:00."""
-    try:
-        found = parse_datetime(text if len(text) > len("2026-03-03") else f"{text}T00:00")
-    except ValueError:
-        found = None
+    found = moment_of(text if len(text) > len("2026-03-03") else f"{text}T00:00")
     if found is None:
-        raise ArgumentTypeError(f"“{text}” is no moment. Write it like 2026-03-03T14:00.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+        raise ArgumentTypeError(f"“{text}” is no moment. Write it like 2026-03-03T14:00, from 1970 on and before 9999.")
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
@@ -36,7 +37,8 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 PATIENCE = 2.0
 """Seconds that staff wait for Postgres before they are told that it is away."""
 AWAY = "The database does not answer just now."
-HOOKS_GO_ON = "Nothing was changed. Running streams go on for a while, and whoever wants something new has to wait."
+NOTHING_CHANGED = "Nothing was changed."
+HOOKS_GO_ON = "Running streams go on for a while, and whoever wants something new has to wait."
 
 
 def away_is_said(get_response: Respond) -> Respond:
@@ -47,19 +49,21 @@ def away_is_said(get_response: Respond) -> Respond:
             return get_response(request)
         try:
             expect_an_answer(PATIENCE)
-        except Unavailable:
-            return _away(request)
+            connection.cursor().close()  # pages have another connection, and there may be none left
+        except (Unavailable, OperationalError, InterfaceError):
+            return away(request)
         return get_response(request)
 
     return respond
 
 
-def _away(request: HttpRequest) -> HttpResponse:
+def away(request: HttpRequest, what_became: str = NOTHING_CHANGED) -> HttpResponse:
+    """The notice that the database is away, and what became of what was asked for."""
     headers = {"Retry-After": "5", "Cache-Control": "no-store"}
     if request.path_info.startswith("/api/"):
-        detail = f"{AWAY} Nothing was changed. Try again in a moment."
+        detail = f"{AWAY} {what_became} Try again in a moment."
         return JsonResponse({"error": "database-away", "detail": detail}, status=503, headers=headers)
-    page = notice_page(AWAY.rstrip("."), HOOKS_GO_ON, looked=request.method in CHANGES_NOTHING)
+    page = notice_page(AWAY.rstrip("."), f"{what_became} {HOOKS_GO_ON}", looked=request.method in CHANGES_NOTHING)
     return HttpResponse(page, status=503, headers=headers)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from urllib.parse import urlencode
@@ -12,11 +13,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from apps.access.reasons import STAFF_ACTION, Reason
 from apps.audit.browsing import paging, timeline_page
 from apps.audit.browsing.filters import FILTERS
 from apps.audit.browsing.paging import OLDER, Place, Turn
+from apps.audit.browsing.query import MAX_LENGTH, MOST_WORDS, QUALIFIERS
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import body_text, headline, story
 from apps.audit.statistics import tallies
@@ -151,7 +154,21 @@ def test_time_is_filtered_from_and_until(audrey):
 def test_a_time_that_is_none_does_no_harm(audrey, typed):
     make_event()
     assert audrey.get(LOG, {"from": typed}).status_code == 302
+    said = audrey.get(LOG, {"until": typed}, follow=True).content.decode()
+    assert f"“{typed}” is not a date and time from 1970 on and before 9999." in said
     assert audrey.get(f"{LOG}timeline/", {"until": typed}).status_code == 400
+
+
+@pytest.mark.parametrize("offset", ["+15:59", "+16:00", "+23:59", "-23:59"])
+def test_a_time_of_any_offset_is_that_time(audrey, offset):
+    moment = parse_datetime(f"2026-01-01T12:00:00{offset}").astimezone(UTC)
+    before, after = (make_event(received_at=moment + timedelta(minutes=minutes)) for minutes in (-1, 1))
+    typed = f"2026-01-01T12:00:00{offset}"
+    assert found(audrey, **{"from": typed}) == {after}
+    assert found(audrey, until=typed) == {before}
+    assert audrey.get(f"{LOG}timeline/", {"from": typed}).status_code == 200
+    lines = b"".join(audrey.get(f"{LOG}export/", {"from": typed, "format": "jsonl"}).streaming_content).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [str(after.pk)]
 
 
 def test_the_form_shows_the_time_of_the_address_by_the_clock_of_staff(audrey, settings):
@@ -334,6 +351,27 @@ def test_the_timeline_is_for_those_who_may_see_the_log(db):
     make_role("helpers", "view_user")
     helper = browser_of(factories.make_user("helper", is_staff=True, groups=["helpers"]))
     assert helper.get(f"{LOG}timeline/").status_code == 403
+
+
+VALUES = {"decision": "refused", "reason": "no-rule", "ip": "10.0.0.0/8", "rule": "7", "while": "away", "before": "now"}
+VALUES |= {"after": "7d"}
+WORDS = ["a", "-a", "+49", "-ip:10.0.0.0/8", "node:a*", *(f"{key}:{VALUES.get(key, 'a')}" for key in QUALIFIERS)]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_search_is_long_enough_to_keep_others_waiting(audrey, word):
+    """Of each kind as many as are taken, and as many as can be typed."""
+    make_event()
+    for text in (f"{word} " * MOST_WORDS, f"{word} " * (MAX_LENGTH // (len(word) + 1))):
+        began = time.perf_counter()
+        listed = audrey.get(LOG, {"q": text})
+        assert audrey.get(f"{LOG}timeline/", {"q": text}).status_code == 200
+        exported = audrey.get(f"{LOG}export/", {"q": text})
+        if exported.streaming:
+            list(exported.streaming_content)
+        assert time.perf_counter() - began < 3.0  # half a second on a computer with nothing else to do
+        too_long = len(text.split()) > MOST_WORDS
+        assert (exported.status_code == 400, bool(listed.context["search_problems"])) == (too_long, too_long)
 
 
 def test_a_search_that_cannot_be_understood_has_no_timeline(audrey):

@@ -109,6 +109,15 @@ def test_staff_see_each_form(root, olga, name):
         assert staff.get(page(f"{name}_add")).status_code == 200
 
 
+@pytest.mark.parametrize("address", ["audit_hold_add", "access_streampermission_add", "accounts_token_add"])
+@pytest.mark.parametrize("moment", ["2026-01-01T12:00:00-23:59", "9999-12-31T23:59:59-23:59", "soon"])
+def test_a_form_begins_with_the_moment_of_its_address(root, address, moment):
+    given = dict.fromkeys(("starts_at", "ends_at", "expires_at"), moment)
+    response = root.get(reverse(f"admin:{address}"), given)
+    assert response.status_code == 200
+    assert ("2026-01-02" in response.content.decode()) == moment.startswith("2026")
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_an_empty_list_says_what_to_do(root, name):
     text = root.get(page(f"{name}_changelist")).content.decode()

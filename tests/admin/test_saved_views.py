@@ -144,6 +144,7 @@ def test_a_shared_view_outlives_its_owner(albert, root):
         ("", "This field is required."),
         ("p=oldest", "Search or filter for something first"),
         ("q=" + "a" * 2000, "2000"),
+        ("q=" + "a+" * 41, "A search has at most 40 words"),
     ],
 )
 def test_what_the_list_would_not_take_is_not_saved(audrey, search, sentence):
@@ -163,6 +164,15 @@ def test_a_search_that_is_too_long_is_no_view_however_it_is_written(audrey):
     with pytest.raises(ValidationError, match="A search has at most 2000 characters; this one has 50001"):
         search_in("q=a" + "+" * 50_000, known_parameters())
     assert "A search has at most 2000 characters" in audrey.get(LOG, {"q": "a" + " " * 3000}).content.decode()
+
+
+def test_a_view_whose_search_is_not_taken_any_longer_says_so_wherever_it_is_seen(audrey):
+    view = make_view(audrey.user, search="q=" + "a+" * 1000)
+    sentence = "A search has at most 40 words; this is one more."
+    assert f"Nothing. {sentence}" in audrey.get(VIEWS).content.decode()
+    opened = audrey.get(f"{LOG}?{view.search}").content.decode()
+    assert sentence in opened
+    assert "At “a”, character 81 of what you typed." in opened
 
 
 def test_names_are_shown_as_they_are_written(audrey):

@@ -737,7 +737,13 @@ def test_no_page_trips_over_what_stands_in_its_address(root, name, value):
     assert root.get(reverse(f"story_{name}"), names).status_code == 200
 
 
-@pytest.mark.parametrize("at", ["2026-13-45T99:99", "now", "0001-01-01T00:00:00", "9999-12-31T23:59:59", "2026-11-26"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        *("2026-13-45T99:99", "now", "0001-01-01T00:00:00", "9999-12-31T23:59:59", "2026-11-26"),
+        *("2026-11-26T00:00:00+23:59", "2026-11-26T00:00:00-16:00", "0001-01-01T00:00:00+23:59"),
+    ],
+)
 def test_a_moment_that_is_none_is_none(root, at):
     for name in ("session", "call"):
         assert shown(root, name, node="n", session="s", call="c", at=at, after=at)

@@ -85,7 +85,17 @@ def finish(export, size=SMALL):
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-@pytest.mark.parametrize("search", ["", "q=user%3Aann", "last=24h&effect=deny", "q=user%3Anobody", "q=after%3A5d+ann"])
+@pytest.mark.parametrize(
+    "search",
+    [
+        "",
+        "q=user%3Aann",
+        "last=24h&effect=deny",
+        "q=user%3Anobody",
+        "q=after%3A5d+ann",
+        "from=2026-01-01T00:00:00%2B23:59",
+    ],
+)
 @pytest.mark.parametrize("size", [1, SMALL, 4_000_000])
 def test_it_is_what_the_direct_export_gives(audrey, events, kind, search, size):
     export = finish(ask(audrey, search, kind, NOW), size)
@@ -420,6 +430,15 @@ def test_a_bad_one_keeps_no_other_from_being_written(audrey, events, caplog):
     assert good.state == State.READY
 
 
+def test_one_whose_search_is_not_taken_any_longer_says_so(audrey, events, caplog):
+    """As it was asked for before an upgrade."""
+    export = ask(audrey, "", "csv", NOW)
+    Export.objects.filter(pk=export.pk).update(asked="q=" + "a+" * 1000)
+    assert finish(export).state == State.FAILED
+    assert "A search has at most 40 words; this is one more." in export.problem
+    assert caplog.text == ""
+
+
 def test_a_download_of_what_was_deleted_meanwhile_breaks_off(audrey, events):
     export = finish(ask(audrey, "", "csv", NOW))
     parts = file_of(export)
@@ -438,7 +457,9 @@ def test_a_person_has_a_few_at_once(audrey, events):
     assert ask(audrey, "", "csv", NOW)
 
 
-@pytest.mark.parametrize("search", ["q=usr%3Ax", "from=yesterday-ish", "tried_out=x", "q=a" + "+" * 2000])
+@pytest.mark.parametrize(
+    "search", ["q=usr%3Ax", "from=yesterday-ish", "tried_out=x", "q=a" + "+" * 2000, "q=" + "a+" * 41]
+)
 def test_a_search_that_cannot_be_understood_is_not_exported(audrey, search):
     with pytest.raises(BadSearch):
         ask(audrey, search, "csv", NOW)

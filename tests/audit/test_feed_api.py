@@ -137,6 +137,12 @@ def test_what_cannot_be_read_is_said(siem, record, parameters, status, error, sa
     assert says in response.json()["detail"]
 
 
+@pytest.mark.parametrize("offset", ["+15:59", "+16:30", "-23:59"])
+def test_since_is_a_moment_of_any_offset(siem, record, offset):
+    key, _ = factories.make_key(siem)
+    assert ask(key, since=f"2026-01-01T00:00:00{offset}").status_code == 200
+
+
 # Who may
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.audit.browsing.query import MAX_LENGTH, WORD, Term, moment, parse, quoted, said
+from apps.audit.browsing.query import MAX_LENGTH, MOST_WORDS, WORD, Term, moment, parse, quoted, said
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -60,6 +60,7 @@ def test_a_word_is_read(text, term):
         ("user:*", 0, "Say what to look for."),
         ("ip:10.0.0.300", 0, "“10.0.0.300” is no address and no network."),
         ("after:soon", 0, "Write a date and time like"),
+        ("before:9999-12-31", 0, "Write a date and time like"),
         ("reason:because", 0, "“because” is not known here."),
         ("rule:x", 0, "A rule is looked for by its number."),
         ("session:abc*", 0, "Write it whole"),
@@ -70,6 +71,15 @@ def test_a_problem_points_at_its_word(text, start, words):
     (problem,) = parse(text).problems
     assert problem.start == start
     assert words in problem.sentence
+
+
+def test_of_too_many_words_the_first_one_too_many_is_a_problem():
+    words = [f"user:a{number}" for number in range(MOST_WORDS)]
+    assert len(read(" ".join(words))) == MOST_WORDS
+    query = parse(" ".join([*words, "-ip:10.0.0.0/8", "more"]))
+    (problem,) = query.problems
+    assert (problem.word, problem.start, query.terms) == ("-ip:10.0.0.0/8", len(" ".join(words)) + 1, ())
+    assert problem.sentence.startswith("A search has at most 40 words; this is one more.")
 
 
 @pytest.mark.parametrize("text", [" ", '"', "a", ":", "a:", "-", "\u2003", 'a:"', "a "])

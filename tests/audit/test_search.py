@@ -1,6 +1,7 @@
 """Hooks found by what staff typed, on a real log; each way through an index."""
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.access.reasons import STAFF_ACTION
 from apps.audit.browsing.names import completions
-from apps.audit.browsing.query import QUALIFIERS, parse
+from apps.audit.browsing.query import QUALIFIERS, Query, Term, parse
 from apps.audit.browsing.search import _CONDITIONS, FEW, OF_HOOKS, find_events
 from apps.audit.models import AuditEvent
 from tests import factories
@@ -100,6 +101,14 @@ def log():
 )
 def test_a_search_finds_what_it_says(text, names):
     assert found(text) == list(names)
+
+
+@pytest.mark.parametrize("negated", [False, True])
+def test_a_search_is_written_down_in_proportion_to_its_words(negated):
+    query = Query(tuple(Term("", f"a{number}", negated) for number in range(1000)))
+    began = time.thread_time()
+    str(find_events(AuditEvent.objects.all(), query, UTC, NOW).query)
+    assert time.thread_time() - began < 1.0  # where each word copies those before it, some seconds
 
 
 def test_every_qualifier_has_its_condition_and_its_completions():

@@ -1,6 +1,7 @@
 """Postgres is away: what has happened is answered when it is in the spool, and recorded when Postgres is back."""
 
 import json
+import struct
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -9,13 +10,14 @@ import pytest
 
 from apps.access.models import Rule
 from apps.access.snapshot import SnapshotKeeper
+from apps.audit import tasks
 from apps.audit.models import AuditEvent, HookRecord, Outage
 from apps.audit.moving import spool_emptying
 from apps.audit.moving.mover import move_batch
 from apps.audit.moving.spool_emptying import take_over
 from apps.audit.recording.recorder import Recorder
-from apps.audit.recording.spool import Spool, files, pieces
-from apps.audit.tasks import take_over_spools
+from apps.audit.recording.spool import MAGIC, Spool, files, pieces
+from apps.audit.tasks import move_records, take_over_spools
 from apps.connections.models import Session
 from apps.database.connection import AWAY_FOR, Unavailable
 from apps.database.hook_path import impatient
@@ -407,6 +409,57 @@ def test_a_record_that_cannot_be_written_is_kept_aside_and_holds_up_no_other(lef
     assert targets() == [target for target in ALL if target != "lobby-3"]
     (aside,) = folder.glob("*.aside")
     assert b"lobby-3" in aside.read_bytes()
+
+
+def test_what_cannot_be_recorded_is_kept_aside_once_however_it_is_tried(left, folder, caplog):
+    """In a batch with what Postgres refuses, which is tried again half by half."""
+    left.write_bytes(left.read_bytes().replace(b"lobby-5", b"lobby+5"))
+    data, bad = left.read_bytes(), list(pieces(left, 0))[3:6]
+    with psycopg.connect(conninfo(), autocommit=True) as somebody:
+        somebody.execute("ALTER TABLE audit_hookrecord ADD CONSTRAINT odd CHECK (target NOT IN ('lobby-3', 'lobby-4'))")
+        try:
+            assert taken_over(folder) == 4
+        finally:
+            somebody.execute("ALTER TABLE audit_hookrecord DROP CONSTRAINT odd")
+    (aside,) = folder.glob("*.aside")
+    assert sorted(aside.read_bytes()) == sorted(data[bad[0].start : bad[-1].end])
+    (said,) = [record.message for record in caplog.records if "kept aside" in record.message]
+    assert said.startswith("3 entries of the spool file")
+    assert said.endswith("cannot be recorded and are kept aside: 23514, no whole entry")
+
+
+def test_where_there_is_no_time_for_all_of_it_the_next_one_goes_on(left, folder, monkeypatch):
+    monkeypatch.setattr(spool_emptying, "BATCH", 2)
+    with psycopg.connect(conninfo(), autocommit=True) as connection:
+        for entries in (2, 2, 2):
+            assert take_over(folder, connection, deadline=time.monotonic()) == entries
+            assert files(folder) == [left]
+        assert take_over(folder, connection, deadline=time.monotonic()) == 1
+    assert files(folder) == []
+    assert targets() == ALL
+
+
+def test_a_file_that_says_nothing_keeps_the_worker_from_nothing_else(left, folder, settings, monkeypatch, caplog):
+    """100,000 entries of one byte each, as somebody may have put them there."""
+    settings.SPOOL, number = str(folder), 100_000
+    entry = struct.pack("!II", 1, 7) + b"x"
+    (folder / "20261126T200000-1-deadbeef.spool").write_bytes(MAGIC + entry * number)
+    monkeypatch.setattr(tasks, "AT_ONCE", 0.1)
+    assert HookRecord.objects.exists()
+    waiting, longest = [], 0.0
+    while files(folder):
+        began = time.monotonic()
+        take_over_spools()
+        longest = max(longest, time.monotonic() - began)
+        move_records()
+        waiting.append(HookRecord.objects.exists())
+    assert len(waiting) > 1
+    assert not any(waiting)
+    assert longest < 2.0
+    assert AuditEvent.objects.filter(while_away=True).count() == len(ALL)
+    (aside,) = folder.glob("*.aside")
+    assert aside.read_bytes() == entry * number
+    assert caplog.text.count("kept aside") == number // spool_emptying.BATCH
 
 
 def test_where_postgres_cannot_write_everything_stays(left, folder):

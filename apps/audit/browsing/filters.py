@@ -8,7 +8,6 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from apps.access.models import TriedOut
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
@@ -17,10 +16,8 @@ from apps.audit.browsing.query import Problem, Query, Term, parse, problem_of, s
 from apps.audit.browsing.search import find_events
 from apps.audit.models import Effect, received
 from apps.connections import admin as connections
+from apps.database.moments import moment_of
 from apps.protocol.methods import METHODS
-
-LAST_YEAR = 9999
-"""It is not over in every time zone before there is no other year."""
 
 
 def asked_at(request: HttpRequest) -> datetime:
@@ -78,13 +75,10 @@ class PeriodFilter(admin.ListFilter):
 
 
 def _moment(typed: str) -> datetime:
-    try:
-        moment = parse_datetime(typed)
-    except ValueError:
-        moment = None
-    if moment is None or not 1970 <= moment.year < LAST_YEAR:
-        raise IncorrectLookupParameters(f"“{typed}” is not a date and time.")
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    moment = moment_of(typed)
+    if moment is None:
+        raise IncorrectLookupParameters(f"“{typed}” is not a date and time from 1970 on and before 9999.")
+    return moment
 
 
 class QualifierFilter(admin.SimpleListFilter):

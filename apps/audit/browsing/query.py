@@ -20,6 +20,9 @@ from apps.protocol.action_words import joined
 MAX_LENGTH = 2000
 """Characters of a search, which every list of views and the worker of exports read again."""
 
+MOST_WORDS = 40
+"""Words of a search: each is a condition, which costs time to write, to plan and to look for."""
+
 WORD = re.compile(r'(-?)(?:([A-Za-z]++):)?("[^"]*+"?|\S++)')
 """One pass of any text: it begins at no space, so that a long run of them is not walked through from each of them."""
 
@@ -27,7 +30,7 @@ MOMENTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y-%m")
 AGO = re.compile(r"(\d{1,4})(m|h|d|w)", re.ASCII)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 DECISIONS = ("allowed", "refused", "noted", "changed")
-EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+EARLIEST, LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 NOT_QUOTED = ('"', "*", "\n", "\r", "\0")
 """What cannot stand in a value as it is."""
 
@@ -79,7 +82,10 @@ def parse(text: str) -> Query:
         sentence = f"A search has at most {MAX_LENGTH} characters; this one has {len(text)}. Look for less at a time."
         return Query(problems=(Problem(f"{text[MAX_LENGTH : MAX_LENGTH + 20]}…", MAX_LENGTH, sentence),))
     terms, problems = [], []
-    for match in WORD.finditer(text):
+    for number, match in enumerate(WORD.finditer(text)):
+        if number == MOST_WORDS:
+            sentence = f"A search has at most {MOST_WORDS} words; this is one more. Look for less at a time."
+            return Query(problems=(Problem(match[0], match.start(), sentence),))
         minus, key, quoted = match.groups()
         value = quoted.strip('"')
         key, start = (key or FREE).lower(), match.start(3) if not key else match.start(2)
@@ -150,7 +156,7 @@ def moment(text: str, zone: tzinfo, now: datetime) -> datetime | None:
             found = datetime.strptime(text, form).replace(tzinfo=zone)
         except ValueError:
             continue
-        return found if found >= EARLIEST else None
+        return found if EARLIEST <= found < LATEST else None
     return None
 
 

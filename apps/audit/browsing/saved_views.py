@@ -169,8 +169,11 @@ class SavedViewAdmin(StaffAdmin):
 
 
 def in_words(search: str) -> str:
-    """What a search in an address finds. The last so many days are those before whenever it is opened."""
+    """What a search in an address finds, or why it finds nothing. The last so many days are those before whenever it is
+    opened."""
     asked = dict(parse_qsl(search.removeprefix("?")))
+    if problems := parse(asked.get(SEARCH_VAR, "")).problems:
+        return f"Nothing. {problems[0].sentence}"
     words, _ = PeriodFilter.LAST.get(asked.pop("last", ""), ("", 0))
     found = said_of(asked, timezone.now()) or "; ".join(f"{name}: {value}" for name, value in asked.items())
     return " ".join(filter(None, (found, words and f"In the {words}.")))

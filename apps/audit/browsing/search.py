@@ -1,6 +1,6 @@
 """Hooks found by what staff typed: terms as conditions on the audit log, the usual ones through an index each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import reduce
@@ -47,16 +47,22 @@ class InNetwork(Lookup):
 
 def find_events(events: QuerySet, query: Query, zone: tzinfo, now: datetime) -> QuerySet:
     """Those of the events that fit: any of the values of one qualifier, every qualifier, and every word without one."""
+    return events.filter(*_conditions(query, zone, now))
+
+
+def _conditions(query: Query, zone: tzinfo, now: datetime) -> Iterator[Q]:
+    """What must hold together, for one call of filter(): each call copies what stands there already."""
     for term in query.terms:
         if term.key == FREE:
-            events = events.exclude(_about(term)) if term.negated else events.filter(_about(term))
+            yield ~_about(term) if term.negated else _about(term)
     for key in dict.fromkeys(term.key for term in query.terms if term.key != FREE):
         wanted, unwanted, among = Q(), Q(), HOOKS if key in OF_HOOKS else Q()
         for term in (term for term in query.terms if term.key == key):
             condition = _CONDITIONS[key](term, zone, now) & among
             wanted, unwanted = (wanted, unwanted | condition) if term.negated else (wanted | condition, unwanted)
-        events = events.filter(wanted).exclude(unwanted) if unwanted else events.filter(wanted)
-    return events
+        yield wanted
+        if unwanted:
+            yield ~unwanted
 
 
 def without_word(query: Query) -> Query:

@@ -6,7 +6,6 @@ from typing import Any
 from django.db import transaction
 from django.http import QueryDict
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -20,11 +19,11 @@ from apps.access.acts import note
 from apps.access.callers import caller_address
 from apps.accounts.models import ApiKey
 from apps.accounts.navigation import may
-from apps.accounts.validators import SENSIBLE
 from apps.audit.browsing.query import moment
 from apps.audit.exporting import feed
 from apps.audit.exporting.export import COLUMNS
 from apps.audit.net import BeingPutInPlace
+from apps.database.moments import moment_of
 
 LIMIT, MOST = 500, 1_000
 BEGINNINGS = ("after", "from", "since")
@@ -195,17 +194,11 @@ def _cursor(given: str) -> feed.Cursor:
 
 def _moment(given: str, now: datetime) -> datetime:
     """A moment as programs write it, with its offset; or as staff do in the search box."""
-    try:
-        found = parse_datetime(given)
-    except ValueError:
-        found = None
-    if found is None or timezone.is_naive(found):
-        found = moment(given, timezone.get_default_timezone(), now)
+    found = moment_of(given) or moment(given, timezone.get_default_timezone(), now)
     if found is None:
         raise ParseError(
-            "“since” is a moment like 2026-11-01T00:00:00Z (a + is written %2B), or so long ago as 90m, 24h or 7d.",
+            "“since” is a moment from 1970 on and before 9999, like 2026-11-01T00:00:00Z (a + is written %2B), or so "
+            "long ago as 90m, 24h or 7d.",
             "bad-since",
         )
-    if not SENSIBLE[0] <= found < SENSIBLE[1]:
-        raise ParseError("“since” is a moment from 1970 on and before 9999.", "bad-since")
     return found

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.accounts.navigation import may_see
-from apps.audit.browsing.asked import Asked, events_of, in_words
+from apps.audit.browsing.asked import Asked, BadSearch, events_of, in_words
 from apps.audit.browsing.paging import Place, TakesTooLong, patience
 from apps.audit.exporting.export import COLUMNS, FORMATS, Format, events_after
 from apps.audit.exporting.models import Export, ExportPiece, State
@@ -89,6 +89,8 @@ def take_turn(now: datetime, deadline: float, piece: int = PIECE) -> bool:
             export = _longest_waiting(now) if is_whole() else None
             if export:
                 _write(export, now, deadline, piece)
+    except BadSearch as error:  # a version that took it has asked for it
+        fail(export, now, f"It was not written: {error}")
     except Exception as error:  # of this one only: the others go on
         if export is None or database_is_in_trouble(error):
             raise

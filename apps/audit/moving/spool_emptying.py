@@ -5,19 +5,21 @@ killed at any moment, and the next one goes on where it ended.
 """
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import pq
 
 from apps.audit.recording.late import decoded
-from apps.audit.recording.spool import MAGIC, Piece, Spool, files, keep_piece_aside, pieces, since_of
+from apps.audit.recording.spool import MAGIC, Piece, Spool, files, keep_pieces_aside, pieces, since_of
 from apps.audit.recording.spool_folder import OthersFile, UnusableFile, loggable, move_aside, taken_over
 from apps.database.connection import StatementFailed
 
@@ -38,16 +40,23 @@ logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[Any]
 
 
-def take_over(folder: Path | None, connection: Connection) -> int:
+class _Bad(NamedTuple):
+    """What cannot be recorded, and why: in words, or what Postgres said of it as a code."""
+
+    piece: Piece
+    why: str
+
+
+def take_over(folder: Path | None, connection: Connection, deadline: float = math.inf) -> int:
     """Replay and remove the files of processes that died; gives how many entries that were. Whatever one of the files
-    is, the others are replayed.
+    is, the others are replayed. After `deadline`, a time of time.monotonic, the rest is left to whoever comes next.
 
     Raises psycopg.OperationalError or StatementFailed, where Postgres cannot take them after all.
     """
     replayed = 0
     for path in files(folder):
         try:
-            replayed += _take_over(path, connection)
+            replayed += _take_over(path, connection, deadline)
         except OthersFile as error:  # what is in it was answered: it stays where its process, if it lives, looks for it
             logger.error("%s cannot be replayed by this user: %s", loggable(path), error)
         except (UnusableFile, psycopg.DataError, ValueError, OverflowError) as error:  # the latter by its name or time
@@ -56,17 +65,22 @@ def take_over(folder: Path | None, connection: Connection) -> int:
             raise
         except Exception:  # of the disk, mostly: it is looked at again
             logger.exception("%s cannot be replayed just now", loggable(path))
+        if time.monotonic() >= deadline:
+            break
     return replayed
 
 
-def _take_over(path: Path, connection: Connection) -> int:
+def _take_over(path: Path, connection: Connection, deadline: float) -> int:
     with taken_over(path) as ours:
         if ours is None:
             return 0
-        written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        start, entries = _replay(path, since_of(path) or datetime.now(UTC), written_at, connection)
-        path.unlink()
-        logger.warning("The spool file %s of a process that has ended was replayed, to %s.", loggable(path), start)
+        file = path.stat()
+        written_at = datetime.fromtimestamp(file.st_mtime, UTC)
+        since = since_of(path) or datetime.now(UTC)
+        end, entries = _replay(path, since, written_at, connection, deadline=deadline)
+        if end >= file.st_size:
+            path.unlink()
+            logger.warning("The spool file %s of a process that has ended was replayed, to %s.", loggable(path), end)
         return entries
 
 
@@ -154,14 +168,23 @@ class Emptying:
 
 
 def _replay(
-    path: Path, since: datetime, back_at: datetime, connection: Connection, until: int | None = None
+    path: Path,
+    since: datetime,
+    back_at: datetime,
+    connection: Connection,
+    *,
+    until: int | None = None,
+    deadline: float = math.inf,
 ) -> tuple[int, int]:
-    """Put what is in a file into the outbox; gives where that ends, and how many entries were put there."""
+    """Put what is in a file into the outbox, as far as there is time but never nothing; gives where that ends, and how
+    many entries were put there."""
     place, entries = _note(connection, path.stem, since, back_at), 0
     todo = pieces(path, place, until)
     for batch in _batches(todo):
         entries += _write(path, batch, connection)
         place = batch[-1].end
+        if time.monotonic() >= deadline:
+            break
     return place, entries
 
 
@@ -185,37 +208,53 @@ def _note(connection: Connection, name: str, since: datetime, until: datetime) -
 
 
 def _write(path: Path, batch: Sequence[Piece], connection: Connection) -> int:
-    """Write the records of these; where one of them makes that impossible, half by half, until it stands alone."""
+    """Write the records of these, and note how far the file is replayed; what cannot be written is kept aside, with its
+    bytes."""
+    with connection.transaction():
+        bad = _write_most(batch, connection)
+        if bad:
+            _keep_aside(path, bad)
+        written = len(batch) - len(bad)
+        connection.execute(_PROGRESS, [batch[-1].end, written, path.stem])
+        return written
+
+
+def _write_most(batch: Sequence[Piece], connection: Connection) -> list[_Bad]:
+    """Write what can be; gives the others. Where one of them makes that impossible, half by half, until it stands
+    alone."""
     try:
         with connection.transaction():
-            written = sum(_write_one(path, piece, connection) for piece in batch)
-            connection.execute(_PROGRESS, [batch[-1].end, written, path.stem])
-            return written
+            return [_Bad(piece, "no whole entry") for piece in batch if not _write_one(piece, connection)]
     except StatementFailed as error:
         if error.in_trouble:
             raise
         if len(batch) == 1:
-            logger.error("A spooled record cannot be written and is kept aside: %s", error.sqlstate)
-            return _write(path, [batch[0]._replace(payload=None)], connection)
+            return [_Bad(batch[0], error.sqlstate)]
     half = len(batch) // 2
-    return _write(path, batch[:half], connection) + _write(path, batch[half:], connection)
+    return _write_most(batch[:half], connection) + _write_most(batch[half:], connection)
 
 
-def _write_one(path: Path, piece: Piece, connection: Connection) -> int:
-    """Write one; what cannot be read is kept aside, with its bytes."""
+def _write_one(piece: Piece, connection: Connection) -> bool:
+    """Write one; False where it cannot be read."""
     entry = decoded(piece.payload)
     if entry is None:
-        logger.error(
-            "%s bytes of the spool file %s are no whole entry and are kept aside.",
-            piece.end - piece.start,
-            loggable(path),
-        )
-        keep_piece_aside(path, piece)
-        return 0
+        return False
     statement, values = entry
     pgconn = connection.pgconn
     result = pgconn.exec_params(statement.sql.encode(), values, param_formats=statement.formats)
     if result.status != pq.ExecStatus.TUPLES_OK:
         sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"08006").decode()
         raise StatementFailed(sqlstate, "A spooled record could not be written.")
-    return 1
+    return True
+
+
+def _keep_aside(path: Path, bad: Sequence[_Bad]) -> None:
+    """With one line of log, however many they are."""
+    logger.error(
+        "%s entries of the spool file %s (%s bytes) cannot be recorded and are kept aside: %s",
+        len(bad),
+        loggable(path),
+        sum(piece.end - piece.start for piece, _ in bad),
+        ", ".join(sorted({why for _, why in bad})),
+    )
+    keep_pieces_aside(path, [piece for piece, _ in bad])

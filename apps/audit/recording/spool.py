@@ -8,7 +8,7 @@ which died, and belongs to whoever locks it first.
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -222,17 +222,21 @@ def since_of(path: Path) -> datetime | None:
         return None
 
 
-def keep_piece_aside(path: Path, piece: Piece) -> None:
-    """Keep what nobody can use but a person: beside the file that it was in or, where it is too long to be copied, with
-    all of that file under another name."""
-    length = piece.end - piece.start
-    if length > _HEAD.size + LONGEST:
-        with suppress(FileExistsError):
-            path.with_name(f"{path.name}{ASIDE}").hardlink_to(path)
-        return
+def keep_pieces_aside(path: Path, pieces: Iterable[Piece]) -> None:
+    """Keep what nobody can use but a person: beside the file that it was in, written at once; or where some is too long
+    to be copied, with all of that file under another name."""
+    kept = []
     with open(path, "rb", opener=open_file) as file:
-        file.seek(piece.start)
-        keep_aside(path, file.read(length))
+        for piece in pieces:
+            length = piece.end - piece.start
+            if length > _HEAD.size + LONGEST:
+                with suppress(FileExistsError):
+                    path.with_name(f"{path.name}{ASIDE}").hardlink_to(path)
+                continue
+            file.seek(piece.start)
+            kept.append(file.read(length))
+    if kept:
+        keep_aside(path, b"".join(kept))
 
 
 def keep_aside(path: Path, data: bytes) -> None:

@@ -11,13 +11,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from apps.accounts.navigation import may_open, may_see
 from apps.accounts.pages import page_of
 from apps.audit.stories.events import Told
 from apps.audit.stories.timeline import Entry, Gap, Run, lasting
 from apps.connections.models import Node
+from apps.database.moments import moment_of
 from apps.protocol.state_words import end_said
 
 LOG, RUNNING, SESSIONS = "audit.auditevent", "live.lease", "connections.session"
@@ -50,13 +50,7 @@ def asked(request: HttpRequest, name: str) -> str:
 
 def moment(request: HttpRequest, name: str) -> datetime | None:
     """A moment in the address; none where it is none, or one that no event can have."""
-    try:
-        found = parse_datetime(asked(request, name))
-    except ValueError:
-        return None
-    if found is None or not 1970 < found.year < 9000:
-        return None
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+    return moment_of(asked(request, name))
 
 
 def log_is_hidden(request: HttpRequest) -> dict[str, Any]:

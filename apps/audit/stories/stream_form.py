@@ -9,7 +9,6 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.access.try_form import Moment
-from apps.accounts.validators import validate_moment
 from apps.protocol.screening import screen_text
 
 LAST = {"1h": ("last hour", 1), "24h": ("last 24 hours", 24), "7d": ("last 7 days", 168), "30d": ("last 30 days", 720)}
@@ -35,8 +34,8 @@ class StreamForm(forms.Form):
         choices=[*((value, words) for value, (words, _) in LAST.items()), ("", "from and until, as given below")],
         widget=UnfoldAdminSelectWidget,
     )
-    since = Moment(label="From", required=False, validators=[validate_moment])
-    until = Moment(label="Until", required=False, validators=[validate_moment], help_text="Not included. Empty: now.")
+    since = Moment(label="From", required=False)
+    until = Moment(label="Until", required=False, help_text="Not included. Empty: now.")
 
     def clean(self) -> dict[str, Any]:
         values = super().clean()
