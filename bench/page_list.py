@@ -87,6 +87,8 @@ def pages():
         "story of a session": f"/admin/stories/session/?{urlencode(of_session)}",
         "story of a stream: the busiest, a week": "/admin/stories/stream/?"
         + urlencode({"name": made_up.stream_name(0), "last": "", "since": since, "until": until}),
+        "story of a stream: the busiest, 30 days": "/admin/stories/stream/?"
+        + urlencode({"name": made_up.stream_name(0), "last": "30d"}),
         "story of a stream: some, 30 days": f"/admin/stories/stream/?{urlencode({'name': some.target, 'last': '30d'})}",
         "story of a call": f"/admin/stories/call/?{urlencode({'node': call.node_id, 'call': call.call_id})}",
         "story of a user: the busiest": f"/admin/stories/user/?{urlencode({'name': made_up.username(0)})}",
