@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 def pages():
     """Name and address of each, for the log that is there."""
+    from apps.access.reasons import STAFF_ACTION
     from apps.audit.browsing.paging import PAGE_VAR, Place, Turn
     from apps.audit.filling import made_up
     from apps.audit.models import AuditEvent, received
@@ -16,6 +17,8 @@ def pages():
     late = newest.filter(received(before=middle))
     some = late.filter(method="StreamStatusEvent", duration__isnull=False).exclude(username="").first()
     call = late.filter(method="CallStatusEvent", status="FINISH").first()
+    changes = newest.filter(reason=STAFF_ACTION, rule_ids__0__gt=len(made_up.RULES))
+    changed = changes.values_list("rule_ids__0", flat=True).first()
     time = f"after:{middle - timedelta(days=30):%Y-%m-%d} before:{middle:%Y-%m-%d}"
     searches = {
         "the busiest user": f"user:{made_up.username(0)}",
@@ -43,6 +46,10 @@ def pages():
         "a method that never came": "method:sendXcapRequest",
         "a node": f"node:{made_up.NODES[-1]}",
         "an app": f"app:{made_up.APPS[-1]}",
+        "an app that never came": "app:nowhere",
+        "a common rule": "rule:1",
+        "a rule that was seldom changed": f"rule:{changed}",
+        "a rule that never decided": "rule:999999",
         "an action": "action:call",
         "a word: the busiest user": made_up.username(0),
         "a word: some stream": some.target,
@@ -64,20 +71,30 @@ def pages():
         found[f"{name}, last page"] = f"{log}?{urlencode({'q': searches[name], place: 'oldest'})}"
     for name, search in {"everything": "", "a month": time, **{n: searches[n] for n in TIMELINES}}.items():
         found[f"timeline: {name}"] = f"{log}timeline/?{urlencode({'q': search})}"
+    for of, begins in {"user": "a", "stream": "lobby-1", "number": "+49", "node": "edge"}.items():
+        found[f"completion: {of}"] = f"{log}names/?{urlencode({'of': of, 'begins': begins})}"
     of_session = {"node": some.node_id, "session": some.session_id}
+    decided = late.filter(method="playStream").first()
+    who = {"action": "play", "target": made_up.stream_name(0)}
     since, until = (moment.strftime("%Y-%m-%dT%H:%M") for moment in (middle - timedelta(days=7), middle))
     return found | {
         "an event": f"{log}{some.pk}/change/",
+        "decide it again: of half a year ago": f"{log}{decided.pk}/as-of/",
+        "decide it again: of yesterday": f"{log}{newest.filter(method='playStream').first().pk}/as-of/",
+        "who can": f"/admin/access/who-can/?{urlencode(who)}",
         "export, its first piece": f"{log}export/?{urlencode({'format': 'csv'})}",
         "export of the busiest user, its first piece": f"{log}export/?{urlencode({'q': searches['the busiest user']})}",
         "story of a session": f"/admin/stories/session/?{urlencode(of_session)}",
         "story of a stream: the busiest, a week": "/admin/stories/stream/?"
         + urlencode({"name": made_up.stream_name(0), "last": "", "since": since, "until": until}),
+        "story of a stream: the busiest, 30 days": "/admin/stories/stream/?"
+        + urlencode({"name": made_up.stream_name(0), "last": "30d"}),
         "story of a stream: some, 30 days": f"/admin/stories/stream/?{urlencode({'name': some.target, 'last': '30d'})}",
         "story of a call": f"/admin/stories/call/?{urlencode({'node': call.node_id, 'call': call.call_id})}",
         "story of a user: the busiest": f"/admin/stories/user/?{urlencode({'name': made_up.username(0)})}",
         "story of a user: some": f"/admin/stories/user/?{urlencode({'name': some.username})}",
         "statistics: a year": "/admin/audit/statistics/?period=365d",
+        "statistics of one app: a year": f"/admin/audit/statistics/?period=365d&app={made_up.APPS[1]}",
         "statistics: 30 days": "/admin/audit/statistics/?period=30d",
         "exports": "/admin/audit/export/",
         "hooks that are missing": "/admin/audit/missing/",

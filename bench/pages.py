@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.processes import cpu_ns, tree
@@ -129,27 +130,37 @@ class Measuring:
 
 
 class Asked:
-    """Adds up the time of the queries of one page."""
+    """Adds up the time of the queries of one page, also of those on a connection of its own, as the past has one."""
 
     def __init__(self):
         self.ms, self.queries, self.statements = 0.0, 0, []
 
-    def __call__(self, execute, sql, params, many, context):
-        started = time.perf_counter()
+    @contextmanager
+    def counting(self):
+        import psycopg
+
+        execute = psycopg.Cursor.execute
+
+        def counted(cursor, query, params=None, **options):
+            started = time.perf_counter()
+            try:
+                return execute(cursor, query, params, **options)
+            finally:
+                self.ms += (time.perf_counter() - started) * 1000
+                self.queries += 1
+                self.statements.append((query, params, (time.perf_counter() - started) * 1000))
+
+        psycopg.Cursor.execute = counted
         try:
-            return execute(sql, params, many, context)
+            yield
         finally:
-            self.ms += (time.perf_counter() - started) * 1000
-            self.queries += 1
-            self.statements.append((sql, params))
+            psycopg.Cursor.execute = execute
 
 
 def asked(browser, url):
     """What a page asked the database; of a file, what its first piece asked. None: there is no such page."""
-    from django.db import connection
-
     found = Asked()
-    with connection.execute_wrapper(found):
+    with found.counting():
         response = browser.get(url)
         if response.status_code == 404:
             return None
@@ -234,8 +245,10 @@ def _explain(name, url, browser):
 
     found = asked(browser, url)
     print(f"\n=== {name}: {url}: {found.ms:.1f} ms")
-    for sql, params in found.statements:
-        if sql.lstrip().startswith(("SELECT", "WITH")) and "audit" in sql:
+    for sql, params, taken in found.statements:
+        if not isinstance(sql, str):
+            print(f"--- {taken:.1f} ms on a connection of its own: {str(sql)[:300]}")
+        elif sql.lstrip().startswith(("SELECT", "WITH")) and "audit" in sql:
             with connection.cursor() as cursor:
                 cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {sql}", params)
                 print(f"--- {sql[:1500]}\n    {str(params)[:300]}", *(row[0] for row in cursor.fetchall()), sep="\n")

@@ -15,6 +15,7 @@ from apps.access.who_can_words import Words
 from apps.accounts.csv_lines import csv_line
 
 NOT_COMPLETE = ("Not complete: access changed while this was written. Export it again.",)
+BROKEN_OFF = ("Not complete: it broke off here. Export it again.",)
 """The last row of a file that is not to be relied on."""
 
 Row = TypeVar("Row")
@@ -22,10 +23,19 @@ Row = TypeVar("Row")
 
 def file_response(name: str, rows: Iterable[Iterable[str]]) -> StreamingHttpResponse:
     """Rows as a CSV file to be saved."""
-    response = StreamingHttpResponse(map(csv_line, rows), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(map(csv_line, _to_the_end(rows)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.localtime():%Y-%m-%d}.csv"'
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _to_the_end(rows: Iterable[Iterable[str]]) -> Iterator[Iterable[str]]:
+    """The rows; where they break off, a last one says so, as not every server ends such an answer otherwise."""
+    try:
+        yield from rows
+    except Exception:
+        yield BROKEN_OFF
+        raise
 
 
 def heading(question: str, asked_at: str, revision: int) -> Iterator[tuple[str, ...]]:

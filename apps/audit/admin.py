@@ -145,7 +145,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             place, began = Resume.read(after) if after else (None, timezone.now())
             asked = Asked(search, request.user, began)
             events, words = events_of(asked), in_words(asked)
-            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), place), began)
+            body = FORMATS[kind].lines(in_chunks(FORMATS[kind].read(events), place), began, after)
         except (BadSearch, BadPlace) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
         except BeingPutInPlace as error:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import OpClass
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
@@ -210,11 +210,14 @@ class AuditEvent(HookFields):
             models.Index(fields=["client_address", "-received_at"], name="audit_by_address"),
             models.Index(fields=["session_id", "-received_at"], name="audit_by_session"),
             models.Index(fields=["node_id", "-received_at"], name="audit_by_node"),
+            models.Index(fields=["app_key", "-received_at"], name="audit_by_app"),
             models.Index(fields=["method", "-received_at"], name="audit_by_method"),
             models.Index(fields=["reason", "-received_at"], name="audit_by_reason"),
             models.Index(fields=["-received_at", "-id"], name="audit_refused", condition=Q(effect="deny")),
             models.Index(fields=["call_id", "-received_at"], name="audit_by_call", condition=~Q(call_id="")),
             models.Index(fields=["-received_at"], name="audit_while_away", condition=Q(while_away=True)),
+            GinIndex(fields=["rule_ids"], name="audit_by_rule", condition=~Q(rule_ids=[])),
+            GinIndex(fields=["logged_rule_ids"], name="audit_by_logged_rule", condition=~Q(logged_rule_ids=[])),
             models.Index(fields=["digest", "-received_at"], name="audit_by_digest"),
             models.Index(fields=["batch", "id"], name="audit_by_batch"),
         ]

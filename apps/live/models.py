@@ -65,6 +65,7 @@ class Lease(models.Model):
             models.Index(fields=["ended_at"], name="lease_ended", condition=Q(ended_at__isnull=False)),
             models.Index(fields=["username", "-opened_at"], name="lease_by_user"),
             models.Index(fields=["target", "-opened_at"], name="lease_by_target"),
+            models.Index(fields=["target", "-opened_at"], name="lease_published", condition=Q(action="publish")),
         ]
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ from apps.access.reasons import STAFF_ACTION, Reason
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.moving.changes import OURSELVES, TABLES
-from apps.audit.stories import events, stream_page
+from apps.audit.stories import events, stream, stream_page
 from apps.audit.stories.meanwhile import CONCERNS
 from apps.audit.stories.people import people
 from apps.connections.models import Session
@@ -368,7 +368,28 @@ def test_of_many_it_says_how_many_are_drawn_and_listed(root, alice, monkeypatch)
         factories.make_lease(alice, f"v-{number}", opened_at=ago(minutes=number))
     text = text_of(shown(root, "stream", name="lobby"))
     assert "2 are drawn, 4 more are in the table." in text
-    assert "… and 2 more." in text
+    assert "… and 2 more. A shorter time lists others; “All hooks about it” and “What of it runs now”, below," in text
+    assert "There was more" not in text
+
+
+def test_publishers_leave_room_for_viewers_in_the_list(root, alice, monkeypatch):
+    monkeypatch.setattr(stream_page, "LISTED", 4)
+    monkeypatch.setattr(stream_page, "PUBLISHERS_LISTED", 2)
+    for number in range(3):
+        factories.make_lease(alice, f"p-{number}", "publish")
+        factories.make_lease(alice, f"v-{number}")
+    listed = shown(root, "stream", name="lobby").context["listed"]
+    assert [line.what for line in listed] == ["publishes", "publishes", "watches", "watches"]
+
+
+def test_where_there_was_more_than_is_looked_at_it_says_so(root, alice, monkeypatch):
+    monkeypatch.setattr(stream, "LOOKED_AT", 3)
+    monkeypatch.setattr(stream_page, "LISTED", 2)
+    for number in range(4):
+        factories.make_lease(alice, f"v-{number}")
+    text = text_of(shown(root, "stream", name="lobby"))
+    assert "There was more than is looked at for one page" in text
+    assert "… and at least 1 more." in text
 
 
 def test_the_chart_says_the_same_for_those_who_cannot_see_it(root, lesson):

@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from apps.access import then, what_can_page, who_can_page
 from apps.access.models import AccessRevision, NumberClass, Schedule
+from apps.access.who_can_file import file_response
 from apps.accounts.csv_lines import defused
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
@@ -343,6 +344,19 @@ def test_a_file_that_could_not_be_finished_says_so(root, monkeypatch):
     assert b"alice" in begun[-1]
     factories.make_rule("play", effect="deny")
     assert b"Not complete: access changed" in b"".join(lines)
+
+
+def test_a_file_that_breaks_off_says_so():
+    """Servers may end such an answer as they end a whole one."""
+
+    def rows():
+        yield ("guests", "can")
+        raise ZeroDivisionError
+
+    lines = []
+    with pytest.raises(ZeroDivisionError):
+        lines.extend(file_response("who-can", rows()).streaming_content)
+    assert lines == [b"guests,can\r\n", b"Not complete: it broke off here. Export it again.\r\n"]
 
 
 @pytest.mark.parametrize("page", [WHO, WHAT])

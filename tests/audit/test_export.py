@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -78,3 +78,32 @@ def test_json_lines_have_everything_and_the_body(events):
     assert first.keys() == {*COLUMNS, "body", "resume"}
     assert (first["body"], first["rule_ids"], first["rules"]) == ('{"name": "lärm"}', [3], ["Allow"])
     assert sum(1 for _ in FORMATS[JSON_LINES].lines(taken(), NOW)) == 8
+
+
+class Broken(Exception):
+    """What happens to somebody in the middle."""
+
+
+def broken(events):
+    yield from events
+    raise Broken
+
+
+@pytest.mark.parametrize("kind", [CSV, JSON_LINES])
+@pytest.mark.parametrize("number", [0, 3])
+def test_what_breaks_off_says_so_in_a_last_line_and_how_it_goes_on(events, kind, number):
+    lines, before = [], str(Resume(Place.of(events[0]), NOW))
+    with pytest.raises(Broken):
+        lines.extend(FORMATS[kind].lines(broken(events[:number]), NOW, before))
+    *rows, last = lines
+    assert last.startswith(b'{"error": "not-complete"' if kind == JSON_LINES else b'"Not complete: it broke off here.')
+    assert (str(Resume(Place.of(events[number - 1]), NOW)) if number else before).encode() in last
+    assert len(rows) == number + (kind == CSV)
+    if kind == CSV:
+        assert {len(row) for row in csv.reader(b"".join(lines).decode().splitlines())} == {len(COLUMNS) + 1}
+
+
+def test_what_is_wrong_from_the_beginning_is_said_before_anything_is_sent(events):
+    """Such a query fails in Postgres alone."""
+    with pytest.raises(DataError):
+        in_chunks(AuditEvent.objects.extra(where=["1 / (repeats - repeats) = 1"]))

@@ -33,6 +33,9 @@ from tests.audit.test_mover import make_record
 from tests.factories import make_user
 
 NOW = timezone.now().replace(microsecond=7)
+LATER = NOW + timedelta(seconds=10)
+"""When all that had been received at NOW is committed, or failed."""
+
 LONG = 600.0
 SMALL = 700
 """Bytes: a piece of few lines."""
@@ -72,11 +75,11 @@ def soon():
 
 
 def step(size=SMALL):
-    return take_turn(NOW, soon(), size)
+    return take_turn(LATER, soon(), size)
 
 
 def finish(export, size=SMALL):
-    work(NOW, soon(), size)
+    work(LATER, soon(), size)
     export.refresh_from_db()
     return export
 
@@ -156,6 +159,17 @@ def waits(audrey):
         return make_record(id=new_id(at), received_at=at)
 
     return make
+
+
+def test_it_does_not_begin_while_a_hook_may_be_on_its_way_to_the_outbox(audrey, waits, settings):
+    """Such a hook was received, is in neither, and may be committed as late as this."""
+    export = ask(audrey, "username=alice", "csv", NOW)
+    committed = NOW + 2 * timedelta(seconds=settings.HOOK_TIME_LIMIT)
+    assert work(committed, soon()) == 0
+    waits(-0.005)
+    assert work(LATER, soon()) == 0
+    move_batch()
+    assert (finish(export).state, export.rows) == (State.READY, 1)
 
 
 def test_it_begins_when_all_that_was_received_before_is_in_the_log(audrey, waits):
@@ -242,12 +256,13 @@ def test_a_worker_that_dies_in_any_piece_loses_and_doubles_nothing(audrey, event
 
 WORKER = """
 import sys, time
+from datetime import timedelta
 import django
 django.setup()
 from django.utils import timezone
 from apps.audit.exporting.exports import work
 print("begins", flush=True)
-work(timezone.now(), time.monotonic() + 600, int(sys.argv[1]))
+work(timezone.now() + timedelta(seconds=10), time.monotonic() + 600, int(sys.argv[1]))
 """
 
 
@@ -334,7 +349,7 @@ def test_what_is_found_seldom_is_looked_for_bit_by_bit(audrey):
     export = ask(audrey, "q=user%3Aann", "csv", NOW)
     percents = []
     while Export.objects.unfinished().exists():
-        take_turn(NOW, time.monotonic())
+        take_turn(LATER, time.monotonic())
         export.refresh_from_db()
         percents.append(export.percent)
     assert len(percents) > 5
@@ -346,7 +361,7 @@ def test_a_query_that_takes_too_long_is_asked_again_about_less(audrey, events, m
     slow = AuditEvent.objects.extra(where=["pg_sleep(0.01) IS NOT NULL"])
     monkeypatch.setattr(exports, "_events_of", lambda export: slow)
     export = ask(audrey, "", "csv", NOW)
-    take_turn(NOW, time.monotonic())
+    take_turn(LATER, time.monotonic())
     export.refresh_from_db()
     assert (export.state, export.rows) == (State.RUNNING, 0)
     assert export.span == timedelta(hours=6)
@@ -367,12 +382,12 @@ def test_how_far_it_is_only_grows_and_ends_at_a_hundred(audrey, events):
 
 def test_a_turn_is_short(audrey, events):
     ask(audrey, "", "csv", NOW)
-    assert work(NOW, time.monotonic() - 1) == 0
-    assert work(NOW, time.monotonic() + 0.000_1, 1) <= 1
+    assert work(LATER, time.monotonic() - 1) == 0
+    assert work(LATER, time.monotonic() + 0.000_1, 1) <= 1
 
 
 def test_the_workers_write_it(audrey, events):
-    export = ask(audrey, "", "csv", NOW)
+    export = ask(audrey, "", "csv", NOW - timedelta(minutes=1))
     assert write_exports(something_unknown=1) >= 1
     export.refresh_from_db()
     assert export.state == State.READY

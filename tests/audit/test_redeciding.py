@@ -193,6 +193,8 @@ def test_since_when_is_up_to_who_asks_and_not_before_changes_were_recorded(wcs, 
         call_command("verify_audit", "--decisions", "--since", "2001-01-01")
     with pytest.raises(CommandError, match=r"is no moment\. Write it like 2026-03-03T14:00"):
         call_command("verify_audit", "--decisions", "--since", "yesterday")
+    with pytest.raises(CommandError, match="--since says which events to decide again: give --decisions, too"):
+        call_command("verify_audit", "--since", "2026-03-03")
 
 
 class Day:

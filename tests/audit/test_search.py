@@ -9,9 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.access.reasons import STAFF_ACTION
+from apps.audit.browsing import search
 from apps.audit.browsing.names import completions
 from apps.audit.browsing.query import QUALIFIERS, Query, Term, parse
-from apps.audit.browsing.search import _CONDITIONS, FEW, OF_HOOKS, find_events
+from apps.audit.browsing.search import _CONDITIONS, _OF_RULE, FEW, OF_HOOKS, find_events
 from apps.audit.models import AuditEvent
 from tests import factories
 from tests.admin.conftest import make_event
@@ -125,6 +126,7 @@ def test_every_qualifier_has_its_condition_and_its_completions():
         ("ip:10.0.0.0/8", "client_address"),
         ("call:C1", "call_id"),
         ("reason:no-rule decision:refused", "reason"),
+        ("app:other", "app_key"),
     ],
 )
 def test_a_search_goes_through_an_index(text, column):
@@ -270,6 +272,42 @@ def test_no_change_is_looked_at_where_none_can_be_found(text):
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_indexdef(%s::regclass)", [index])
         assert "WHERE (NOT (reason = 'staff-action'" in cursor.fetchone()[0], plan
+
+
+# Rules
+
+
+def test_a_rule_is_found_whether_it_decided_seldom_or_often(monkeypatch):
+    monkeypatch.setattr(search, "SELDOM", 2)
+    make_event(status="f", rule_ids=[5, 7], received_at=NOW)
+    assert found("rule:7") == ["b", "f"]
+    assert found("rule:7 -rule:5") == ["b"]
+    assert 'id" IN' in sql_of("rule:7")
+    make_event(status="g", logged_rule_ids=[7], received_at=NOW)
+    assert found("rule:7") == ["b", "f", "g"]
+    assert "@>" in sql_of("rule:7")
+    assert found("rule:8") == []
+
+
+def test_how_often_a_rule_decided_is_looked_for_through_an_index():
+    """Without, Postgres would read all of the log for a rule that never did."""
+    for _ in range(300):
+        make_event(rule_ids=[1], received_at=NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE audit_auditevent")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {_OF_RULE}", {"rule": [8], "most": 10})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Index Cond: (rule_ids @>" in plan, plan
+    assert "Index Cond: (logged_rule_ids @>" in plan, plan
+    assert "Filter" not in plan, plan
+
+
+def test_looking_for_a_rule_leaves_the_transaction_as_it_was():
+    found("rule:7")
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW enable_seqscan")
+        assert cursor.fetchone() == ("on",)
 
 
 # Networks

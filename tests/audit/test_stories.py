@@ -9,6 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.access.reasons import Reason
+from apps.audit.models import AuditEvent, NameTime
+from apps.audit.stories import stream, stream_page
 from apps.audit.stories.call import call_story
 from apps.audit.stories.events import entry_of, events_of
 from apps.audit.stories.person import attempts, usual
@@ -70,7 +72,7 @@ def fill(now):
             lambda now: stream_story(
                 "007", now - timedelta(days=1), now, now, with_log=True, with_leases=True
             ),
-            ["target", "target", "counted|target", "target"],
+            ["target", *["target", "target", "counted|target"] * 2],
         ),
         (
             lambda now: stream_story("007", now - timedelta(days=1), now, now, with_log=True, with_leases=False),
@@ -152,3 +154,104 @@ def test_what_somebody_usually_does_is_the_last_attempt_at_a_few_things_of_each_
     ]  # fmt: skip
     assert found[0].received_at == now
     assert usual(alice, []) == []
+
+
+# More than is looked at
+
+
+def watch(now, number, **fields):
+    """So many viewers, each with a user of their own."""
+    for each in range(number):
+        who = {"key": f"v-{each}", "session_id": f"s-{each}", "username": f"v{each}"}
+        factories.make_lease(None, **{**who, "opened_at": now - timedelta(minutes=5), **fields})
+
+
+def told_of_lobby(now, days=1, *, with_leases=True, until=None):
+    return stream_story("lobby", now - timedelta(days=days), until or now, now, with_log=True, with_leases=with_leases)
+
+
+@pytest.fixture
+def alice(now):
+    """She publishes, and did so before anybody watched."""
+    alice = factories.make_user("alice")
+    factories.make_lease(alice, "camera", "publish", opened_at=now - timedelta(hours=2))
+    return alice
+
+
+def test_who_published_is_told_however_many_watch(now, alice, monkeypatch):
+    monkeypatch.setattr(stream, "LOOKED_AT", 3)
+    watch(now, 3)
+    story = told_of_lobby(now)
+    assert (story.watched.at_least, story.watched.peak[0]) == (False, 3)
+    watch(now, 2, key="later", started_at=now - timedelta(minutes=1))
+    story = told_of_lobby(now)
+    assert [part.who for part in story.published.parts] == ["alice"]
+    assert (story.published.at_least, story.watched.at_least) == (False, True)
+    assert (story.watched.people, story.watched.running, story.watched.peak[0]) == (3, 3, 3)
+    said = stream_page._said(story, "lobby")
+    assert "published by alice and watched by at least 3 people, at least 3 times. At least 3 watched at once" in said
+    assert "Not ended, as far as is known: at least 4." in said
+
+
+@pytest.mark.parametrize("began", [timedelta(minutes=9), timedelta(hours=30), timedelta(days=3)])
+def test_whenever_viewers_began_that_there_are_more_is_said(now, alice, monkeypatch, began):
+    monkeypatch.setattr(stream, "LOOKED_AT", 3)
+    watch(now, 4, opened_at=now - began)
+    assert told_of_lobby(now).watched.at_least
+
+
+def test_the_most_at_once_is_known_of_days_that_were_measured(now, alice, monkeypatch):
+    monkeypatch.setattr(stream, "LOOKED_AT", 3)
+    today = now.astimezone(timezone.get_default_timezone()).date()
+    for days, peak in ((0, 5), (1, 9), (2, 70), (3, 800)):
+        columns = {"span": "day", "about": "target", "action": "play", "name": "lobby", "times": 1, "seconds": 1}
+        NameTime.objects.create(**columns, starts_on=today - timedelta(days=days), peak=peak)
+    watch(now, 3)
+    assert told_of_lobby(now, days=2).watched.peak[0] == 3, "All of it was looked at."
+    watch(now, 1, key="more")
+    story = told_of_lobby(now, days=2)
+    assert story.watched.peak == (9, today - timedelta(days=1)), "Of the first day a part alone is asked about."
+    assert f"At least 9 watched at once, on {today - timedelta(days=1)}." in stream_page._said(story, "lobby")
+    assert told_of_lobby(now, days=3, until=now - timedelta(minutes=1)).watched.peak[0] == 70, "nor is today whole"
+
+
+def publish(at, **fields):
+    ids = {"username": "alice", "media_session_id": "camera", "session_id": "hers", "target": "lobby"}
+    allowed = {"effect": "allow", "reason": "allowed-by-rule", "action": "publish"}
+    make_event("publishStream", received_at=at, **ids, **allowed)
+    for minutes, status in ((1, "PUBLISHING"), (4, "UNPUBLISHED")):
+        make_event("StreamStatusEvent", received_at=at + timedelta(minutes=minutes), status=status, **ids, **NOTED)
+
+
+def test_from_hooks_who_published_is_told_however_many_watched_later(now, monkeypatch):
+    monkeypatch.setattr(stream, "EVENTS_READ", 8)
+    publish(now - timedelta(hours=3))
+    for number in range(5):
+        ids = {"username": f"v{number}", "media_session_id": f"v-{number}", "session_id": f"s-{number}"}
+        make_event(received_at=now - timedelta(minutes=number + 1), **ids, **ALLOWED)
+    story = told_of_lobby(now, with_leases=False)
+    assert (story.watched.at_least, len(story.watched.parts)) == (False, 5)
+    monkeypatch.setattr(stream, "EVENTS_READ", 3)
+    story = told_of_lobby(now, with_leases=False)
+    assert (story.watched.at_least, len(story.watched.parts)) == (True, 4)
+    (part,) = story.published.parts
+    assert (part.who, part.run.lasted(now), story.published.at_least) == ("alice", timedelta(minutes=3), False)
+    monkeypatch.setattr(stream, "PUBLISHED_READ", 1)
+    publish(now - timedelta(hours=2))
+    assert told_of_lobby(now, with_leases=False).published.at_least
+
+
+def test_where_it_takes_too_long_nobody_is_said_to_have_published(now, monkeypatch):
+    monkeypatch.setattr(stream, "PATIENCE", timedelta(milliseconds=1))
+    slow = AuditEvent.objects.extra(where=["pg_sleep(0.01) IS NOT NULL"])
+    publish(now)
+    assert stream._publications(slow) == ([], True)
+    watch(now, 1)
+    story = stream.StreamStory(stream.Did(at_least=True), told_of_lobby(now).watched)
+    assert "published by somebody, of whom nothing can be read here" in stream_page._said(story, "lobby")
+
+
+def test_publications_have_an_index_of_their_own(now):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'lease_published'")
+        assert "(target, opened_at DESC) WHERE (action = 'publish'::text)" in cursor.fetchone()[0]

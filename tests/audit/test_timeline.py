@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.access.reasons import NOTED, STAFF_ACTION, Reason
-from apps.audit.browsing import timeline
+from apps.audit.browsing import timeline, timeline_page
 from apps.audit.browsing.query import parse
 from apps.audit.browsing.search import find_events, ways_to, without_word
 from apps.audit.browsing.timeline import BARS, OUTCOMES, Count, bars, counts_of
@@ -28,8 +28,9 @@ from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import outcome
 from apps.audit.recording.recorder import new_id
 from apps.audit.statistics.models import DayCount, Recount
-from tests.admin.conftest import make_event
+from tests.admin.conftest import browser_of, make_event
 from tests.audit.test_mover import make_record
+from tests.factories import make_user
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NEVER = [("deny", reason) for reason in (*NOTED, STAFF_ACTION)]
@@ -222,6 +223,14 @@ def test_years_of_which_the_log_has_nothing_left_are_not_drawn(kept, asked):
     assert kept(**asked) == {"allowed": 52, "refused": 3}
     AuditEvent.objects.all().delete()
     assert kept(**asked) is None
+
+
+@pytest.mark.parametrize(("looked_at", "exact"), [(55, True), (54, False)])
+def test_hours_and_days_are_drawn_only_where_there_is_more_than_is_looked_at(kept, monkeypatch, looked_at, exact):
+    """Else each event is drawn at its second, and not at its day."""
+    monkeypatch.setattr(timeline_page, "LOOKED_AT", looked_at)
+    root = make_user("root", is_staff=True, is_superuser=True)
+    assert browser_of(root).get("/admin/audit/auditevent/timeline/").context["counts"].exact is exact
 
 
 def test_what_is_not_counted_yet_is_not_told_from_counts(kept):

@@ -7,14 +7,16 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from unittest.mock import Mock
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, connections, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.audit.missing import gaps, publishing
@@ -249,6 +251,42 @@ def test_many_counters_are_noted_at_once(process, machine, django_assert_num_que
     assert list(Counted.objects.values_list("stored", flat=True)) == [3, 3]
     note_stored(ids)
     assert list(Counted.objects.values_list("stored", flat=True)) == [3, 3]
+
+
+def test_comparing_asks_the_same_however_many_counters_there_are(process, machine):
+    def asked(*processes):
+        for each in processes:
+            events(each, 1)
+        with CaptureQueriesContext(connection) as queries:
+            assert look(*processes) == 0
+        assert Counted.objects.filter(pending__gt=0).count() == len(processes)
+        move_batch()
+        return len(queries)
+
+    assert asked(process) == asked(process, machine("two"), machine("three"))
+
+
+def test_while_it_is_acknowledged_nobody_compares_with_what_was_there_before(process):
+    events(process, 3)
+    HookRecord.objects.order_by("-id").first().delete()
+    assert look(process) == 1
+    (gap,) = gaps.gaps()
+    looked_at = missing().looked_at
+    with connected() as own:
+        process.publishing.publish(own, timezone.now() + timedelta(minutes=2))  # so that there is something to note
+
+    def compare_elsewhere():
+        with closing(connections["default"]):
+            compare(timezone.now() + timedelta(hours=1))
+
+    with ThreadPoolExecutor(1) as others:
+        with transaction.atomic():
+            assert acknowledge(gap.pk) == 1
+            others.submit(compare_elsewhere).result(timeout=10)
+            assert missing().looked_at == looked_at
+        others.submit(compare_elsewhere).result(timeout=10)
+    assert missing().hooks == 0
+    assert missing().looked_at > looked_at
 
 
 def test_where_too_much_waits_nothing_is_said(process, monkeypatch):

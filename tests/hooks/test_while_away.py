@@ -25,6 +25,7 @@ from apps.hooks import answer as flow
 from apps.live.models import Lease
 from apps.protocol.methods import METHODS
 from runner.services import wait_until
+from tests import factories
 from tests.database.wire import Wire
 from tests.hooks.processes import conninfo, recorded, the_record
 
@@ -244,6 +245,17 @@ def test_nor_where_what_is_known_refuses_it(away, school, folder):
     assert keep_alive(away, published=False).status == 503
     assert keep_alive(away, custom={"token": "wrong"}).status == 503
     assert spooled(folder) == []
+
+
+def test_nor_with_an_unused_token_for_single_use(alice, school, wire, folder):
+    """Whether another session uses it at this moment is known to Postgres alone."""
+    factories.make_token(school["alice"], "ticket", label="ticket", single_use=True)
+    assert alice.reason("publishStream", name="lobby") == "", "This process knows the token from now on."
+    wire.stall()
+    assert alice.hook("publishStream", name="lobby").status == 503
+    assert keep_alive(alice, custom={"token": "tok-alice"}).status == 200
+    assert keep_alive(alice, custom={"token": "ticket"}).status == 503
+    assert len(spooled(folder)) == 1
 
 
 def test_nor_for_a_user_who_was_switched_off_before(alice, school, wire, process, folder):

@@ -27,6 +27,7 @@ COLUMNS = (
     "batch",
 )
 RESUME = "resume"
+NOT_COMPLETE = "Not complete: it broke off here. To go on, add resume= and what stands under “resume” to its address."
 YEARS = range(1970, 9999)
 """Of events; what is older or newer is no moment in every time zone."""
 
@@ -68,14 +69,25 @@ class Format:
     head: bytes
     line: Callable[[AuditEvent, datetime], bytes]
     """An event, and when the file was asked for."""
+    broken_off: Callable[[str], bytes]
+    """What is written last where it broke off: how it goes on."""
     columns: tuple[str, ...] = COLUMNS
 
-    def lines(self, events: Iterable[AuditEvent], asked_at: datetime) -> Iterator[bytes]:
-        """The head, if there is one, and then a line for each event."""
+    def lines(self, events: Iterable[AuditEvent], asked_at: datetime, after: str = "") -> Iterator[bytes]:
+        """The head, if there is one, and then a line for each event; `after` is where these begin.
+
+        Where they break off, a last line says so before the error is raised: granian, as it stands, ends such an answer
+        as it does a whole one, and nobody could tell.
+        """
         if self.head:
             yield self.head
-        for event in events:
-            yield self.line(event, asked_at)
+        try:
+            for event in events:
+                yield self.line(event, asked_at)
+                after = str(Resume(Place.of(event), asked_at))
+        except Exception:
+            yield self.broken_off(after)
+            raise
 
     def read(self, events: QuerySet) -> QuerySet:
         """The events with the columns that are written."""
@@ -97,31 +109,42 @@ def _json_line(event: AuditEvent, asked_at: datetime) -> bytes:
     return json.dumps(said, ensure_ascii=False, default=str).encode() + b"\n"
 
 
+def _csv_broken_off(after: str) -> bytes:
+    return csv_line([NOT_COMPLETE, *[""] * (len(COLUMNS) - 1), after])
+
+
+def _json_broken_off(after: str) -> bytes:
+    return json.dumps({"error": "not-complete", "detail": NOT_COMPLETE, RESUME: after}).encode() + b"\n"
+
+
 CSV, JSON_LINES = "csv", "jsonl"
 FORMATS = {
-    CSV: Format("text/csv; charset=utf-8", csv_line([*COLUMNS, RESUME]), _csv_line),
-    JSON_LINES: Format("application/x-ndjson", b"", _json_line, (*COLUMNS, "body")),
+    CSV: Format("text/csv; charset=utf-8", csv_line([*COLUMNS, RESUME]), _csv_line, _csv_broken_off),
+    JSON_LINES: Format("application/x-ndjson", b"", _json_line, _json_broken_off, (*COLUMNS, "body")),
 }
 """By the ending of the file's name."""
 
 
 def in_chunks(events: QuerySet, place: Place | None = None, chunk: int = CHUNK) -> Iterator[AuditEvent]:
-    """The events from the newest on, or those that come after a place. Raises BeingPutInPlace, before the first one and
-    also later: who has a part can go on from there."""
-    with transaction.atomic():
-        see_whole()
-    return _in_chunks(events.order_by(*NEWEST_FIRST), place, chunk)
+    """The events from the newest on, or those that come after a place. The first of them are read at once, so that what
+    is wrong is said before anything is sent. Raises BeingPutInPlace, then or later: who has a part can go on there.
+    """
+    events = events.order_by(*NEWEST_FIRST)
+    return _in_chunks(events, _chunk(events, place, chunk), chunk)
 
 
-def _in_chunks(events: QuerySet, place: Place | None, chunk: int) -> Iterator[AuditEvent]:
+def _in_chunks(events: QuerySet, rows: list[AuditEvent], chunk: int) -> Iterator[AuditEvent]:
     while True:
-        with transaction.atomic():
-            see_whole()
-            rows = list(events_after(events, place)[:chunk])
         yield from rows
         if len(rows) < chunk:
             return
-        place = Place.of(rows[-1])
+        rows = _chunk(events, Place.of(rows[-1]), chunk)
+
+
+def _chunk(events: QuerySet, place: Place | None, chunk: int) -> list[AuditEvent]:
+    with transaction.atomic():
+        see_whole()
+        return list(events_after(events, place)[:chunk])
 
 
 def events_after(events: QuerySet, place: Place | None) -> QuerySet:

@@ -37,6 +37,9 @@ PIECE = 4_000_000
 """Bytes of the file, before compressing, after which a piece ends."""
 
 CHUNK = 250
+ON_THEIR_WAY = 2 * timedelta(seconds=settings.HOOK_TIME_LIMIT) + timedelta(seconds=1)
+"""After so long a hook is committed or has failed: it waits for its turn and for Postgres, and clocks may differ."""
+
 OUTBOX_TIME = timedelta(minutes=10)
 """How long an export waits until all that had been received is in the log; then it says from when on some may lack."""
 
@@ -128,8 +131,9 @@ def delete(exports: QuerySet) -> int:
 
 def _longest_waiting(now: datetime) -> Export | None:
     """Nobody else works at it until this transaction ends. None that has yet to begin while something of before it was
-    asked for waits to be moved into the log, unless that takes too long."""
+    asked for may still be on its way to the outbox, or waits to be moved into the log, unless that takes too long."""
     waiting = Export.objects.unfinished().order_by(F("worked_at").asc(nulls_first=True), "made_at")
+    waiting = waiting.filter(Q(started_at__isnull=False) | Q(made_at__lt=now - ON_THEIR_WAY))
     if moved := all_moved_before():
         waiting = waiting.filter(Q(started_at__isnull=False) | Q(made_at__lte=max(moved, now - OUTBOX_TIME)))
     return waiting.select_for_update(skip_locked=True).first()

@@ -51,15 +51,18 @@ _LOOK = f"""
         {_EXPECTED} - coalesce(f.numbers, '{{}}') AS missing
         FROM audit_counted c LEFT JOIN found f USING (counter) WHERE c.counter IS NOT NULL)"""  # noqa: S608 - constants
 
-_COMPARED = f"""WITH {_LOOK} SELECT id, pending, bad, {_SIZE.format(numbers="missing")}::bigint,
-    (SELECT count(*) FROM waiting) FROM compared ORDER BY counter"""  # noqa: S608 - constants
-
-_NOTE = """UPDATE audit_counted SET pending = %(pending)s, bad = %(bad)s, missing = %(missing)s, compared_at = %(now)s,
-    missing_after = CASE WHEN %(missing)s = 0 THEN NULL WHEN missing_since IS NULL THEN coalesce(compared_at, began_at)
-        ELSE missing_after END,
-    missing_since = CASE WHEN %(missing)s = 0 THEN NULL ELSE coalesce(missing_since, %(now)s) END
-    WHERE id = %(id)s AND (compared_at IS NULL OR published_at >= compared_at
-        OR (pending, bad, missing) <> (%(pending)s, %(bad)s, %(missing)s))"""
+_CHANGED = """(c.compared_at IS NULL OR c.published_at >= c.compared_at
+    OR (c.pending, c.bad, c.missing) <> (m.pending, m.bad, m.missing))"""
+_NOTE = f"""WITH {_LOOK},
+    measured AS (SELECT id, pending, bad, {_SIZE.format(numbers="missing")}::bigint AS missing FROM compared),
+    changed AS MATERIALIZED (SELECT m.*, c.missing AS known FROM measured m JOIN audit_counted c USING (id)
+        WHERE (SELECT count(*) FROM waiting) <= %(most)s AND {_CHANGED} ORDER BY c.counter FOR UPDATE OF c)
+    UPDATE audit_counted c SET pending = m.pending, bad = m.bad, missing = m.missing, compared_at = %(now)s,
+        missing_after = CASE WHEN m.missing = 0 THEN NULL WHEN missing_since IS NULL
+            THEN coalesce(compared_at, began_at) ELSE missing_after END,
+        missing_since = CASE WHEN m.missing = 0 THEN NULL ELSE coalesce(missing_since, %(now)s) END
+    FROM changed m WHERE c.id = m.id RETURNING c.id, m.missing, m.known"""  # noqa: S608 - constants
+"""In the order of counters, as `note_stored` goes: neither waits for the other with what the other waits for."""
 
 _ACKNOWLEDGE = f"""WITH {_LOOK} UPDATE audit_counted c SET settled = c.settled + compared.missing,
     acknowledged = c.acknowledged + {_SIZE.format(numbers="compared.missing")},
@@ -107,14 +110,9 @@ def compare(now: datetime) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         if not only_one(AdvisoryLock.GAPS):
             return
-        cursor.execute(_COMPARED, {"most": MOST})
-        rows = cursor.fetchall()
-        if rows and rows[0][-1] > MOST:
-            return
-        known = dict(Counted.objects.filter(missing__gt=0).values_list("id", "missing"))
-        for id_, pending, bad, missing, _ in rows:
-            cursor.execute(_NOTE, {"id": id_, "pending": pending, "bad": bad, "missing": missing, "now": now})
-            if missing > known.get(id_, 0):
+        cursor.execute(_NOTE, {"most": MOST, "now": now})
+        for id_, missing, known in cursor.fetchall():
+            if missing > known:
                 counted = Counted.objects.defer("settled", "outstanding").get(pk=id_)
                 logger.critical("%s hooks that were answered are not in the record: of %s", missing, counted)
 

@@ -99,8 +99,6 @@ class Spool:
 
         Raises SpoolUnusable.
         """
-        if len(payload) > LONGEST:
-            raise SpoolUnusable("The spool takes no entry of that size.")
         try:
             with self._lock:
                 file = self._open(since)

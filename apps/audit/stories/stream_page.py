@@ -14,7 +14,7 @@ from apps.audit.models import AuditEvent
 from apps.audit.narrative import headline, reason_text
 from apps.audit.stories.chart import Chart, Stretch, chart
 from apps.audit.stories.pages import LOG, RUNNING, clock, log_is_hidden, must_be_allowed, page
-from apps.audit.stories.stream import Part, StreamStory, people, stream_story
+from apps.audit.stories.stream import Did, Part, StreamStory, stream_story
 from apps.audit.stories.stream_form import StreamForm
 from apps.audit.stories.timeline import lasting
 from apps.live.tasks import KEPT
@@ -22,7 +22,11 @@ from apps.protocol.state_words import end_said
 from apps.streams.models import Stream
 
 PUBLISHERS_DRAWN, VIEWERS_DRAWN = 15, 25
-LISTED = 200
+LISTED, PUBLISHERS_LISTED = 200, 100
+ALL_HOOKS, RUNS_NOW = "All hooks about it", "What of it runs now"
+WHERE_ALL_ARE = {LOG: f"“{ALL_HOOKS}”", RUNNING: f"“{RUNS_NOW}”"}
+"""Lists without an end, by what they are lists of."""
+
 WORDS = {"publish": ("published", "publishes"), "play": ("watched", "watches")}
 
 
@@ -62,8 +66,10 @@ def _told(request: HttpRequest, form: StreamForm, now: datetime) -> dict[str, An
     with_log, with_leases = may_see(request.user, LOG), may_see(request.user, RUNNING)
     story = stream_story(name, since, until, now, with_log=with_log, with_leases=with_leases)
     end = min(until, now)
-    drawn = (*story.publishers[:PUBLISHERS_DRAWN], *story.viewers[:VIEWERS_DRAWN])
-    parts = (*story.publishers, *story.viewers)
+    published, watched = story.published.parts, story.watched.parts
+    drawn = (*published[:PUBLISHERS_DRAWN], *watched[:VIEWERS_DRAWN])
+    listed = (*published[:PUBLISHERS_LISTED], *watched[: LISTED - len(published[:PUBLISHERS_LISTED])])
+    at_least = story.published.at_least or story.watched.at_least
     return {
         "title": f"Story of stream “{name}”",
         "name": name,
@@ -71,11 +77,12 @@ def _told(request: HttpRequest, form: StreamForm, now: datetime) -> dict[str, An
         "choices": form.choices(),
         "said": _said(story, name) if story.is_known else _TOO_LONG_AGO,
         "chart": _chart(request, drawn, since, end, now) if drawn else None,
-        "not_drawn": len(parts) - len(drawn),
+        "not_drawn": len(published) + len(watched) - len(drawn),
         "drawn": len(drawn),
-        "listed": [_listed(request, part, now) for part in parts[:LISTED]],
-        "not_listed": max(0, len(parts) - LISTED),
-        "is_cut": story.is_cut,
+        "listed": [_listed(request, part, now) for part in listed],
+        "not_listed": len(published) + len(watched) - len(listed),
+        "at_least": at_least,
+        "where_all_are": " and ".join(text for label, text in WHERE_ALL_ARE.items() if may_see(request.user, label)),
         "sections": list(_sections(request, story, name, since, until)),
     }
 
@@ -87,26 +94,33 @@ _TOO_LONG_AGO = (
 
 def _said(story: StreamStory, name: str) -> str:
     """For example: “lobby” was published by alice, 2 times, and watched by 9 people, 12 times. At most 7 at once."""
-    if not (story.publishers or story.viewers):
+    published, watched = story.published, story.watched
+    if not (published.parts or watched.parts):
         return f"Nobody published or watched “{name}” in this time."
-    published = _by(story.publishers) or "nobody"
-    watched = _by(story.viewers) or "nobody"
-    most, when = story.viewers_peak
-    peak = f" At most {most} watched at once, first at {clock(when)}." if when else ""
-    publishers, at_once = story.publishers_peak
-    both = f" At most {publishers} published at once, first at {clock(at_once)}." if at_once and publishers > 1 else ""
-    runs = sum(part.run.ended is None for part in (*story.publishers, *story.viewers))
-    return f"“{name}” was published by {published} and watched by {watched}.{peak}{both}" + (
-        f" Not ended, as far as is known: {runs}." if runs else ""
+    runs, more = published.running + watched.running, published.at_least or watched.at_least
+    return (
+        f"“{name}” was published by {_by(published) or 'nobody'} and watched by {_by(watched) or 'nobody'}."
+        + _peak(watched, "watched")
+        + (_peak(published, "published") if published.peak[0] > 1 else "")
+        + (f" Not ended, as far as is known: {'at least ' * more}{runs}." if runs else "")
     )
 
 
-def _by(parts: Sequence[Part]) -> str:
-    if not parts:
+def _by(did: Did) -> str:
+    """Where not all was looked at, how many there were at least: of a few more nobody knows whether they are others."""
+    if not did.parts:
+        return "somebody, of whom nothing can be read here" if did.at_least else ""
+    at_least, times = "at least " * did.at_least, len(did.parts)
+    who = did.parts[0].who if did.people == 1 and not did.at_least else f"{did.people} people"
+    return f"{at_least}{who}" if times == 1 else f"{at_least}{who}, {at_least}{times} times"
+
+
+def _peak(did: Did, what: str) -> str:
+    most, when = did.peak
+    if when is None:
         return ""
-    many = people(parts)
-    who = parts[0].who if many == 1 else f"{many} people"
-    return who if len(parts) == 1 else f"{who}, {len(parts)} times"
+    since = f"first at {clock(when)}" if isinstance(when, datetime) else f"on {when}"
+    return f" At {'least' if did.at_least else 'most'} {most} {what} at once, {since}."
 
 
 def _chart(request: HttpRequest, parts: Sequence[Part], since: datetime, until: datetime, now: datetime) -> Chart:
@@ -179,7 +193,8 @@ def _sections(
         links=(
             *link_to_page(request, "who_can", "Who can play it?", action="play", target=name),
             *link_to_page(request, "who_can", "Who can publish it?", action="publish", target=name),
-            *link_to_list(request, LOG, "All hooks about it", target=name, **_period(since, until)),
+            *link_to_list(request, RUNNING, RUNS_NOW, q=name),
+            *link_to_list(request, LOG, ALL_HOOKS, target=name, **_period(since, until)),
         ),
     )
 

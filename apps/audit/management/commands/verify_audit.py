@@ -63,6 +63,10 @@ class Command(BaseCommand):
     def handle(self, *, file: str | None, public_key: list[str], **options: Any) -> None:
         if file and options["decisions"]:
             raise CommandError("A file has no rules to decide by: --decisions needs the audit log itself.")
+        if options["since"] and not options["decisions"]:
+            raise CommandError(
+                "--since says which events to decide again: give --decisions, too. All is verified anyway."
+            )
         try:
             verifier = Verifier(trusted_keys(public_key))
         except ValueError:
