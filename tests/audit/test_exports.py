@@ -281,7 +281,8 @@ def test_a_killed_worker_process_loses_and_doubles_nothing(audrey, environment):
             process.kill()
     export.refresh_from_db()
     assert export.state == State.RUNNING, "it was killed before it was done"
-    assert written(finish(export)) == direct("", audrey, "jsonl")
+    wait_until(lambda: finish(export).state == State.READY, "the file, once the killed worker let go of it")
+    assert written(export) == direct("", audrey, "jsonl")
 
 
 @pytest.fixture

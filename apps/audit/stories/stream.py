@@ -26,7 +26,7 @@ LOOKED_AT = 5_000
 EVENTS_READ = 1_200
 """Events that playbacks are put together from, where nothing else is known of them any more."""
 
-PUBLISHED_READ = 300
+PUBLISHED_READ = 40
 """Publications, there: these are found for themselves, lest those who watch hide who published."""
 
 PATIENCE = timedelta(seconds=1)
