@@ -333,7 +333,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
                 *(
                     line
                     for id_ in obj.rule_ids
-                    for line in self._all(request, f"All that rule {id_} decided", f"-decision:changed rule:{id_}")
+                    for line in self._all(request, f"All that rule {id_} decided", f"rule:{id_}")
                 ),
                 *self._by_staff(request, f"All that staff did with {obj.target}", quoted("target", obj.target)),
                 *self._by_staff(request, f"All that {obj.username} changed or did", quoted("user", obj.username)),

@@ -284,7 +284,9 @@ def test_a_rule_is_found_whether_it_decided_seldom_or_often(monkeypatch):
     assert found("rule:7 -rule:5") == ["b"]
     assert 'id" IN' in sql_of("rule:7")
     make_event(status="g", logged_rule_ids=[7], received_at=NOW)
-    assert found("rule:7") == ["b", "f", "g"]
+    make_event(status="changed", effect="allow", reason=STAFF_ACTION, target="rule 7", rule_ids=[7], received_at=NOW)
+    assert found("rule:7") == ["b", "f", "g"], "not its changes"
+    assert found('target:"rule 7"') == ["changed"]
     assert "@>" in sql_of("rule:7")
     assert found("rule:8") == []
 

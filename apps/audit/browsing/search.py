@@ -106,7 +106,7 @@ Condition = Callable[[Term, tzinfo, datetime], Q]
 HOOKS = ~Q(reason=STAFF_ACTION)
 """What no change by staff is; they have an index of their own, so that nobody waits for thousands of changes."""
 
-OF_HOOKS = {"stream", "number", "method", "app", "node", "session", "call", "media", "status"}
+OF_HOOKS = {"stream", "number", "method", "app", "node", "session", "call", "media", "status", "rule"}
 """Qualifiers of what hooks alone have: no change by staff fits them, and none is looked at."""
 
 
@@ -164,7 +164,7 @@ def _rule(term: Term, zone: tzinfo, now: datetime) -> Q:
 
 
 def _events_of_rule(rule: int) -> list[UUID]:
-    """The ids of those that it decided or was changed in, or would have; some of them where there are more than SELDOM.
+    """The ids of those that it decided or would have, and its changes; some of them where there are more than SELDOM.
     Reading all of the log for these would be taken for cheap as well.
     """
     with transaction.atomic(), connection.cursor() as cursor:

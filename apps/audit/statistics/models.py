@@ -64,6 +64,7 @@ class DayCount(HookCounts):
 
     class Meta:
         default_permissions = ()
+        indexes = [models.Index("app_key", "day", name="audit_daycount_of_app")]
 
 
 class DayAnswer(Answers):

@@ -20,19 +20,19 @@ from apps.protocol.methods import METHODS, RUNS, STREAM_ACTIONS, find
 from apps.protocol.numbers import NumberPlan
 from apps.streams.models import Stream
 
-LOOKED_AT = 5_000
+LOOKED_AT = 1_000
 """Publications, and as many playbacks, that are counted for one page."""
 
-EVENTS_READ = 1_200
+EVENTS_READ = 400
 """Events that playbacks are put together from, where nothing else is known of them any more."""
 
-PUBLISHED_READ = 40
+PUBLISHED_READ = 10
 """Publications, there: these are found for themselves, lest those who watch hide who published."""
 
 PATIENCE = timedelta(seconds=1)
 """How long Postgres may look for these among the events."""
 
-REFUSED_SHOWN = 50
+REFUSED_SHOWN = 25
 EARLIER = timedelta(days=1)
 """How long before a time something may have begun to be found in it, unless it runs still."""
 
