@@ -79,9 +79,9 @@ def test_those_who_wait_at_the_same_time_share_one_sync(spool, monkeypatch):
 
     monkeypatch.setattr(module.os, "fsync", slow)
     threads = [threading.Thread(target=spool.append, args=(b"%d" % number, SINCE)) for number in range(8)]
+    whole = spool.file.size + sum(8 + 1 for _ in threads)
     for thread in threads:
         thread.start()
-    whole = spool.file.size + sum(8 + 1 for _ in threads)
     while spool.file.size < whole and any(thread.is_alive() for thread in threads):
         threads[0].join(0.01)
     go_on.set()
