@@ -504,7 +504,7 @@ def test_where_the_kept_seals_cannot_be_read_nothing_is_signed(settings, tmp_pat
 
 
 BOGUS = """INSERT INTO audit_seal (id, batch, made_at, line, signature) VALUES (9223372036854775807, %s, %s,
-    '{"batch":1,"hash":"00","key":"x","made_at":"2100-01-01T00:00:00.000000Z","previous":null}', '')"""
+    '{"batch":1,"hash":"00","key":"ab","made_at":"2100-01-01T00:00:00.000000Z","previous":null}', '')"""
 
 
 @pytest.mark.usefixtures("sealed_twice")

@@ -1,6 +1,7 @@
 """Sealing by several machines, and whatever odd stands beside seals: nothing is signed, or stopped, unseen."""
 
 import threading
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
@@ -159,6 +160,8 @@ ODD = {
     "far": '{"batch":1e400,"hash":"","key":"","made_at":"2026-01-01T00:00:00Z","previous":null}',
     "long": '{"batch":' + "9" * 5000 + ',"hash":"","key":"","made_at":"2026-01-01T00:00:00Z","previous":null}',
     "no moment": '{"batch":1,"hash":"","key":"","made_at":"0001-01-01T00:00:00+14:00","previous":null}',
+    "surrogate": '{"batch":1,"hash":"00","key":"00","made_at":"2026-11-26\\ud80010:00:00+00:00","previous":null}',
+    "markup": '{"batch":1,"hash":"00","key":"<b>","made_at":"2026-01-01T00:00:00.000000Z","previous":null}',
     "number": '{"batch":1,"hash":"","key":"","made_at":7,"previous":null}',
 }
 
@@ -202,9 +205,9 @@ def test_a_moment_that_there_is_not_stops_no_seal_and_is_told(tmp_path):
     come(50)
     newest = Batch.objects.order_by("-number").first().number
     run("UPDATE audit_batch SET moved_at = 'infinity' WHERE number = %s", newest)
-    with pytest.raises(CommandError, match="what nobody can read"):
+    with pytest.raises(CommandError, match="is what nobody can read"):
         verify()
-    with pytest.raises(CommandError, match="what nobody can read"):
+    with pytest.raises(CommandError, match="is what nobody can read"):
         written(tmp_path / "evidence")
     with later(2):
         assert seal(timezone.now())
@@ -261,6 +264,101 @@ def test_events_that_say_they_are_of_a_batch_from_before_are_looked_at():
     append(number, timezone.now(), [], note={"from before": 0})
     planted = make_event(batch=number, received_at=timezone.now() - timedelta(days=100))
     with pytest.raises(CommandError, match=f"Event {planted.pk} is in batch {number} and does not belong there"):
+        verify()
+
+
+def honest(number, key=KEY):
+    """So many seals, one a day, each carrying on the one before; by Postgres alone, as making them takes too long."""
+    before, rows = None, []
+    for day in range(number):
+        at = timezone.now() - timedelta(days=number - day)
+        before = signing.seal(key, day + 1, bytes(32), at, before)
+        rows.append(Seal(batch=day + 1, made_at=at, line=before.line.decode(), signature=before.signature))
+    Seal.objects.bulk_create(rows)
+
+
+def test_years_of_seals_cost_no_more_than_reading_them(transactional_db, settings):
+    """Where none are kept, too: whoever asks /readyz must keep no hook waiting."""
+    settings.SPOOL, settings.SEAL_KEYS = "", []
+    honest(1_000)
+    sealing(timezone.now())
+    started = time.process_time()
+    assert sealing(timezone.now()).sealed_at
+    assert time.process_time() - started < 0.5  # each with each would be a million comparisons, and 15 seconds
+
+
+def test_rows_that_are_no_seals_are_told(transactional_db, settings):
+    settings.SPOOL, settings.SEAL_KEYS = "", []
+    honest(2)
+    Seal.objects.create(batch=1, made_at=timezone.now(), line="[", signature=b"")
+    Seal.objects.create(batch=1, made_at=timezone.now(), line="{" * 1_000_000, signature=b"")
+    assert trouble() == "Among the seals of the database there are 2 rows that are none."
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_a_machine_whose_worker_has_moved_away_believes_what_carries_on_its_own(at):
+    come(50)
+    with later(2), at("there"):
+        assert seal(timezone.now())
+    with later(4):
+        assert trouble() == "", "there it was sealed"
+    come(51)
+    with later(4.5):
+        assert trouble().startswith("The record has not been sealed since")
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_seals_of_a_key_that_was_taken_away_are_vouched_for_by_later_ones(at):
+    come(50)
+    with later(2), at("here", OTHER_KEY, KEY):
+        assert seal(timezone.now())
+    come(51)
+    for machine in ("there", ""):
+        with later(3), at(machine, OTHER_KEY):
+            assert trouble() == ""
+            made = seal(timezone.now())
+            assert bool(made) is (machine == "there"), "once a day"
+            assert trouble() == ""
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_where_no_seals_are_kept_nothing_is_accepted_that_would_not_help(at):
+    Seal.objects.order_by("pk").first().delete()
+    fork = signing.seal(KEY, 1, bytes(32), timezone.now(), None)
+    Seal.objects.create(batch=1, made_at=timezone.now(), line=fork.line.decode(), signature=fork.signature)
+    with at(""):
+        assert "does not carry on the one before it" in trouble()
+        with pytest.raises(CommandError, match="see which of them verify_audit names"):
+            accept()
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_what_says_it_is_of_a_batch_that_takes_in_what_is_of_none_is_told():
+    """Though as many more are of none: a count would not show it."""
+    number = next_number()
+    taken = [make_event(batch=None, received_at=timezone.now()) for _ in range(2)]
+    append(number, timezone.now(), taken, note={"from before": 2})
+    assert "The record is whole" in verify()
+    AuditEvent.objects.filter(pk__in=[event.pk for event in taken]).update(batch=number)
+    for _ in range(2):
+        make_event(batch=None, received_at=timezone.now())
+    with pytest.raises(CommandError, match=f"Event {min(event.pk for event in taken)} says it is of batch {number}"):
+        verify()
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_what_is_taken_in_behind_other_batches_is_late_like_all_else():
+    event = make_event(batch=None, received_at=timezone.now() - timedelta(days=100))
+    append(next_number(), timezone.now(), [event], note={"from before": 1})
+    assert f"Came more than a day late: 1 event, the first of which is {event.pk}." in verify()
+
+
+@pytest.mark.usefixtures("sealed_twice")
+def test_a_batch_with_half_an_entry_is_named():
+    number = next_number()
+    append(number, timezone.now(), [], note={"from before": 0})
+    Batch.objects.filter(number=number).update(entries=b"x")
+    with pytest.raises(CommandError, match=f"What comes after batch {number - 1} is no batch that can be read"):
         verify()
 
 

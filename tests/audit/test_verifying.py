@@ -516,9 +516,13 @@ def test_the_first_that_came_late_is_named_and_all_are_counted():
 
 def test_counts_and_what_was_taken_in_come_when_they_come():
     event = made(1, repeats=1)
-    record = Made().batch(event).batch(more=[counted(event, 1)], at=NOON + 3 * DAY)
-    record.batch(made(2), note=chain.line(**{chain.FROM_BEFORE: 1}).decode(), at=NOON + 3 * DAY)
+    record = Made().batch(made(2), note=chain.line(**{chain.FROM_BEFORE: 1}).decode(), at=NOON + 3 * DAY)
+    record.batch(made(3, at=NOON + 3 * DAY), at=NOON + 3 * DAY)
     assert record.looked_at(now=NOON + 3 * DAY).late == 0
+    record = Made().batch(event).batch(more=[counted(event, 1)], at=NOON + 3 * DAY)
+    assert record.looked_at(now=NOON + 3 * DAY).late == 0
+    record.batch(made(2), note=chain.line(**{chain.FROM_BEFORE: 1}).decode(), at=NOON + 3 * DAY)
+    assert record.looked_at(now=NOON + 3 * DAY).late == 1, "there were batches before it"
 
 
 def test_an_id_of_the_very_moment_is_not_late():

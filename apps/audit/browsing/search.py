@@ -60,12 +60,13 @@ def find_events(events: QuerySet, query: Query, zone: tzinfo, now: datetime) -> 
 
 def _conditions(query: Query, zone: tzinfo, now: datetime) -> Iterator[Q]:
     """What must hold together, for one call of filter(): each call copies what stands there already."""
-    for term in query.terms:
+    terms = {(term.key, term.value, term.negated): term for term in query.terms}.values()  # none is looked up twice
+    for term in terms:
         if term.key == FREE:
             yield ~_about(term) if term.negated else _about(term)
-    for key in dict.fromkeys(term.key for term in query.terms if term.key != FREE):
+    for key in dict.fromkeys(term.key for term in terms if term.key != FREE):
         wanted, unwanted, among = Q(), Q(), HOOKS if key in OF_HOOKS else Q()
-        for term in (term for term in query.terms if term.key == key):
+        for term in (term for term in terms if term.key == key):
             condition = _CONDITIONS[key](term, zone, now) & among
             wanted, unwanted = (wanted, unwanted | condition) if term.negated else (wanted | condition, unwanted)
         yield wanted

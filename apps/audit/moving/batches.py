@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from apps.audit.chain import (
     BEFORE_THE_FIRST,
+    ENTRY,
     FROM_BEFORE,
     batch_hash,
     count_entry,
@@ -67,7 +68,8 @@ def take_in() -> int:
 def from_before() -> set[UUID]:
     """The ids of events that were taken in."""
     taken_in = Batch.objects.filter(note__contains=f'"{FROM_BEFORE}"').values_list("entries", flat=True)
-    return {one.id for kept in taken_in.iterator(10) for one in entries(bytes(kept))}
+    whole = (bytes(kept) for kept in taken_in.iterator(10) if len(kept) % ENTRY == 0)
+    return {one.id for kept in whole for one in entries(kept)}
 
 
 def _last_number() -> int:

@@ -1,7 +1,7 @@
 """The record as evidence: its pieces out of the database, at one moment."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from django.db import DataError, connection, transaction
@@ -14,10 +14,10 @@ from apps.audit.net import TABLE, see_whole
 from apps.audit.proving.signing import Sealed, SealPiece, is_seal
 from apps.audit.proving.verifying import BatchPiece, Event
 
-_MADE_OTHERWISE = """SELECT relname FROM pg_class c
-    WHERE (oid = ANY (%s::regclass[]) OR oid IN (SELECT relid FROM pg_partition_tree(%s)))
+_MADE_OTHERWISE = """SELECT relname FROM pg_catalog.pg_class c
+    WHERE (oid = ANY (%s::regclass[]) OR oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%s)))
         AND (relkind NOT IN ('r', 'p') OR relrowsecurity OR relhasrules
-            OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal))
+            OR EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal))
     ORDER BY relname"""
 
 
@@ -49,7 +49,7 @@ def pieces() -> Iterator[BatchPiece | SealPiece]:
             yield from seals.pop(batch.number, ())
             last = batch.number
     except DataError as error:
-        raise Unreadable(f"After batch {last} comes what nobody can read: {error}.") from error
+        raise Unreadable(f"Among the hundred batches after batch {last} is what nobody can read: {error}.") from error
     for _, of_nothing in sorted(seals.items()):
         yield from of_nothing
 
@@ -63,7 +63,8 @@ def _events_of(batch: Batch) -> QuerySet[AuditEvent]:
     """All that say they are of it; events from before there were batches say nothing, and are those that it lists."""
     theirs = Q(batch=batch.number)
     if FROM_BEFORE in batch.note:
-        theirs |= Q(batch=None, id__in={one.id for one in entries(bytes(batch.entries))})
+        with suppress(ValueError):  # the verifier says what is wrong with its entries
+            theirs |= Q(batch=None, id__in={one.id for one in entries(bytes(batch.entries))})
     return AuditEvent.objects.filter(theirs)
 
 
@@ -95,7 +96,11 @@ def outside_the_chain(taken_in: int) -> list[str]:
     """Events that say they are of a batch that is not there, or of none, but for those that batches have taken in."""
     last = Batch.objects.aggregate(Max("number"))["number__max"] or 0
     beyond = AuditEvent.objects.aggregate(highest=Max("batch"), lowest=Min("batch"))
-    problems = []
+    taking_in = Batch.objects.filter(note__contains=f'"{FROM_BEFORE}"').values("number")
+    problems = [
+        f"Event {event.id} says it is of batch {event.batch}, which takes in events that are of none: it was added."
+        for event in AuditEvent.objects.filter(batch__in=taking_in).only("id", "batch").order_by("id")[:10]
+    ]
     if (beyond["highest"] or 0) > last or (beyond["lowest"] or 1) < 1:
         problems.append("There are events of batches that are not there.")
     if last and (strays := AuditEvent.objects.filter(batch=None).count() - taken_in) > 0:

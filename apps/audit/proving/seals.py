@@ -8,13 +8,14 @@ record of a few days.
 
 import logging
 from base64 import b64decode, b64encode, urlsafe_b64decode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import DataError, connection, transaction
+from django.db.models.functions import Length
 
 from apps.audit.chain import batch_hash
 from apps.audit.ids import moment_of
@@ -27,6 +28,9 @@ from apps.audit.recording.spool_folder import configured
 
 LATE = timedelta(days=2)
 """After which a seal is late: one is made each day on which something came. What goes back farther is a past."""
+
+LONGEST = 2_000
+"""Characters of the line of a seal are less than that."""
 
 SOON = timedelta(minutes=10)
 """Within which what comes after a long silence is sealed."""
@@ -50,10 +54,10 @@ class Seals(NamedTuple):
     kept: Kept
     good: Sequence[SealPiece]
     """Those that are kept here, or made with a key of ours."""
-    strange: Sequence[SealPiece]
-    """Others that can be read."""
     carried_on: Sequence[SealPiece]
-    """Good ones that are not kept yet, and carry on those that are."""
+    """Those that are not kept yet, and carry on those that are; the last of them is good, and vouches for the others."""
+    next: SealPiece | None
+    """One that carries on the last of these with a key that is not known here."""
 
     @property
     def last(self) -> SealPiece | None:
@@ -65,7 +69,8 @@ class Seals(NamedTuple):
     @property
     def strays(self) -> Iterator[SealPiece]:
         """Good ones that are neither kept nor carry on those that are."""
-        return (piece for piece in self.good if piece not in self.kept.known and piece not in self.carried_on)
+        chain = {*self.kept.known, *self.carried_on}
+        return (piece for piece in self.good if piece not in chain)
 
 
 class Sealing(NamedTuple):
@@ -116,14 +121,28 @@ def seals_of(kept: Kept) -> Seals:
     """What the database has, beside what is kept here."""
     keys, found = Keys(trusted_keys()), there()
     good = [piece for piece in found if piece in kept.known or keys.made_seal(piece)]
-    news = carrying_on(kept.begins_after, [piece for piece in good if piece not in kept.known])
-    return Seals(kept, good, [piece for piece in found if piece not in good], news)
+    chain = _chain(kept, found, set(good))
+    ours = max((place for place, piece in enumerate(chain, 1) if piece in good), default=0)
+    return Seals(kept, good, chain[:ours], next(iter(chain[ours:]), None))
+
+
+def _chain(kept: Kept, found: Sequence[SealPiece], good: Container[SealPiece]) -> list[SealPiece]:
+    """What carries on the seals that are kept, one after the other, by whatever key; where none are, from the first one
+    on. Beside a good seal nobody else's carries on the same one.
+    """
+    news = [piece for piece in found if piece not in kept.known]
+    taken = {Sealed.read(piece.line).previous for piece in news if piece in good}
+    news = [piece for piece in news if piece in good or Sealed.read(piece.line).previous not in taken]
+    if kept.exists or not news:
+        return carrying_on(kept.begins_after, news)
+    return carrying_on(Sealed.read(min(news, key=_how_far).line).previous, news)
 
 
 def there() -> list[SealPiece]:
     """All seals of the database that can be read, in the order in which they were written there."""
-    rows = Seal.objects.order_by("pk").values_list("line", "signature")
-    return [piece for text, signature in rows if is_seal(piece := SealPiece(text.encode(), bytes(signature)))]
+    rows = Seal.objects.annotate(size=Length("line")).filter(size__lt=LONGEST).order_by("pk")
+    pieces = (SealPiece(text.encode(), bytes(signature)) for text, signature in rows.values_list("line", "signature"))
+    return [piece for piece in pieces if is_seal(piece)]
 
 
 def newest_batch() -> Batch | None:
@@ -187,14 +206,13 @@ def _stray(strays: Iterable[SealPiece]) -> str:
 
 def _with_another_key(seals: Seals) -> str:
     """Another machine may have a key that we do not know: to seal beside it would break the seals for ever."""
-    for piece in seals.strange:
-        said = Sealed.read(piece.line)
-        if seals.last is not None and said.previous == name_of(seals.last):
-            return (
-                f"The last seal is carried on by one of batch {said.batch} with key {said.key}, which is none of "
-                "WCSGATE_SEAL_KEYS here. Give a new key to all machines, behind the old one, before one seals with it."
-            )
-    return ""
+    if seals.next is None or seals.last is None:
+        return ""
+    said = Sealed.read(seals.next.line)
+    return (
+        f"The last seal is carried on by one of batch {said.batch} with key {said.key}, which is none of "
+        "WCSGATE_SEAL_KEYS here. Give a new key to all machines, behind the old one, before one seals with it."
+    )
 
 
 def _unlinked(kept: Kept, last: SealPiece | None) -> str:
@@ -234,16 +252,23 @@ def _may_begin(kept: Kept, newest: Batch, now: datetime) -> None:
 
 def accept(newest: Batch, now: datetime) -> None:
     """Carry on from this batch, and from the seals that the database has, whatever was sealed before: what is kept on
-    this machine says so from now on, and, where there is a key, it is sealed. Raises Unkept, and ValueError where there
-    is neither.
+    this machine says so from now on, and, where there is a key, it is sealed. Raises Unkept, and NotAsSealed where
+    nothing is kept here and that would change nothing.
     """
     folder = configured()
     seals = seals_of(kept_seals.read(folder))
     last = max(seals.good, key=_how_far, default=None)
+    if folder is None and (last is not None or not settings.SEAL_KEYS):
+        raise NotAsSealed(
+            "This machine keeps no seals (WCSGATE_SPOOL), so there is nothing that it could carry on from but those of "
+            "the database: see which of them verify_audit names, and remove them."
+            if last
+            else "This machine has neither a folder to keep seals in (WCSGATE_SPOOL) nor a key (WCSGATE_SEAL_KEYS)."
+        )
     if folder is not None:
-        kept_seals.keep(folder, seals.good)
+        kept_seals.keep(folder, there())
         kept_seals.accept(folder, newest.number, bytes(newest.hash), last, now)
-    if folder is None or settings.SEAL_KEYS:
+    if settings.SEAL_KEYS:
         make_seal(newest, now, last)
 
 
@@ -253,11 +278,7 @@ def _how_far(piece: SealPiece) -> tuple[int, datetime]:
 
 
 def make_seal(batch: Batch, now: datetime, before: SealPiece | None = None) -> Seal:
-    """Seal the chain up to a batch, with the first key; the log has it, too, as a witness outside the database. Raises
-    ValueError where there is no key.
-    """
-    if not settings.SEAL_KEYS:
-        raise ValueError("There is no key to seal with.")
+    """Seal the chain up to a batch, with the first key; the log has it, too, as a witness outside the database."""
     made = signing.seal(private_keys()[0], batch.number, bytes(batch.hash), now, before)
     logger.info("The record is sealed: %s %s", made.line.decode(), b64encode(made.signature).decode())
     return Seal.objects.create(batch=batch.number, made_at=now, line=made.line.decode(), signature=made.signature)
@@ -288,15 +309,19 @@ def sealing(now: datetime) -> Sealing:
         kept = kept_seals.read(configured())
     except Unkept:
         return Sealing("The seals that are kept on this machine cannot be read.", None)
-    last = kept.last or newest()
-    trouble = _problem(kept) or _stray(_not_carrying_on(kept)) or _late(last, now)
-    return Sealing(trouble, Sealed.read(last.line).at if last else None)
+    found = there()
+    news = [piece for piece in found if piece not in kept.known]
+    keys = Keys(trusted_keys())
+    chain = _chain(kept, found, {piece for piece in news if keys.made_seal(piece)})
+    believed = [piece for piece in chain if keys.made_seal(piece)] if keys else chain
+    last = believed[-1] if believed else kept.last
+    trouble = _problem(kept) or _stray(piece for piece in news if piece not in {*chain}) or _unreadable(len(found))
+    return Sealing(trouble or _late(last, now), Sealed.read(last.line).at if last else None)
 
 
-def _not_carrying_on(kept: Kept) -> list[SealPiece]:
-    """Seals of the database that are neither kept here nor carry on those that are, by whatever key they say."""
-    news = [piece for piece in there() if piece not in kept.known]
-    return [piece for piece in news if piece not in carrying_on(kept.begins_after, news)]
+def _unreadable(readable: int) -> str:
+    others = Seal.objects.count() - readable
+    return f"Among the seals of the database there are {others} rows that are none." if others else ""
 
 
 def _late(last: SealPiece | None, now: datetime) -> str:

@@ -4,9 +4,11 @@ docs/evidence.md tells others how to check it without us.
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, Self
 
@@ -24,6 +26,10 @@ Name = tuple[int, str]
 
 UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, AttributeError)
 """What comes of reading JSON that somebody else may have written, whatever is odd about it."""
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+HEX = re.compile(r"[0-9a-f]{1,64}")
+"""How moments and hashes are written in a seal. Whatever else stands there, nobody is shown."""
 
 HIGHEST = 2**63 - 1
 """Number of a batch."""
@@ -51,17 +57,9 @@ class Sealed(NamedTuple):
         return datetime.fromisoformat(self.made_at).astimezone(UTC)
 
     @classmethod
-    def read(cls, text: bytes) -> Self:
+    def read(cls, text: bytes) -> "Sealed":
         """What this line says. Raises ValueError."""
-        try:
-            said = json.loads(text)
-            before = said["previous"]
-            previous = (_number(before["batch"]), str(before["hash"])) if before is not None else None
-            seal = cls(_number(said["batch"]), str(said["hash"]), str(said["key"]), str(said["made_at"]), previous)
-            seal.at  # noqa: B018 - raises where it is no moment
-        except UNREADABLE as error:
-            raise ValueError("It is no seal.") from error
-        return seal
+        return _sealed(text)
 
 
 class End(NamedTuple):
@@ -82,6 +80,22 @@ class End(NamedTuple):
             return cls(_number(said["batch"]), *members)
         except UNREADABLE as error:
             raise ValueError("It is no end.") from error
+
+
+@lru_cache(maxsize=10_000)
+def _sealed(text: bytes) -> Sealed:
+    """Read once: the same seals are looked at again and again, and a decade has 3,650."""
+    try:
+        said = json.loads(text)
+        before = said["previous"]
+        previous = (_number(before["batch"]), _hex(before["hash"])) if before is not None else None
+        if not MOMENT.fullmatch(said["made_at"]):
+            raise ValueError("It is no moment.")
+        seal = Sealed(_number(said["batch"]), _hex(said["hash"]), _hex(said["key"]), said["made_at"], previous)
+        seal.at  # noqa: B018 - raises where there is no such day
+    except UNREADABLE as error:
+        raise ValueError("It is no seal.") from error
+    return seal
 
 
 class Keys:
@@ -162,6 +176,13 @@ def carrying_on(before: Name | None, pieces: Iterable[SealPiece]) -> list[SealPi
 def public(key: Ed25519PrivateKey) -> bytes:
     """What others need to check seals."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _hex(said: str) -> str:
+    """Raises ValueError."""
+    if not HEX.fullmatch(said):
+        raise ValueError("It is no hash.")
+    return said
 
 
 def _number(said: object) -> int:

@@ -124,6 +124,7 @@ class Verifier:
         self._latest = (now or datetime.now(UTC)) + CLOCKS
         self._before = self._noted = EPOCH
         self._last_seal: SealPiece | None = None
+        self._has_ordinary = False
         self._counts_to_come: dict[UUID, tuple[int, bytes]] = {}
         self._gone: dict[tuple[bytes, datetime], Gone] = {}
         self._went: set[tuple[bytes, datetime]] = set()
@@ -185,8 +186,9 @@ class Verifier:
         if found.last_hash != piece.hash:
             found.problem(f"Batch {number} is not what its hash says.")
         self._events(number, kept, self._by_id(number, piece.events))
-        if FROM_BEFORE not in note:
+        if FROM_BEFORE not in note or self._has_ordinary:
             self._late(kept, moved_at)
+        self._has_ordinary |= FROM_BEFORE not in note
         if note:
             self._note(number, moved_at, note, len(piece.events))
         if moved_at < self._noted - CLOCKS:

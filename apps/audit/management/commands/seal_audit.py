@@ -63,8 +63,6 @@ class Command(BaseCommand):
                 seals.accept(batch, now)
         except Unkept as error:
             raise CommandError(f"{error}.") from None
-        except ValueError:
-            raise CommandError(
-                "This machine has neither a folder to keep seals in (WCSGATE_SPOOL) nor a key (WCSGATE_SEAL_KEYS)."
-            ) from None
+        except seals.NotAsSealed as error:
+            raise CommandError(str(error)) from None
         self.stdout.write(f"Accepted: seals carry on from batch {batch.number}. verify_audit says so from now on.")
