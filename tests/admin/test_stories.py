@@ -308,6 +308,55 @@ def test_what_never_began_and_what_was_ordered_to_end_says_so(root, alice):
     assert (second.why, second.lasted) == ("never began: it failed (FAILED)", "")
 
 
+LET_IN = [
+    ("alice", "was let in to publish", "", "", "WCS has not said that it began"),
+    ("alice", "was let in to watch", "", "", "WCS has not said that it began"),
+]
+
+
+def test_what_was_let_in_and_is_not_known_to_have_begun_is_not_told_as_running(root, alice):
+    factories.make_lease(alice, "camera", "publish", opened_at=ago(minutes=3), started_at=None)
+    factories.make_lease(alice, "v-1", opened_at=ago(minutes=2), started_at=None)
+    response = shown(root, "stream", name="lobby")
+    assert response.context["said"] == (
+        "Nobody published or watched “lobby” in this time. Let in, and WCS has not said that it began: 2."
+    )
+    assert [
+        (line.who, line.what, line.until, line.lasted, line.why) for line in response.context["listed"]
+    ] == LET_IN  # fmt: skip
+    assert response.context["chart"] is None
+    factories.make_lease(alice, "v-2", opened_at=ago(minutes=1))
+    response = shown(root, "stream", name="lobby")
+    assert response.context["said"].startswith(
+        "“lobby” was published by nobody and watched by alice. At most 1 watched at once"
+    )
+    assert "as far as is known: 1. Let in, and WCS has not said that it began: 2." in response.context["said"]
+    assert len(response.context["chart"].bars) == 1
+    assert "1 is drawn, 2 more are in the table." in text_of(response)
+
+
+def test_nor_is_it_where_hooks_alone_tell_of_it(audrey, alice):
+    who = {"username": "alice", "user": alice}
+    for number, (method, action) in enumerate((("publishStream", "publish"), ("playStream", "play"))):
+        ids = {"session_id": f"s-{number}", "media_session_id": f"m-{number}", **who}
+        make_event(method, received_at=ago(minutes=3 - number), **ids, **{**ALLOWED, "action": action})
+    response = shown(audrey, "stream", name="lobby")
+    assert "Nobody published or watched “lobby” in this time. Let in" in response.context["said"]
+    assert [
+        (line.who, line.what, line.until, line.lasted, line.why) for line in response.context["listed"]
+    ] == LET_IN  # fmt: skip
+    story = text_of(shown(audrey, "session", node=factories.NODE_ID, session="s-0"))
+    assert "It was let in, and WCS has not said that it began." in story
+
+
+def test_how_often_somebody_published_stands_between_commas(root, alice):
+    for minutes in (9, 5):
+        ended_at = ago(minutes=minutes - 2)
+        factories.make_lease(alice, f"p-{minutes}", "publish", opened_at=ago(minutes=minutes), ended_at=ended_at)
+    said = shown(root, "stream", name="lobby").context["said"]
+    assert "was published by alice, 2 times, and watched by nobody." in said
+
+
 def test_only_the_chosen_time_is_told_and_what_runs_from_before(root, alice):
     factories.make_lease(alice, "over", opened_at=ago(days=3), ended_at=ago(days=2))
     factories.make_lease(alice, "last night", opened_at=ago(hours=30), ended_at=ago(hours=20))

@@ -206,7 +206,8 @@ def test_one_that_follows_upon_another_is_not_at_once_with_it():
 
 
 def test_what_never_began_or_ran_at_another_time_is_not_counted():
-    ran = [Run(at(0), None, at(10)), Run(at(200), at(200), None), Run(at(-50), at(-50), at(-10))]
+    never, let_in = Run(at(0), None, at(10)), Run(at(0), None, None)
+    ran = [never, let_in, Run(at(200), at(200), None), Run(at(-50), at(-50), at(-10))]
     assert peak(ran, at(0), at(100)) == (0, None)
 
 

@@ -73,6 +73,11 @@ class Run:
         return self.started or self.asked
 
     @property
+    def has_begun(self) -> bool:
+        """Whether WCS has said that it began. What has not is only let in: it is not counted."""
+        return self.started is not None
+
+    @property
     def never_began(self) -> bool:
         """Whether it was over before it had started, as what fails is."""
         return self.started is None and self.ended is not None
@@ -186,7 +191,7 @@ def peak(ran: Iterable[Run], since: datetime, until: datetime) -> tuple[int, dat
     edges: list[tuple[datetime, int]] = []
     for run in ran:
         first, last = max(run.began, since), min(run.ended or until, until)
-        if not run.never_began and first < last:
+        if run.has_begun and first < last:
             edges += [(first, 1), (last, -1)]
     most, now, when = 0, 0, None
     for moment, change in sorted(edges):
