@@ -19,7 +19,7 @@ from apps.access.reasons import STAFF_ACTION, Reason
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.moving.changes import OURSELVES, TABLES
-from apps.audit.stories import events, stream, stream_page
+from apps.audit.stories import events, person, stream, stream_page
 from apps.audit.stories.meanwhile import CONCERNS
 from apps.audit.stories.people import people
 from apps.connections.models import Session
@@ -681,6 +681,47 @@ def test_refusals_come_first_each_once_with_what_to_do(root, alice):
     ]
     assert "the last of 2 times" in attempts[0].clock
     assert attempts[1].what_to_do == "Let the token expire later, or issue a new one."
+
+
+@COMMITTED
+def test_a_refusal_is_there_however_much_went_well_since(root, alice, monkeypatch):
+    monkeypatch.setattr(person, "READ", 35)
+    who = {"username": "alice", "user": alice}
+    make_event(received_at=ago(seconds=90), **who)
+    make_event(received_at=ago(days=2), **{**who, "target": "long ago"})
+    for number in range(40):
+        target = f"lesson-{number}" if number < 25 else "lesson"
+        make_event(received_at=ago(seconds=40 - number), **{**who, **ALLOWED, "target": target})
+    attempts = shown(root, "user", name="alice").context["attempts"]
+    assert len(attempts) == 20
+    assert [one.text for one in attempts if one.outcome == "refused"] == [attempts[0].text]
+    assert attempts[0].text == "alice asked to play “lobby”"
+    assert "the last of 15 times" in attempts[1].clock
+    assert "“lesson-24”" in attempts[2].text, "These are 20 different things."
+
+
+@COMMITTED
+def test_where_more_runs_than_is_shown_the_card_says_so_and_leads_to_all(root, alice):
+    for number in range(20):
+        make_session(alice, opened_at=ago(minutes=12))
+        factories.make_lease(alice, key=f"m-{number}", opened_at=ago(minutes=12))
+    response = shown(root, "user", name="alice")
+    assert "ore than 20" not in text_of(response)
+    make_session(alice, opened_at=ago(minutes=12))
+    factories.make_lease(alice, key="m-20", opened_at=ago(minutes=12))
+    for _ in range(21):
+        make_session(alice, opened_at=ago(minutes=2), ended_at=timezone.now())
+    response = shown(root, "user", name="alice")
+    text = text_of(response)
+    assert len(response.context["running"]) == 20
+    assert "More than 20 run; these are the newest. All that runs of theirs" in text
+    assert "Sessions now: more than 20, the newest first" in text
+    links = re.findall(
+        r'href="([^"]+)">(All that runs of theirs|All their sessions that run)<', response.content.decode()
+    )
+    for url, _ in links:
+        assert len(root.get(unescape(url)).context["cl"].result_list) == 21
+    assert len(links) == 2
 
 
 @COMMITTED
