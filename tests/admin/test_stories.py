@@ -268,6 +268,31 @@ def test_a_session_that_runs_says_so(root, alice):
     assert "The session runs, for 5 min" in said
 
 
+def plays(minute, **fields):
+    return make_event("StreamStatusEvent", received_at=ago(minutes=minute), status="PLAYING", **{**fields, **NOTED})
+
+
+def test_what_wcs_says_that_it_does_although_it_was_refused_says_so(root, alice):
+    ids = {"session_id": "s-1", "username": "alice", "media_session_id": "m-1"}
+    make_event(received_at=ago(minutes=9), **ids)
+    against = plays(8, **ids)
+    make_event(received_at=ago(minutes=7), **ids, **ALLOWED)
+    after = plays(6, **ids)
+    other = plays(5, **{**ids, "media_session_id": "m-2"})
+    elsewhere = plays(8, **{**ids, "session_id": "s-2"})
+    told = [row.text for row in shown(root, "session", node=factories.NODE_ID, session="s-1").context["rows"]]
+    assert told == [
+        "alice asked to play “lobby”",
+        "alice plays “lobby”, although that had been refused",
+        "alice asked to play “lobby”",
+        "alice plays “lobby”",
+        "alice plays “lobby”",
+    ]
+    for event, says in ((against, True), (after, False), (other, False), (elsewhere, False)):
+        page = root.get(reverse("admin:audit_auditevent_change", args=[event.pk]))
+        assert (", although that had been refused. " in page.context["story"]) == says
+
+
 def test_where_nothing_is_recorded_it_says_what_to_do(root):
     text = text_of(shown(root, "session", node="n", session="s"))
     assert "No session was opened under these ids then." in text

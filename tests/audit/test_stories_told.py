@@ -18,6 +18,7 @@ from apps.audit.stories.timeline import (
     lasting,
     peak,
     runs,
+    unheeded,
     with_gaps,
 )
 
@@ -191,6 +192,18 @@ def test_what_is_repeated_all_the_time_leaves_no_gap_though_others_come_in_betwe
     quiet = QUIET.total_seconds()
     entries = [entry(0, MEANWHILE, until=3 * quiet), entry(5, ASKED, "m-2"), entry(3 * quiet + 1, ENDED)]
     assert list(with_gaps(entries)) == entries
+
+
+def test_what_began_although_it_was_refused_says_so_until_it_was_let_in():
+    entries = [
+        entry(0, MEANWHILE, text="asked"),
+        entry(1, STARTED, text="first"),
+        entry(2, STARTED, "m-2", text="other"),
+        entry(3, ASKED, text="asked"),
+        entry(4, STARTED, text="second"),
+    ]
+    told = texts(unheeded(entries, {entries[0].id}))
+    assert told == ["asked", "first, although that had been refused", "other", "asked", "second"]
 
 
 # The most at once
