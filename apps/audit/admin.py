@@ -34,7 +34,9 @@ from apps.audit.moving.changes import told_with
 from apps.audit.narrative import body_text, differing, headline, outcome, reason_text, story, what_changed
 from apps.audit.net import BeingPutInPlace
 from apps.audit.proving.as_of_page import as_of_page, link_to_as_of
+from apps.audit.stories.events import began_although_refused
 from apps.audit.stories.links import links_of
+from apps.audit.stories.timeline import ALTHOUGH_REFUSED
 from apps.connections.models import Session
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info", "done": "info"}
@@ -297,7 +299,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         if obj:
-            context |= {"story": story(obj, obj.node), "outcome": outcome(obj), **now(request, obj)}
+            remark = ALTHOUGH_REFUSED if began_although_refused(obj) else ""
+            context |= {"story": story(obj, obj.node, remark), "outcome": outcome(obj), **now(request, obj)}
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def sections(self, request, obj):

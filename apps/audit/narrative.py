@@ -71,15 +71,17 @@ def reason_text(event: AuditEvent) -> str:
     return REASON_TEXTS.get(event.reason, event.reason)
 
 
-def story(event: AuditEvent, node: str) -> str:
-    """The whole sentence, as in: alice asked to play “lobby” on node edge-1 and was refused: no rule allows it."""
+def story(event: AuditEvent, node: str, remark: str = "") -> str:
+    """The whole sentence, as in: alice asked to play “lobby” on node edge-1 and was refused: no rule allows it. A
+    remark is what is known beside the event: alice plays “lobby” on node edge-1, although that had been refused.
+    """
     if event.reason == STAFF_ACTION:
         changed = what_changed(event)
         return f"{headline(event)}: {changed}" if changed else f"{headline(event)}."
     what = f"{headline(event)} on node {node}" if node else headline(event)
     why = reason_text(event)
     if outcome(event) == "noted":
-        return f"{what}. {why}"
+        return f"{what}{remark}. {why}"
     return f"{what} and was {outcome(event)}: {why[:1].lower()}{why[1:]}"
 
 

@@ -9,12 +9,26 @@ STATES = {
     ("StreamStatusEvent", "PLAYING"): "{Who} plays {stream}",
     ("StreamStatusEvent", "STOPPED"): "{Who} no longer plays {stream}",
     ("StreamStatusEvent", "FAILED"): "For {who}, {stream} failed",
+    ("sendStreamEvent", ""): "{Who} sent an event along with {stream}",
+    ("StreamEvent", ""): "An event of {stream} was delivered to {who}",
+    ("RegistrationStatusEvent", "REGISTERED"): "The SIP account of {who} is registered",
+    ("RegistrationStatusEvent", "UNREGISTERED"): "The SIP account of {who} is no longer registered",
+    ("RegistrationStatusEvent", "AUTHENTICATION_FAIL"): "The SIP server did not take the credentials of {who}",
+    ("RegistrationStatusEvent", "FAILED"): "The SIP account of {who} could not be registered",
+    ("CallStatusEvent", "TRYING"): "The call of {who}{with_whom} is being set up",
+    ("CallStatusEvent", "SESSION_PROGRESS"): "The call of {who}{with_whom} is being set up, and can be heard",
     ("CallStatusEvent", "RING"): "The call of {who}{with_whom} rings",
     ("CallStatusEvent", "ESTABLISHED"): "The call of {who}{with_whom} is established",
     ("CallStatusEvent", "HOLD"): "The call of {who}{with_whom} is on hold",
     ("CallStatusEvent", "BUSY"): "The call of {who}{with_whom} found it busy",
     ("CallStatusEvent", "FINISH"): "The call of {who}{with_whom} is over",
     ("CallStatusEvent", "FAILED"): "The call of {who}{with_whom} failed",
+    ("TransferStatusEvent", "ACCEPTED"): "The transfer of a call of {who}{to_whom} was accepted",
+    ("TransferStatusEvent", "TRYING"): "The transfer of a call of {who}{to_whom} is being tried",
+    ("TransferStatusEvent", "COMPLETED"): "A call of {who} was transferred{to_whom}",
+    ("TransferStatusEvent", "FAILED"): "The transfer of a call of {who}{to_whom} failed",
+    ("MessageStatusEvent", "SENT"): "A message of {who}{to_whom} was sent",
+    ("MessageStatusEvent", "FAILED"): "A message of {who}{to_whom} failed",
 }
 """What an event with a status says of somebody, and of a stream or number."""
 
@@ -51,8 +65,9 @@ def lets_go_said(method: str, who: str, target: str) -> str:
 
 def _said(words: str, who: str, target: str) -> str:
     """The name of a guest is ""."""
-    stream, with_whom = (f"“{target}”", f" with “{target}”") if target else ("a stream", "")
-    return words.format(Who=who or "A guest", who=who or "a guest", stream=stream, with_whom=with_whom)
+    quoted = f"“{target}”"
+    stream, with_whom, to_whom = (quoted, f" with {quoted}", f" to {quoted}") if target else ("a stream", "", "")
+    return words.format(Who=who or "A guest", who=who or "a guest", stream=stream, with_whom=with_whom, to_whom=to_whom)
 
 
 def end_said(reason: str) -> str:

@@ -56,6 +56,13 @@ def test_it_says_which_loss_it_cannot_see_and_what_can(root, settings, tmp_path)
     assert "manage.py verify_audit" in said
 
 
+def test_it_says_why_more_may_be_in_the_log_than_was_answered(root):
+    make_counted(answered=1, failed=1, stored=2)
+    said = page(root)
+    assert "A hook that was answered 503 while Postgres did not answer in time may be in the audit log" in said
+    assert "what it let in counts until it runs out or is ended" in said
+
+
 def test_processes_that_do_not_tell_are_named_beside_the_0_however_many_tell(root):
     make_counted("edge-1", process="web-2-7-cd", published_at=timezone.now() - timedelta(minutes=4))
     make_counted("edge-2", process="web-2-7-cd", published_at=timezone.now() - timedelta(minutes=4))

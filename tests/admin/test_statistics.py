@@ -95,12 +95,21 @@ def test_each_says_in_a_sentence_what_there_is_to_see(audrey, busy, period):
     assert sentences["busiest"] == "Busiest: Tuesdays 11:00, with 1.5 viewers at once on average."
 
 
-def test_what_is_measured_by_the_day_says_as_of_when(audrey, busy):
+@pytest.mark.parametrize(
+    ("period", "told_by_day"),
+    [
+        ("24h", ["durations", "hours", "streams"]),
+        ("7d", ["durations", "hours", "streams"]),
+        ("30d", ["running", "durations", "hours", "streams"]),
+        ("365d", ["running", "durations", "hours", "streams"]),
+    ],
+)
+def test_what_is_measured_by_the_day_says_as_of_when(audrey, busy, period, told_by_day):
     with time_machine.travel(NOW + HOUR / 2, tick=False):
-        shown = audrey.get(PAGE, {"period": "7d"}).context["shown"]
+        shown = audrey.get(PAGE, {"period": period}).context["shown"]
     hints = {item["name"]: item["statistic"].hint for item in shown}
-    old = "As of 2026-11-24 14:30: a day that goes on is measured once an hour."
-    assert [name for name, hint in hints.items() if old in hint] == ["durations", "hours", "streams"]
+    old = " As of 2026-11-24 14:30: a day that goes on is measured once an hour."
+    assert [name for name, hint in hints.items() if old in hint] == told_by_day
 
 
 def test_of_one_hook_it_is_said_in_the_singular(audrey):

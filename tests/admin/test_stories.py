@@ -19,7 +19,7 @@ from apps.access.reasons import STAFF_ACTION, Reason
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.moving.changes import OURSELVES, TABLES
-from apps.audit.stories import events, stream, stream_page
+from apps.audit.stories import events, person, stream, stream_page
 from apps.audit.stories.meanwhile import CONCERNS
 from apps.audit.stories.people import people
 from apps.connections.models import Session
@@ -268,6 +268,31 @@ def test_a_session_that_runs_says_so(root, alice):
     assert "The session runs, for 5 min" in said
 
 
+def plays(minute, **fields):
+    return make_event("StreamStatusEvent", received_at=ago(minutes=minute), status="PLAYING", **{**fields, **NOTED})
+
+
+def test_what_wcs_says_that_it_does_although_it_was_refused_says_so(root, alice):
+    ids = {"session_id": "s-1", "username": "alice", "media_session_id": "m-1"}
+    make_event(received_at=ago(minutes=9), **ids)
+    against = plays(8, **ids)
+    make_event(received_at=ago(minutes=7), **ids, **ALLOWED)
+    after = plays(6, **ids)
+    other = plays(5, **{**ids, "media_session_id": "m-2"})
+    elsewhere = plays(8, **{**ids, "session_id": "s-2"})
+    told = [row.text for row in shown(root, "session", node=factories.NODE_ID, session="s-1").context["rows"]]
+    assert told == [
+        "alice asked to play “lobby”",
+        "alice plays “lobby”, although that had been refused",
+        "alice asked to play “lobby”",
+        "alice plays “lobby”",
+        "alice plays “lobby”",
+    ]
+    for event, says in ((against, True), (after, False), (other, False), (elsewhere, False)):
+        page = root.get(reverse("admin:audit_auditevent_change", args=[event.pk]))
+        assert (", although that had been refused. " in page.context["story"]) == says
+
+
 def test_where_nothing_is_recorded_it_says_what_to_do(root):
     text = text_of(shown(root, "session", node="n", session="s"))
     assert "No session was opened under these ids then." in text
@@ -306,6 +331,55 @@ def test_what_never_began_and_what_was_ordered_to_end_says_so(root, alice):
     first, second = shown(root, "stream", name=failed.target).context["listed"]
     assert first.why == "ordered to end by olga"
     assert (second.why, second.lasted) == ("never began: it failed (FAILED)", "")
+
+
+LET_IN = [
+    ("alice", "was let in to publish", "", "", "WCS has not said that it began"),
+    ("alice", "was let in to watch", "", "", "WCS has not said that it began"),
+]
+
+
+def test_what_was_let_in_and_is_not_known_to_have_begun_is_not_told_as_running(root, alice):
+    factories.make_lease(alice, "camera", "publish", opened_at=ago(minutes=3), started_at=None)
+    factories.make_lease(alice, "v-1", opened_at=ago(minutes=2), started_at=None)
+    response = shown(root, "stream", name="lobby")
+    assert response.context["said"] == (
+        "Nobody published or watched “lobby” in this time. Let in, and WCS has not said that it began: 2."
+    )
+    assert [
+        (line.who, line.what, line.until, line.lasted, line.why) for line in response.context["listed"]
+    ] == LET_IN  # fmt: skip
+    assert response.context["chart"] is None
+    factories.make_lease(alice, "v-2", opened_at=ago(minutes=1))
+    response = shown(root, "stream", name="lobby")
+    assert response.context["said"].startswith(
+        "“lobby” was published by nobody and watched by alice. At most 1 watched at once"
+    )
+    assert "as far as is known: 1. Let in, and WCS has not said that it began: 2." in response.context["said"]
+    assert len(response.context["chart"].bars) == 1
+    assert "1 is drawn, 2 more are in the table." in text_of(response)
+
+
+def test_nor_is_it_where_hooks_alone_tell_of_it(audrey, alice):
+    who = {"username": "alice", "user": alice}
+    for number, (method, action) in enumerate((("publishStream", "publish"), ("playStream", "play"))):
+        ids = {"session_id": f"s-{number}", "media_session_id": f"m-{number}", **who}
+        make_event(method, received_at=ago(minutes=3 - number), **ids, **{**ALLOWED, "action": action})
+    response = shown(audrey, "stream", name="lobby")
+    assert "Nobody published or watched “lobby” in this time. Let in" in response.context["said"]
+    assert [
+        (line.who, line.what, line.until, line.lasted, line.why) for line in response.context["listed"]
+    ] == LET_IN  # fmt: skip
+    story = text_of(shown(audrey, "session", node=factories.NODE_ID, session="s-0"))
+    assert "It was let in, and WCS has not said that it began." in story
+
+
+def test_how_often_somebody_published_stands_between_commas(root, alice):
+    for minutes in (9, 5):
+        ended_at = ago(minutes=minutes - 2)
+        factories.make_lease(alice, f"p-{minutes}", "publish", opened_at=ago(minutes=minutes), ended_at=ended_at)
+    said = shown(root, "stream", name="lobby").context["said"]
+    assert "was published by alice, 2 times, and watched by nobody." in said
 
 
 def test_only_the_chosen_time_is_told_and_what_runs_from_before(root, alice):
@@ -632,6 +706,47 @@ def test_refusals_come_first_each_once_with_what_to_do(root, alice):
     ]
     assert "the last of 2 times" in attempts[0].clock
     assert attempts[1].what_to_do == "Let the token expire later, or issue a new one."
+
+
+@COMMITTED
+def test_a_refusal_is_there_however_much_went_well_since(root, alice, monkeypatch):
+    monkeypatch.setattr(person, "READ", 35)
+    who = {"username": "alice", "user": alice}
+    make_event(received_at=ago(seconds=90), **who)
+    make_event(received_at=ago(days=2), **{**who, "target": "long ago"})
+    for number in range(40):
+        target = f"lesson-{number}" if number < 25 else "lesson"
+        make_event(received_at=ago(seconds=40 - number), **{**who, **ALLOWED, "target": target})
+    attempts = shown(root, "user", name="alice").context["attempts"]
+    assert len(attempts) == 20
+    assert [one.text for one in attempts if one.outcome == "refused"] == [attempts[0].text]
+    assert attempts[0].text == "alice asked to play “lobby”"
+    assert "the last of 15 times" in attempts[1].clock
+    assert "“lesson-24”" in attempts[2].text, "These are 20 different things."
+
+
+@COMMITTED
+def test_where_more_runs_than_is_shown_the_card_says_so_and_leads_to_all(root, alice):
+    for number in range(20):
+        make_session(alice, opened_at=ago(minutes=12))
+        factories.make_lease(alice, key=f"m-{number}", opened_at=ago(minutes=12))
+    response = shown(root, "user", name="alice")
+    assert "ore than 20" not in text_of(response)
+    make_session(alice, opened_at=ago(minutes=12))
+    factories.make_lease(alice, key="m-20", opened_at=ago(minutes=12))
+    for _ in range(21):
+        make_session(alice, opened_at=ago(minutes=2), ended_at=timezone.now())
+    response = shown(root, "user", name="alice")
+    text = text_of(response)
+    assert len(response.context["running"]) == 20
+    assert "More than 20 run; these are the newest. All that runs of theirs" in text
+    assert "Sessions now: more than 20, the newest first" in text
+    links = re.findall(
+        r'href="([^"]+)">(All that runs of theirs|All their sessions that run)<', response.content.decode()
+    )
+    for url, _ in links:
+        assert len(root.get(unescape(url)).context["cl"].result_list) == 21
+    assert len(links) == 2
 
 
 @COMMITTED

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from apps.access.reasons import Reason
 from apps.audit.models import AuditEvent, NameTime
-from apps.audit.stories import stream, stream_page
+from apps.audit.stories import person, stream, stream_page
 from apps.audit.stories.call import call_story
 from apps.audit.stories.events import entry_of, events_of
-from apps.audit.stories.person import attempts, usual
+from apps.audit.stories.person import attempts, refusals, usual
 from apps.audit.stories.session import session_story
 from apps.audit.stories.stream import stream_story
 from apps.audit.stories.timeline import Phase
@@ -78,7 +78,7 @@ def fill(now):
             lambda now: stream_story("007", now - timedelta(days=1), now, now, with_log=True, with_leases=False),
             ["target", "target"],
         ),
-        (lambda now: attempts("007", now), ["username"]),
+        (lambda now: (attempts("007", now), refusals("007", now)), ["username", "username"]),
     ],
     ids=["session", "call", "stream", "stream by hooks", "person"],
 )  # fmt: skip
@@ -154,6 +154,15 @@ def test_what_somebody_usually_does_is_the_last_attempt_at_a_few_things_of_each_
     ]  # fmt: skip
     assert found[0].received_at == now
     assert usual(alice, []) == []
+
+
+def test_where_they_take_too_long_to_find_no_refusals_are_told_but_those_read_anyway(now, monkeypatch):
+    make_event(username="alice", received_at=now)
+    slow = AuditEvent.objects.extra(where=["pg_sleep(0.05) IS NOT NULL"])
+    monkeypatch.setattr(person, "PATIENCE", timedelta(milliseconds=10))
+    assert len(refusals("alice", now)) == 1
+    monkeypatch.setattr(person, "_of", lambda username, since: slow)
+    assert refusals("alice", now) == []
 
 
 # More than is looked at

@@ -18,6 +18,7 @@ from apps.audit.stories.timeline import (
     lasting,
     peak,
     runs,
+    unheeded,
     with_gaps,
 )
 
@@ -193,6 +194,18 @@ def test_what_is_repeated_all_the_time_leaves_no_gap_though_others_come_in_betwe
     assert list(with_gaps(entries)) == entries
 
 
+def test_what_began_although_it_was_refused_says_so_until_it_was_let_in():
+    entries = [
+        entry(0, MEANWHILE, text="asked"),
+        entry(1, STARTED, text="first"),
+        entry(2, STARTED, "m-2", text="other"),
+        entry(3, ASKED, text="asked"),
+        entry(4, STARTED, text="second"),
+    ]
+    told = texts(unheeded(entries, {entries[0].id}))
+    assert told == ["asked", "first, although that had been refused", "other", "asked", "second"]
+
+
 # The most at once
 
 
@@ -206,7 +219,8 @@ def test_one_that_follows_upon_another_is_not_at_once_with_it():
 
 
 def test_what_never_began_or_ran_at_another_time_is_not_counted():
-    ran = [Run(at(0), None, at(10)), Run(at(200), at(200), None), Run(at(-50), at(-50), at(-10))]
+    never, let_in = Run(at(0), None, at(10)), Run(at(0), None, None)
+    ran = [never, let_in, Run(at(200), at(200), None), Run(at(-50), at(-50), at(-10))]
     assert peak(ran, at(0), at(100)) == (0, None)
 
 

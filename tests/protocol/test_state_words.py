@@ -29,6 +29,21 @@ def test_every_state_that_begins_or_ends_something_has_its_words():
     assert {status for row in METHODS for status in (*row.ends, *row.ends_session)} == ENDS.keys()
 
 
+@pytest.mark.parametrize(
+    ("method", "status", "who", "target", "said"),
+    [
+        ("sendStreamEvent", "", "ann", "", "ann sent an event along with a stream"),
+        ("StreamEvent", "", "", "", "An event of a stream was delivered to a guest"),
+        ("RegistrationStatusEvent", "REGISTERED", "ann", "", "The SIP account of ann is registered"),
+        ("CallStatusEvent", "TRYING", "ann", "+49301", "The call of ann with “+49301” is being set up"),
+        ("TransferStatusEvent", "COMPLETED", "ann", "10009", "A call of ann was transferred to “10009”"),
+        ("MessageStatusEvent", "SENT", "ann", "10009", "A message of ann to “10009” was sent"),
+    ],
+)
+def test_what_wcs_reports_is_said_in_words(method, status, who, target, said):
+    assert state_said(method, status, who, target) == said
+
+
 def test_whatever_lets_go_has_its_words():
     assert {row.name for row in METHODS if row.refusal is POINTLESS} == LETS_GO.keys()
     assert all(find(method).name == method for method, _ in STATES)

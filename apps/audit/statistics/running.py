@@ -65,8 +65,15 @@ def running(period: Period) -> Statistic:
             for place in places
         ],
         lines(f"{title} at once in {period}", [short(place, period) for place in places], series),
-        "How many at most ran at the same time. The average is told in the table.",
+        "How many at most ran at the same time. The average is told in the table."
+        + ("" if period.by_hour else f" {_as_of(known)}"),
     )
+
+
+def _as_of(known: Known) -> str:
+    """How old the latest of these days is."""
+    _, row = max(known.items(), key=lambda found: found[0][0])
+    return as_of(row.measured_at)
 
 
 def durations(period: Period) -> Statistic:
@@ -97,7 +104,7 @@ def durations(period: Period) -> Statistic:
             unit,
         ),
         "Hours are those within the day. Average and longest are of what ended on it, from start to end. "
-        + as_of(max(known.values(), key=lambda row: row.day).measured_at),
+        + _as_of(known),
     )
 
 

@@ -13,10 +13,10 @@ from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.moving.changes import ACTIONS, OURSELVES
 from apps.audit.narrative import headline, outcome, reason_text, what_changed
 from apps.audit.stories.meanwhile import concerning
-from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, with_gaps
+from apps.audit.stories.timeline import Entry, Gap, Phase, Run, Thing, folded, in_order, runs, unheeded, with_gaps
 from apps.connections.models import Session
 from apps.live.models import Lease
-from apps.protocol.methods import RUNS, find
+from apps.protocol.methods import METHODS, RUNS, find
 
 SHOWN = 300
 """Events of a session or a call on one page."""
@@ -29,6 +29,9 @@ CHANGES_READ = 500
 
 RAN_OUT = "WCS did not ask for it again"
 """Why what it reports no end of is taken to have ended."""
+
+BEFORE = timedelta(days=1)
+"""So long before something began, whether it was let in is looked for."""
 
 _ID_IN_USE = "status = 'FAILED' AND position('MediaSessionId is already in use'::bytea IN body) > 0"
 
@@ -65,6 +68,28 @@ def _phase(event: AuditEvent) -> Phase:
     if event.status in method.starts:
         return Phase.STARTED
     return Phase.ENDED if event.status in (*method.ends, *method.ends_session) else Phase.MEANWHILE
+
+
+def _lets_in(event: AuditEvent) -> bool:
+    """Whether it asked for something that would run."""
+    method = find(event.method)
+    return method is not None and method.extent is RUNS
+
+
+def began_although_refused(event: AuditEvent) -> bool:
+    """Whether by this event WCS said that something began which it had been answered not to let in."""
+    method = find(event.method)
+    if method is None or not event.status or event.status not in method.starts:
+        return False
+    asked = AuditEvent.objects.filter(
+        received(event.received_at - BEFORE, event.received_at),
+        node_id=event.node_id,
+        session_id=event.session_id,
+        media_session_id=event.media_session_id,
+        call_id=event.call_id,
+        method__in=[spelling for row in METHODS if row.extent is RUNS for spelling in (row.name, *row.aliases)],
+    )
+    return asked.order_by("-received_at").values_list("effect", flat=True).first() == Effect.REFUSED
 
 
 def run_of(lease: Lease, now: datetime) -> Run:
@@ -146,7 +171,9 @@ def told(
     found = list(events.order_by("received_at", "id")[: SHOWN + 1])
     goes_on = found[SHOWN].received_at if len(found) > SHOWN else None
     changed = meanwhile.beside(found[:SHOWN], goes_on) if meanwhile is not None else []
-    ordered = in_order([*map(entry_of, found[:SHOWN]), *map(entry_of_change, changed)])
+    refused = {str(event.pk) for event in found[:SHOWN] if event.effect == Effect.REFUSED and _lets_in(event)}
+    in_time = in_order([*map(entry_of, found[:SHOWN]), *map(entry_of_change, changed)])
+    ordered = list(unheeded(in_time, refused))
     ran = runs(ordered)
     if with_leases and ran:
         leases = Lease.objects.filter(record_id__in=list(ran)).select_related("cut")

@@ -21,6 +21,9 @@ from apps.database.moments import moment_of
 from apps.protocol.state_words import end_said
 
 LOG, RUNNING, SESSIONS = "audit.auditevent", "live.lease", "connections.session"
+NOT_BEGUN = "WCS has not said that it began"
+"""Of what was let in, and that is all that is known. It is not counted as having run."""
+
 LONGEST_TEXT = 600
 """Of a name or an id in an address; longer ones are in no column."""
 
@@ -76,10 +79,9 @@ def ran(run: Run, now: datetime) -> str:
         return f"It never began{why}.{ordered}"
     if run.ended is not None:
         return f"It ran for {lasting(run.lasted(now))}, until {clock(run.ended)}{why}.{ordered}"
-    if not run.is_known:
-        return "Its end was not heard."
-    running = f"It runs, for {lasting(run.lasted(now))} by now." if run.started else "It was let in; no more is known."
-    return running + ordered
+    if not run.has_begun:
+        return f"It was let in, and {NOT_BEGUN}.{ordered}"
+    return f"It runs, for {lasting(run.lasted(now))} by now.{ordered}" if run.is_known else "Its end was not heard."
 
 
 def rows(request: HttpRequest, story: Told, now: datetime) -> Iterator[Row]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+from django.db.models import QuerySet
 
 from apps.access.advice import ADVICE
 from apps.access.compile import Snapshot
@@ -23,13 +24,20 @@ from apps.access.who_can import Answer, Verdict
 from apps.accounts.models import User
 from apps.audit.asking.again import as_if_now
 from apps.audit.asking.replay import asked_again
+from apps.audit.browsing.paging import TakesTooLong, patience
 from apps.audit.models import AuditEvent, Effect, received
 from apps.protocol.messages import HookCall
 from apps.streams.models import Stream
 
 LATELY = timedelta(days=30)
 READ = 200
-"""Attempts that are read to find what somebody usually does."""
+"""Attempts that are read to find what somebody usually does, and refusals of the last day."""
+
+REFUSALS_OF = timedelta(days=1)
+"""For so long they are looked for by themselves, lest what went well since hides them."""
+
+PATIENCE = timedelta(seconds=1)
+"""How long Postgres may look for them."""
 
 ATTEMPTS_SHOWN = 20
 ASKED = ("connect", "publish", "play", "call")
@@ -84,11 +92,23 @@ class Card:
 
 def attempts(username: str, now: datetime) -> list[AuditEvent]:
     """What somebody tried lately, the newest first, without keep-alives that went well and what cannot be refused."""
-    events = AuditEvent.objects.filter(received(now - LATELY), username=username).defer("body", "digest", "rules")
-    tried = events.exclude(reason__in=(*NOTED, STAFF_ACTION)).exclude(
-        method="StreamKeepAliveEvent", effect=Effect.ALLOWED
-    )
-    return list(tried.order_by("-received_at")[:READ])
+    tried = _of(username, now - LATELY).exclude(reason__in=(*NOTED, STAFF_ACTION))
+    return list(tried.exclude(method="StreamKeepAliveEvent", effect=Effect.ALLOWED)[:READ])
+
+
+def refusals(username: str, now: datetime) -> list[AuditEvent]:
+    """What they were refused in the last day, the newest first, however much went well since; nothing where that takes
+    too long to find."""
+    try:
+        with patience(PATIENCE):
+            return list(_of(username, now - REFUSALS_OF).filter(effect=Effect.REFUSED)[:READ])
+    except TakesTooLong:
+        return []
+
+
+def _of(username: str, since: datetime) -> QuerySet[AuditEvent]:
+    events = AuditEvent.objects.filter(received(since), username=username).defer("body", "digest", "rules")
+    return events.order_by("-received_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +120,14 @@ class Attempt:
 
 
 def refusals_first(events: Iterable[AuditEvent]) -> list[Attempt]:
-    """The last attempts, each thing with each answer once; those that were refused before all others."""
+    """The last things that were tried, each with each answer once; those that were refused before all others."""
+    newest = sorted({event.pk: event for event in events}.values(), key=lambda event: event.received_at, reverse=True)
     same: dict[tuple[str, ...], Attempt] = {}
-    for event in list(events)[:ATTEMPTS_SHOWN]:
+    for event in newest:
         key = event.method, event.app_key, event.target, event.effect, event.reason
         before = same.get(key, Attempt(event, 0))
         same[key] = Attempt(before.event, before.times + event.repeats + 1)
-    return sorted(same.values(), key=lambda attempt: attempt.event.effect != Effect.REFUSED)
+    return sorted(same.values(), key=lambda attempt: attempt.event.effect != Effect.REFUSED)[:ATTEMPTS_SHOWN]
 
 
 def usual(user: User, tried: Iterable[AuditEvent]) -> list[AuditEvent]:

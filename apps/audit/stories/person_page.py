@@ -1,6 +1,6 @@
 """The page of a person: the help-desk card. The first thing to look at with somebody on the phone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,7 @@ from apps.audit.stories.person import (
     attempts,
     card,
     own_streams,
+    refusals,
     refusals_first,
     usual,
 )
@@ -41,6 +42,8 @@ from apps.connections.models import Session
 from apps.database.connection import StatementFailed, Unavailable
 from apps.live.models import Lease
 from apps.protocol.state_words import end_said
+
+ALL_RUNNING, ALL_SESSIONS = "All that runs of theirs", "All their sessions that run"
 
 
 class PersonForm(forms.Form):
@@ -112,7 +115,8 @@ def _meant(request: HttpRequest, begins: str) -> list[Line]:
 def _card(request: HttpRequest, name: str, user: User | None, now: datetime) -> dict[str, Any]:
     viewer = request.user
     shown = user if may_see(viewer, "accounts.user") else None
-    tried = attempts(name, now) if may_see(viewer, LOG) else []
+    tried, refused = (attempts(name, now), refusals(name, now)) if may_see(viewer, LOG) else ([], [])
+    leases = _leases(name, now) if may_see(viewer, RUNNING) else None
     context = {
         "title": f"Help desk: {name}",
         "name": name,
@@ -120,9 +124,11 @@ def _card(request: HttpRequest, name: str, user: User | None, now: datetime) -> 
         "is_off": bool(user and not user.is_active),
         "locked": lock_text(user, now) if shown else "",
         "is_unknown": user is None,
-        "attempts": [_tried(request, attempt) for attempt in refusals_first(tried)],
+        "attempts": [_tried(request, attempt) for attempt in refusals_first([*tried, *refused])],
         "attempts_shown": ATTEMPTS_SHOWN,
-        "running": list(_running(request, name, now)) if may_see(viewer, RUNNING) else None,
+        "running": None if leases is None else [_running(request, lease, now) for lease in leases[:LINES_SHOWN]],
+        "more_running": link_to_list(request, RUNNING, ALL_RUNNING, q=name) if _are_more(leases) else (),
+        "lines_shown": LINES_SHOWN,
         "may_end": viewer.has_perm("live.end_lease"),
         "end_url": reverse("admin:live_lease_changelist"),
         "sections": list(_sections(request, user, name, now)),
@@ -192,22 +198,26 @@ def _tried(request: HttpRequest, attempt: Attempt) -> Tried:
     )
 
 
-def _running(request: HttpRequest, name: str, now: datetime) -> Iterator[Running]:
+def _leases(name: str, now: datetime) -> list[Lease]:
+    """What of theirs runs, the newest; one more than is shown."""
     leases = Lease.objects.filter(username=name).running(now).select_related("cut").order_by("-opened_at")
-    for lease in leases[:LINES_SHOWN]:
-        is_ending = hasattr(lease, "cut")
-        what = (
-            f"connected through app “{lease.app_key}”"
-            if lease.action == "connect"
-            else deed(lease.action, lease.target)
-        )
-        yield Running(
-            lease.pk,
-            what,
-            f"Since {clock(lease.opened_at)}. {ran(run_of(lease, now), now)}",
-            page_of(request, RUNNING, lease.pk),
-            is_ending,
-        )
+    return list(leases[: LINES_SHOWN + 1])
+
+
+def _are_more(rows: Sequence[Any] | None) -> bool:
+    """Whether there are more than are shown."""
+    return rows is not None and len(rows) > LINES_SHOWN
+
+
+def _running(request: HttpRequest, lease: Lease, now: datetime) -> Running:
+    what = f"connected through app “{lease.app_key}”" if lease.action == "connect" else deed(lease.action, lease.target)
+    return Running(
+        lease.pk,
+        what,
+        f"Since {clock(lease.opened_at)}. {ran(run_of(lease, now), now)}",
+        page_of(request, RUNNING, lease.pk),
+        is_ending=hasattr(lease, "cut"),
+    )
 
 
 def _sections(request: HttpRequest, user: User | None, name: str, now: datetime) -> Iterator[Section]:
@@ -232,14 +242,22 @@ def _sections(request: HttpRequest, user: User | None, name: str, now: datetime)
 
 
 def _sessions(request: HttpRequest, name: str, now: datetime) -> Section:
-    sessions = Session.objects.filter(username=name).order_by("-opened_at")[:LINES_SHOWN]
-    running = [session for session in sessions if session.ended_at is None]
-    shown = running or list(sessions[:1])
+    sessions = Session.objects.filter(username=name).order_by("-opened_at")
+    running = list(sessions.filter(ended_at=None)[: LINES_SHOWN + 1])
+    shown = running[:LINES_SHOWN] or list(sessions[:1])
+    more = link_to_list(request, SESSIONS, ALL_SESSIONS, q=name, state="running") if _are_more(running) else ()
     return Section(
-        "Sessions now" if running else "Their last session",
+        _title(running),
         tuple(_session_line(request, session, now) for session in shown),
         "They never connected.",
+        more,
     )
+
+
+def _title(running: list[Session]) -> str:
+    if _are_more(running):
+        return f"Sessions now: more than {LINES_SHOWN}, the newest first"
+    return "Sessions now" if running else "Their last session"
 
 
 def _session_line(request: HttpRequest, session: Session, now: datetime) -> Line:

@@ -61,8 +61,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """What clients did with the stream in one way, in the order in which they began; and the most at once, from when
-    on, or on which day. `at_least` says that there was more than was looked at: the newest were.
+    """What clients were let in to do with the stream in one way, in that order; and the most at once, from when on, or
+    on which day. `at_least` says that there was more than was looked at: the newest were.
     """
 
     parts: tuple[Part, ...] = ()
@@ -70,14 +70,24 @@ class Did:
     at_least: bool = False
 
     @property
+    def begun(self) -> tuple[Part, ...]:
+        """Those of which WCS said that they began. They alone are counted."""
+        return tuple(part for part in self.parts if part.run.has_begun)
+
+    @property
+    def only_let_in(self) -> int:
+        """How many have neither begun nor ended, as far as is known."""
+        return sum(not part.run.has_begun and part.run.ended is None for part in self.parts)
+
+    @property
     def people(self) -> int:
-        """How many different people these were."""
-        return len({part.who for part in self.parts})
+        """How many different people did it."""
+        return len({part.who for part in self.begun})
 
     @property
     def running(self) -> int:
-        """How many of them have not ended, as far as is known."""
-        return sum(part.run.ended is None for part in self.parts)
+        """How many have begun and not ended, as far as is known."""
+        return sum(part.run.ended is None for part in self.begun)
 
 
 @dataclass(frozen=True, slots=True)

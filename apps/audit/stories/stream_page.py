@@ -13,10 +13,10 @@ from apps.accounts.pages import Line, Section, link_to_list, link_to_page, page_
 from apps.audit.models import AuditEvent
 from apps.audit.narrative import headline, reason_text
 from apps.audit.stories.chart import Chart, Stretch, chart
-from apps.audit.stories.pages import LOG, RUNNING, clock, log_is_hidden, must_be_allowed, page
+from apps.audit.stories.pages import LOG, NOT_BEGUN, RUNNING, clock, log_is_hidden, must_be_allowed, page
 from apps.audit.stories.stream import Did, Part, StreamStory, stream_story
 from apps.audit.stories.stream_form import StreamForm
-from apps.audit.stories.timeline import lasting
+from apps.audit.stories.timeline import Run, lasting
 from apps.live.tasks import KEPT
 from apps.protocol.state_words import end_said
 from apps.streams.models import Stream
@@ -28,6 +28,7 @@ WHERE_ALL_ARE = {LOG: f"“{ALL_HOOKS}”", RUNNING: f"“{RUNS_NOW}”"}
 """Lists without an end, by what they are lists of."""
 
 WORDS = {"publish": ("published", "publishes"), "play": ("watched", "watches")}
+LET_IN = {"publish": "was let in to publish", "play": "was let in to watch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _told(request: HttpRequest, form: StreamForm, now: datetime) -> dict[str, An
     story = stream_story(name, since, until, now, with_log=with_log, with_leases=with_leases)
     end = min(until, now)
     published, watched = story.published.parts, story.watched.parts
-    drawn = (*published[:PUBLISHERS_DRAWN], *watched[:VIEWERS_DRAWN])
+    drawn = (*story.published.begun[:PUBLISHERS_DRAWN], *story.watched.begun[:VIEWERS_DRAWN])
     listed = (*published[:PUBLISHERS_LISTED], *watched[: LISTED - len(published[:PUBLISHERS_LISTED])])
     at_least = story.published.at_least or story.watched.at_least
     return {
@@ -95,23 +96,32 @@ _TOO_LONG_AGO = (
 def _said(story: StreamStory, name: str) -> str:
     """For example: “lobby” was published by alice, 2 times, and watched by 9 people, 12 times. At most 7 at once."""
     published, watched = story.published, story.watched
-    if not (published.parts or watched.parts):
-        return f"Nobody published or watched “{name}” in this time."
+    if not (published.begun or watched.begun or published.at_least or watched.at_least):
+        return f"Nobody published or watched “{name}” in this time.{_only_let_in(story)}"
+    by = _by(published) or "nobody"
     runs, more = published.running + watched.running, published.at_least or watched.at_least
     return (
-        f"“{name}” was published by {_by(published) or 'nobody'} and watched by {_by(watched) or 'nobody'}."
+        f"“{name}” was published by {by}{',' * (len(published.begun) > 1)} and watched by {_by(watched) or 'nobody'}."
         + _peak(watched, "watched")
         + (_peak(published, "published") if published.peak[0] > 1 else "")
         + (f" Not ended, as far as is known: {'at least ' * more}{runs}." if runs else "")
+        + _only_let_in(story)
     )
+
+
+def _only_let_in(story: StreamStory) -> str:
+    """What is no more than let in is told for itself."""
+    published, watched = story.published, story.watched
+    number, more = published.only_let_in + watched.only_let_in, published.at_least or watched.at_least
+    return f" Let in, and {NOT_BEGUN}: {'at least ' * more}{number}." if number else ""
 
 
 def _by(did: Did) -> str:
     """Where not all was looked at, how many there were at least: of a few more nobody knows whether they are others."""
-    if not did.parts:
+    if not did.begun:
         return "somebody, of whom nothing can be read here" if did.at_least else ""
-    at_least, times = "at least " * did.at_least, len(did.parts)
-    who = did.parts[0].who if did.people == 1 and not did.at_least else f"{did.people} people"
+    at_least, times = "at least " * did.at_least, len(did.begun)
+    who = did.begun[0].who if did.people == 1 and not did.at_least else f"{did.people} people"
     return f"{at_least}{who}" if times == 1 else f"{at_least}{who}, {at_least}{times} times"
 
 
@@ -139,7 +149,7 @@ def _chart(request: HttpRequest, parts: Sequence[Part], since: datetime, until: 
 
 
 def _what(part: Part) -> str:
-    return WORDS[part.action][part.run.ended is None]
+    return WORDS[part.action][part.run.ended is None] if part.run.has_begun else LET_IN[part.action]
 
 
 def _time_said(part: Part, now: datetime) -> str:
@@ -162,18 +172,29 @@ def _session_url(request: HttpRequest, part: Part) -> str:
 
 def _listed(request: HttpRequest, part: Part, now: datetime) -> Listed:
     run = part.run
-    why = f"never began: {end_said(run.why)}" if run.never_began else end_said(run.why)
-    if run.ordered_by:
-        why = f"{why}; ordered to end by {run.ordered_by}".removeprefix("; ")
+    lasted = run.has_begun and (run.is_known or run.ended)
+    ordered = f"ordered to end by {run.ordered_by}" if run.ordered_by else ""
     return Listed(
         part.who,
         _what(part),
         clock(run.began),
-        clock(run.ended) if run.ended else "runs" if run.is_known else "its end was not heard",
-        "" if run.never_began or not (run.is_known or run.ended) else lasting(run.lasted(now)),
-        why,
+        clock(run.ended) if run.ended else _not_ended(run),
+        lasting(run.lasted(now)) if lasted else "",
+        "; ".join(filter(None, (_why(run), ordered))),
         _session_url(request, part),
     )
+
+
+def _not_ended(run: Run) -> str:
+    if not run.has_begun:
+        return ""
+    return "runs" if run.is_known else "its end was not heard"
+
+
+def _why(run: Run) -> str:
+    if run.has_begun:
+        return end_said(run.why)
+    return f"never began: {end_said(run.why)}" if run.ended else NOT_BEGUN
 
 
 def _sections(

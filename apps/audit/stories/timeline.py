@@ -4,7 +4,7 @@ Hooks are recorded by several processes, so an end may be heard a moment before 
 what one entry is about is known only by node, session and id together.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -14,6 +14,9 @@ SLACK = timedelta(seconds=10)
 
 QUIET = timedelta(minutes=10)
 """For so long nothing must have come for that to be worth a word."""
+
+ALTHOUGH_REFUSED = ", although that had been refused"
+"""Of what WCS says that it began against what it was answered."""
 
 
 class Phase(IntEnum):
@@ -73,6 +76,11 @@ class Run:
         return self.started or self.asked
 
     @property
+    def has_begun(self) -> bool:
+        """Whether WCS has said that it began. What has not is only let in: it is not counted."""
+        return self.started is not None
+
+    @property
     def never_began(self) -> bool:
         """Whether it was over before it had started, as what fails is."""
         return self.started is None and self.ended is not None
@@ -124,6 +132,19 @@ def _behind(entry: Entry, later: Iterable[Entry], missing: set[Phase]) -> dateti
         missing.discard(other.phase)
         place = other.at
     return place
+
+
+def unheeded(entries: Iterable[Entry], refused: Container[str]) -> Iterator[Entry]:
+    """The entries in order, with the ids of those that were to let something in and did not. Those by which WCS says
+    that it began all the same say so."""
+    is_refused: dict[Thing, bool] = {}
+    for entry in entries:
+        if entry.id in refused or entry.phase is Phase.ASKED:
+            is_refused[entry.thing] = entry.id in refused
+        if entry.phase is Phase.STARTED and is_refused.get(entry.thing):
+            yield replace(entry, text=f"{entry.text}{ALTHOUGH_REFUSED}")
+        else:
+            yield entry
 
 
 def folded(entries: Iterable[Entry]) -> list[Entry]:
@@ -186,7 +207,7 @@ def peak(ran: Iterable[Run], since: datetime, until: datetime) -> tuple[int, dat
     edges: list[tuple[datetime, int]] = []
     for run in ran:
         first, last = max(run.began, since), min(run.ended or until, until)
-        if not run.never_began and first < last:
+        if run.has_begun and first < last:
             edges += [(first, 1), (last, -1)]
     most, now, when = 0, 0, None
     for moment, change in sorted(edges):
