@@ -55,7 +55,7 @@ class Seals(NamedTuple):
     good: Sequence[SealPiece]
     """Those that are kept here, or made with a key of ours."""
     carried_on: Sequence[SealPiece]
-    """Those that are not kept yet, and carry on those that are; the last of them is good, and vouches for the others."""
+    """Those that are not kept yet, and carry on those that are; the last of them is good, and vouches for the rest."""
     next: SealPiece | None
     """One that carries on the last of these with a key that is not known here."""
 
