@@ -1,6 +1,6 @@
 """What happened: the audit log, to browse and search. Nobody adds, changes or deletes anything here."""
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -15,7 +15,7 @@ from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
-from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, list_of, page_of
+from apps.accounts.pages import Line, ReadOnlyAdmin, Section, UnknownFilter, link_to_list, list_of, page_of
 from apps.audit.asking.again_pages import allow_page, now
 from apps.audit.browsing import filters
 from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, events_of, in_words
@@ -163,8 +163,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         try:
             changes = self.get_changelist_instance(request)
-        except IncorrectLookupParameters as error:
+        except (IncorrectLookupParameters, UnknownFilter) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
+        if problems := filters.as_query(request.GET, timezone.now()).problems:
+            return HttpResponseBadRequest(problems[0].sentence, content_type="text/plain; charset=utf-8")
         return timeline_page(request, changes, self.admin_site.each_context(request))
 
     def names_view(self, request):
@@ -190,10 +192,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "search_named": " ".join(NAMED),
             **views_for(request),
         }
-        try:
-            filters.PeriodFilter.times(request.GET, timezone.now())
-        except IncorrectLookupParameters as error:  # the list begins anew without it
-            messages.error(request, str(error))
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
     @display(description="Time")

@@ -144,6 +144,7 @@ def page_of(ways: Sequence[QuerySet], turn: Turn, size: int) -> Page:
 
 def first_of(ways: Sequence[QuerySet], order: tuple[str, str], number: int) -> QuerySet:
     """So many in this order. Each way is one look into an index, however many there are to be found."""
+    ways = [way for way in ways if not way.query.is_empty()] or ways[:1]  # Django joins none of those that find nothing
     first, *others = (way.order_by(*order)[:number] for way in ways)
     return first.union(*others).order_by(*order)[:number] if others else first
 
