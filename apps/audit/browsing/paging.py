@@ -20,6 +20,7 @@ from django.db.models.lookups import GreaterThan, LessThan
 from psycopg.errors import QueryCanceled
 
 from apps.accounts.pages import StaffChangeList
+from apps.audit.browsing.search import GIVEN
 from apps.audit.ids import MARGIN, first_id
 from apps.audit.models import AuditEvent
 
@@ -193,7 +194,7 @@ class AuditChangeList(StaffChangeList):
         """None where it takes too long to find."""
         try:
             with patience(PATIENCE):
-                return page_of(self.ways, self.turn, self.list_per_page)
+                return page_of([way.annotate(given=GIVEN) for way in self.ways], self.turn, self.list_per_page)
         except TakesTooLong:
             return None
 
