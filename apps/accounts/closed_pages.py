@@ -23,6 +23,7 @@ BESIDES = {
     "who_can_file": "“Can view user”",
     "missing_hooks": "“Can acknowledge missing hooks”",
     "admin:audit_auditevent_allow": "“Can view stream permission” or “Can view call permission”",
+    "admin:audit_auditevent_as_of": "“Can view stream permission” or “Can view call permission”",
 }
 """What is needed as well, where one permission is not enough."""
 
@@ -61,6 +62,17 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         "sentence": "Its address may be mistyped, or what it showed may have been deleted since.",
     }
     return render(request, "admin/closed.html", context, status=404)
+
+
+def not_understood(request: HttpRequest, sentence: str) -> HttpResponse:
+    """400, for the address of a list that asks for what it does not have; with the way to the list without it."""
+    context = {
+        **admin.site.each_context(request),
+        "title": "This address cannot be understood",
+        "sentence": sentence,
+        "list_url": request.path,
+    }
+    return render(request, "admin/closed.html", context, status=400)
 
 
 def why_closed(request: HttpRequest) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -23,8 +24,10 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
+from apps.accounts.closed_pages import not_understood
 from apps.accounts.navigation import may, may_open, may_see
 from apps.database.moments import moment_of
+from apps.protocol.action_words import joined
 
 LINES_SHOWN = 20  # of everything that a page lists beside its form
 HITS_SHOWN = 1_000  # of a search, in each column
@@ -111,6 +114,10 @@ class BoundedPaginator(paginator.InfinitePaginator):
         return "admin/pages_of_many.html" if many else "unfold/helpers/pagination_default.html"
 
 
+class UnknownFilter(Exception):
+    """An address asks for a filter that the list does not have. The message says which, and which there are."""
+
+
 class StaffChangeList(ChangeList):
     """A list as it was asked for in the address."""
 
@@ -118,7 +125,18 @@ class StaffChangeList(ChangeList):
         """Postgres knows no NUL, so nothing has one. The search box refuses it by itself."""
         if any("\0" in value for values in self.get_filters_params().values() for value in values):
             raise IncorrectLookupParameters("No value has a NUL in it.")
-        return super().get_filters(request)
+        try:
+            return super().get_filters(request)
+        except DisallowedModelAdminLookup:
+            raise UnknownFilter(self._unknown(request)) from None
+
+    def _unknown(self, request) -> str:
+        """Which filter an address asks for that there is not, and those that there are."""
+        asked = self.get_filters_params()
+        unknown = [name for name in asked if not self.model_admin.lookup_allowed(name, "", request)]
+        known = [name for accepted in self.list_filter for name in parameters_of(accepted)]
+        there_are = f"There are {joined(sorted(known), 'and')}." if known else "It has no filters."
+        return f"The address asks for the filter “{unknown[0]}”, which this list does not have. {there_are}"
 
     def get_results(self, request):
         """Without a second count: unfold shows the way back to all rows where the numbers differ."""
@@ -185,7 +203,10 @@ class StaffAdmin(ModelAdmin):
     def changelist_view(self, request, extra_context=None):
         """The tab of the browser says what is listed, and not what to do with it."""
         title = capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        try:
+            return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        except UnknownFilter as error:
+            return not_understood(request, str(error))
 
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         context["asks_why"] = add or self.has_change_permission(request, obj)

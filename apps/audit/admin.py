@@ -1,6 +1,6 @@
 """What happened: the audit log, to browse and search. Nobody adds, changes or deletes anything here."""
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -8,6 +8,7 @@ from django.http import HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.text import Truncator
 from unfold.decorators import display
 
 from apps.access.acts import note
@@ -15,7 +16,7 @@ from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts.models import User
 from apps.accounts.navigation import may_open, may_see
-from apps.accounts.pages import Line, ReadOnlyAdmin, Section, link_to_list, list_of, page_of
+from apps.accounts.pages import Line, ReadOnlyAdmin, Section, UnknownFilter, link_to_list, list_of, page_of
 from apps.audit.asking.again_pages import allow_page, now
 from apps.audit.browsing import filters
 from apps.audit.browsing.asked import Asked, BadSearch, SearchAlone, events_of, in_words
@@ -31,13 +32,16 @@ from apps.audit.keeping import hold_admin  # noqa: F401 - registers legal holds
 from apps.audit.models import AuditEvent
 from apps.audit.moving import bad_record_admin  # noqa: F401 - registers records that could not be moved
 from apps.audit.moving.changes import told_with
-from apps.audit.narrative import body_text, differing, headline, outcome, reason_text, story, what_changed
+from apps.audit.narrative import body_text, differing, headline, outcome, reason_text, story
 from apps.audit.net import BeingPutInPlace
 from apps.audit.proving.as_of_page import as_of_page, link_to_as_of
 from apps.audit.stories.events import began_although_refused
 from apps.audit.stories.links import links_of
 from apps.audit.stories.timeline import ALTHOUGH_REFUSED
 from apps.connections.models import Session
+
+LONGEST_TOLD = 160
+"""Characters of what staff did, or why, in a line of the list."""
 
 OUTCOME_LABELS = {"allowed": "success", "refused": "danger", "noted": "default", "changed": "info", "done": "info"}
 
@@ -163,8 +167,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         try:
             changes = self.get_changelist_instance(request)
-        except IncorrectLookupParameters as error:
+        except (IncorrectLookupParameters, UnknownFilter) as error:
             return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
+        if problems := filters.as_query(request.GET, timezone.now()).problems:
+            return HttpResponseBadRequest(problems[0].sentence, content_type="text/plain; charset=utf-8")
         return timeline_page(request, changes, self.admin_site.each_context(request))
 
     def names_view(self, request):
@@ -190,10 +196,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
             "search_named": " ".join(NAMED),
             **views_for(request),
         }
-        try:
-            filters.PeriodFilter.times(request.GET, timezone.now())
-        except IncorrectLookupParameters as error:  # the list begins anew without it
-            messages.error(request, str(error))
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
     @display(description="Time")
@@ -206,12 +208,16 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @display(description="What")
     def what(self, event: AuditEvent) -> str:
+        """Of what staff did, how what they changed begins; the page of the event has all of it."""
+        if event.reason == STAFF_ACTION:
+            return Truncator(story(event, "")).chars(LONGEST_TOLD)
         return headline(event) + (f" ({event.repeats + 1} times)" if event.repeats else "")
 
     @display(description="Why")
     def why(self, event: AuditEvent) -> str:
+        """Of what staff did, what they said why; the list brings it along."""
         if event.reason == STAFF_ACTION:
-            return what_changed(event)
+            return Truncator(event.given).chars(LONGEST_TOLD)
         return "" if outcome(event) == "noted" else reason_text(event)
 
     @display(description="Node")

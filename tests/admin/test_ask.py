@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axes.models import AccessAttempt
@@ -122,6 +123,46 @@ def test_rules_and_hooks_of_that_name_are_shown(root, people):
 def test_named_things_know_whether_there_are_any():
     assert Named().nothing
     assert not Named(numbers=("112",)).nothing
+
+
+@pytest.mark.parametrize(
+    ("typed", "title", "searches"),
+    [
+        ("192.0.2.7", "Address 192.0.2.7", ["ip:192.0.2.7"]),
+        ("what came from 10.0.0.0/8?", "Address 10.0.0.0/8", ["ip:10.0.0.0/8"]),
+        ("node-1", "Node North", ['node:"a@node-1"', 'node:"a@node-1" decision:refused']),
+        ("north North", "Node North", ['node:"a@node-1"', 'node:"a@node-1" decision:refused']),
+        ("who changed rule 19?", "Rule 19", ['target:"rule 19"', "rule:19"]),
+        ("refused yesterday", "In the audit log", ["decision:refused after:yesterday before:today"]),
+        ("refused alice last hour", "In the audit log", ['user:"alice" decision:refused after:1h']),
+        ("what happened to lobby today", "In the audit log", ['stream:"lobby" after:today']),
+    ],
+)
+def test_what_is_looked_for_in_the_log_leads_to_the_right_search(root, people, typed, title, searches):
+    factories.make_node("a@node-1", name="North")
+    response = root.get(PAGE, {"q": typed})
+    (section,) = (section for section in response.context["sections"] if section.title == title)
+    urls = [line.url for line in section.lines if "/audit/auditevent/" in line.url]
+    assert [parse_qs(urlsplit(url).query)["q"][0] for url in urls] == searches
+    assert not [found.title for found in response.context["sections"] if found.title.startswith("Number ")]
+    assert "Nothing here is called" not in response.content.decode()
+    for url in urls:
+        assert not root.get(url).context["search_problems"], url
+
+
+def test_a_rule_is_shown_with_its_number(root, people):
+    rule = factories.make_rule("play", user=people[0])
+    assert ask(root, f"rule {rule.pk}")[f"Rule {rule.pk}"][2:] == [str(rule)]
+
+
+def test_the_log_and_nodes_are_offered_to_who_may_see_them(audrey, people):
+    make_role("some", "view_user")
+    some = browser_of(factories.make_user("some", is_staff=True, groups=["some"]))
+    factories.make_node("a@node-1", name="North")
+    assert titles(audrey, "North") == []
+    typed = "rule 19 at 192.0.2.7 yesterday"
+    assert titles(audrey, typed) == ["In the audit log", "Rule 19", "Address 192.0.2.7"]
+    assert titles(some, typed) == []
 
 
 # For whom

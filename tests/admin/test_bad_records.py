@@ -1,10 +1,15 @@
 """Records that could not be moved: staff see what went wrong, and try again."""
 
+from datetime import datetime
+from uuid import UUID
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.audit.models import AuditEvent, BadRecord, HookRecord
+from apps.audit.moving.bad_record_admin import PROBLEM_SHOWN
 from apps.audit.moving.mover import move_batch
 from apps.audit.narrative import story
 from tests.admin.conftest import browser_of
@@ -35,6 +40,28 @@ def test_it_is_shown_with_its_body_and_with_what_went_wrong(bad, root):
     assert "as it came" in shown
     assert "violates check constraint" in shown
     assert "choose it in the list and try again" in shown
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_list_can_be_read_on_a_small_desk(desk):
+    problem = "IntegrityError: new row of “audit_auditevent” violates a check. " + "DETAIL: it holds this. " * 20
+    came = "2026-11-26T21:31:21.774961+00:00"
+    record = {
+        "received_at": came,
+        "method": "StreamStatusEvent",
+        "username": "teacher-number-1",
+        "target": "lesson-new",
+    }
+    BadRecord.objects.create(pk=UUID(int=1), problem=problem, record={**record, "node_id": "a@node-1.example.com"})
+    desk.set_viewport_size({"width": 1360, "height": 800})
+    desk.goto(f"{desk.url.partition('/admin')[0]}{LIST}")
+    row = desk.get_by_role("row").filter(has_text="lesson-new")
+    shown = timezone.localtime(datetime.fromisoformat(came))
+    assert row.locator(".field-at").inner_text() == f"{shown:%Y-%m-%d %H:%M:%S}"
+    assert len(row.locator(".field-problem_begins").inner_text()) == PROBLEM_SHOWN
+    failed = row.locator(".field-failed").bounding_box()
+    assert failed["x"] + failed["width"] <= 1360
+    assert row.bounding_box()["height"] < 200
 
 
 def test_the_overview_tells_of_it_and_then_no_more(bad, root):

@@ -58,6 +58,8 @@ def test_a_time_is_chosen_by_drawing_over_bars(desk, an_hour):
         desk.mouse.move(*centre(bars(desk).nth(last)), steps=4)
         expect(desk.locator(".wcsgate-when-chosen")).to_have_count(5)
         expect(desk.locator("#timeline-chosen")).to_contain_text("Chosen: ")
+        framed = "bar => bar === document.activeElement && getComputedStyle(bar).outlineStyle !== 'none'"
+        assert not bars(desk).nth(first).evaluate(framed)
         desk.mouse.up()
         expect_minutes(desk, 10, 20)
 

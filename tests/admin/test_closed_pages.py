@@ -84,12 +84,14 @@ def test_a_role_that_opens_a_page_may_not_do_everything_on_it(olga, root):
     [
         ("view_streampermission", "get", "who_can_file", "“Can view user”"),
         ("view_auditevent", "post", "missing_hooks", "“Can acknowledge missing hooks”"),
+        ("view_auditevent", "get", "as_of", "“Can view stream permission” or “Can view call permission”"),
         ("view_auditevent", "get", "allow", "“Can view stream permission” or “Can view call permission”"),
     ],
 )
 def test_where_one_permission_is_not_enough_the_other_one_is_named(role, method, page, sentence):
     make_role("helpers", role)
-    address = reverse("admin:audit_auditevent_allow", args=[make_event().pk]) if page == "allow" else reverse(page)
+    of_event = page in ("allow", "as_of")
+    address = reverse(f"admin:audit_auditevent_{page}", args=[make_event().pk]) if of_event else reverse(page)
     helper = factories.make_user("hedy", is_staff=True, groups=["helpers"])
     assert said(getattr(browser_of(helper), method)(address)) == f"For this your role needs {sentence}, too."
     one_of = re.search("“(.*?)”", sentence)[1]

@@ -156,3 +156,11 @@ def test_many_nodes_cost_no_more_queries(root, django_assert_num_queries):
         make_counted(f"edge-{number}", missing=1)
     with django_assert_num_queries(9):
         page(root)
+
+
+def test_every_column_is_seen_on_a_small_desk(desk):
+    make_counted("node-1.example.com", answered=123_456, stored=123_456, received=123_456)
+    desk.set_viewport_size({"width": 1360, "height": 800})
+    desk.goto(f"{desk.url.partition('/admin')[0]}{reverse('missing_hooks')}")
+    last = desk.get_by_role("columnheader", name="Acknowledged")
+    assert last.evaluate("cell => cell.closest('div').scrollWidth <= cell.closest('div').clientWidth")

@@ -1,9 +1,11 @@
 """Where staff and operators are told that the record is not sealed any more."""
 
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 import time_machine
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -55,3 +57,20 @@ def test_readyz_and_metrics_say_it_also_where_there_is_no_key(settings, sealed):
     said = Client().get("/readyz")
     assert (said.status_code, said.json()["seal_trouble"].endswith(TOLD)) == (200, True)
     assert "\nwcsgate_seal_trouble 1.0" in Client().get("/metrics").content.decode()
+
+
+@pytest.mark.parametrize("page_name", ["admin:index", "missing_hooks"])
+def test_while_something_is_wrong_nothing_calms_and_what_was_accepted_is_said_to_be(root, sealed, page_name):
+    address = reverse(page_name)
+    Seal.objects.all().delete()
+    page = root.get(address).content.decode()
+    assert TOLD in page
+    assert "is sealed, once a day" not in page
+    assert "was accepted" not in page
+    call_command("seal_audit", "--accept", stdout=StringIO())
+    page = root.get(address).content.decode()
+    assert TOLD not in page
+    assert "is sealed, once a day" in page
+    assert f"The record was accepted as it was on {timezone.localtime():%Y-%m-%d}" in page
+    assert "up to batch 1: so it is kept in the file of seals" in page
+    assert "manage.py verify_audit</code> says whether anything had" in page

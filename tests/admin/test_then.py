@@ -264,6 +264,14 @@ def test_a_moment_is_asked_of_to_the_second_as_the_audit_log_shows_it(root, then
     assert not [line.text for line in section.lines if line.text.startswith("Who could call")], "seconds are no number"
 
 
+def test_the_day_may_be_in_words(root, then):
+    factories.make_stream("lobby")
+    section = root.get("/admin/ask/", {"q": "who could watch lobby on 3 March 2026 14:00"}).context["sections"][0]
+    assert section.title.startswith("At 2026-03-03 14:00")
+    assert [line.text for line in section.lines] == ["Who could publish “lobby”?", "Who could play “lobby”?"]
+    assert "at=2026-03-03T14%3A00&rules=then" in section.lines[1].url
+
+
 @pytest.mark.parametrize("date", ["2100-01-01", "2026-13-01 10:00", "2026-03-03 10:00:61", "2026-03-03x"])
 def test_what_is_no_moment_gone_by_is_none(root, then, date):
     factories.make_stream("lobby")

@@ -7,19 +7,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from ipaddress import ip_network
+from operator import or_
 
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
 from apps.access.models import NumberClass
 from apps.access.rule_rows import number_plan
 from apps.accounts.models import User
 from apps.accounts.navigation import may_see
-from apps.accounts.validators import validate_moment
+from apps.audit.asking.moments import moment_in, period_in
 from apps.audit.models import AuditEvent
-from apps.connections.models import App
+from apps.connections.models import App, Node
 from apps.protocol.methods import STREAM_ACTIONS
 from apps.protocol.numbers import canonical
 from apps.streams.models import Stream
@@ -29,7 +31,8 @@ LENGTH_READ = 300
 OFFERED = 5
 """Names that begin like what was typed."""
 
-_MOMENT = re.compile(r"(?<!\S)(\d{4}-\d{2}-\d{2})(?:[ T](\d{1,2}:\d{2}(?::\d{2})?))?(?=[\s?!.,;]|$)")
+_RULE = re.compile(r"(?<!\S)rule (\d{1,18})(?=[\s?!.,;:]|$)", re.IGNORECASE)
+_REFUSED = re.compile(r"(?<!\S)(?:refused|denied|rejected)(?=[\s?!.,;:]|$)", re.IGNORECASE)
 _AROUND = " \t?!.,:;()'\"“”\u2018\u2019«»"
 
 
@@ -43,6 +46,12 @@ class Named:
     numbers: tuple[str, ...] = ()
     number_classes: tuple[NumberClass, ...] = ()
     apps: tuple[App, ...] = ()
+    addresses: tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    rules: tuple[int, ...] = ()
+    """Numbers of rules, also of such as there are no more."""
+    searched: str = ""
+    """What else is to be looked for in the audit log, in the words of its search: what was refused, and when."""
     begun: tuple[tuple[str, str], ...] = ()
     """Kind and name of rows whose names begin like the only word."""
     moment: datetime | None = None
@@ -57,9 +66,8 @@ class Named:
     @property
     def nothing(self) -> bool:
         """Whether nothing at all was recognised."""
-        return not any(
-            (self.users, self.groups, self.streams, self.numbers, self.number_classes, self.apps, self.begun)
-        )
+        rows = (self.users, self.groups, self.streams, self.numbers, self.number_classes, self.apps, self.begun)
+        return not any((*rows, self.addresses, self.nodes, self.rules, self.searched))
 
 
 def words_of(text: str) -> list[str]:
@@ -70,42 +78,49 @@ def words_of(text: str) -> list[str]:
     return [word for word in dict.fromkeys([text.strip(_AROUND), *bare, text, *parts]) if word]
 
 
-def moment_in(text: str) -> tuple[str, datetime | None]:
-    """The text without its first date, and that moment: noon, where no time stands behind it."""
-    found = _MOMENT.search(text)
-    try:
-        date, time = found.groups("12:00") if found else ("", "")
-        form = "%Y-%m-%d %H:%M:%S" if time.count(":") > 1 else "%Y-%m-%d %H:%M"
-        moment = timezone.make_aware(datetime.strptime(f"{date} {time}", form))
-        validate_moment(moment)
-    except (ValueError, ValidationError):
-        return text, None
-    return f"{text[: found.start()]} {text[found.end() :]}", moment
-
-
 def find_named(text: str, viewer: User) -> Named:
     """The rows that the text names."""
-    text, moment = moment_in(text)
-    words = words_of(text)
-    if not words:
-        return Named(moment=moment)
-    numbers = _numbers(words)
-    users = _rows(User.objects.prefetch_related("groups"), "accounts.user", "username", words, viewer)
-    streams = _streams([word for word in words if word not in numbers], viewer)
+    text, moment = moment_in(text, timezone.now())
+    text, period = period_in(text)
+    rules = tuple(dict.fromkeys(int(found) for found in _RULE.findall(text)))
+    words = words_of(_RULE.sub(" ", text))
+    addresses = tuple(word for word in words if _is_address(word))
+    numbers = _numbers([word for word in words if word.strip(_AROUND) not in addresses])
     named = Named(
-        users=users,
+        users=_rows(User.objects.prefetch_related("groups"), "accounts.user", "username", words, viewer),
         groups=_rows(Group.objects, "auth.group", "name", words, viewer),
-        streams=streams,
+        streams=_streams([word for word in words if word not in numbers], viewer),
         numbers=numbers,
         number_classes=_rows(NumberClass.objects, "access.numberclass", "name", words, viewer),
         apps=_rows(App.objects, "connections.app", "key", words, viewer),
+        addresses=addresses,
+        nodes=_nodes(words, viewer),
+        rules=rules,
+        searched=" ".join(filter(None, ("decision:refused" if _REFUSED.search(text) else "", period))),
         moment=moment,
     )
-    return Named(begun=tuple(_begun(words[0], viewer)), moment=moment) if named.nothing else named
+    return Named(begun=tuple(_begun(words[0], viewer)), moment=moment) if words and named.nothing else named
+
+
+def _is_address(word: str) -> bool:
+    """An address or a network; a number alone would be one as well."""
+    try:
+        return any(mark in word for mark in ".:") and bool(ip_network(word, strict=False))
+    except ValueError:
+        return False
+
+
+def _nodes(words: list[str], viewer: User) -> tuple[Node, ...]:
+    """By the name that staff gave, by the id, or by what lists show of that."""
+    if not (words and may_see(viewer, "connections.node")):
+        return ()
+    behind = (Q(node_id__endswith=f"@{word}") for word in words)
+    known = reduce(or_, behind, Q(name__in=words) | Q(node_id__in=words))
+    return tuple(Node.objects.filter(known).order_by("name", "pk")[:OFFERED])
 
 
 def _rows(rows: QuerySet, label: str, column: str, words: list[str], viewer: User) -> tuple[Model, ...]:
-    if not may_see(viewer, label):
+    if not (words and may_see(viewer, label)):
         return ()
     return tuple(rows.filter(**{f"{column}__in": words}).order_by(column))
 

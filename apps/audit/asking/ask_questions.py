@@ -21,6 +21,7 @@ from apps.accounts.models import User
 from apps.accounts.navigation import may_see
 from apps.accounts.pages import Line, Section, find_exactly, link_to_list, link_to_page, list_of, page_of
 from apps.audit.asking.ask import OFFERED, Named
+from apps.audit.asking.ask_log import sections_of_the_log
 from apps.audit.models import AuditEvent, Effect, received
 from apps.audit.narrative import story
 from apps.connections.models import App, Session
@@ -40,6 +41,7 @@ def sections_about(request: HttpRequest, named: Named) -> Iterator[Section]:
         yield Section(f"At {moment_text(named.moment, timezone.get_current_timezone())}", then)
     if pairs := tuple(_pairs(request, named)):
         yield Section("May they?", pairs)
+    yield from sections_of_the_log(request, named)
     for user in named.users:
         yield Section(f"User {user.username}", tuple(_about_user(request, user)))
     for name in named.streams:

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 
 from apps.accounts.models import User
-from apps.accounts.pages import StaffChangeList
+from apps.accounts.pages import StaffChangeList, UnknownFilter
 from apps.audit.browsing.filters import said_of
 from apps.audit.browsing.query import parse
 from apps.audit.models import AuditEvent
@@ -54,7 +54,7 @@ def _list_of(asked: Asked) -> StaffChangeList:
         raise BadSearch(problems[0].sentence)
     try:
         changes = admin.site.get_model_admin(AuditEvent).get_changelist_instance(asked)
-    except admin.options.IncorrectLookupParameters as error:
+    except (admin.options.IncorrectLookupParameters, UnknownFilter) as error:
         raise BadSearch(f"A filter cannot be understood: {error}") from None
     for filter_ in changes.filter_specs:
         if problem := getattr(filter_, "problem", ""):

@@ -1,7 +1,7 @@
 """Filters of the audit log: fields of one form. None asks the log itself what there is to choose."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, tzinfo
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -11,13 +11,18 @@ from django.utils import timezone
 
 from apps.access.models import TriedOut
 from apps.access.reasons import REASON_TEXTS, STAFF_ACTION
+from apps.access.rule_rows import number_plan
 from apps.accounts.pages import HITS_SHOWN, ColumnFilter
-from apps.audit.browsing.query import Problem, Query, Term, parse, problem_of, said, written
+from apps.audit.browsing.query import Problem, Query, Term, parse, problem_of, said, window, written
 from apps.audit.browsing.search import find_events
 from apps.audit.models import Effect, received
 from apps.connections import admin as connections
 from apps.database.moments import moment_of
 from apps.protocol.methods import METHODS
+from apps.protocol.numbers import canonical
+
+SHORT = 6
+"""Digits of numbers that have no country, such as 112, extensions and short codes."""
 
 
 def asked_at(request: HttpRequest) -> datetime:
@@ -58,10 +63,26 @@ class PeriodFilter(admin.ListFilter):
         """What the form shows: the clock where staff are, whatever the address says."""
         for name, label in (("from", "From"), ("until", "Until, not included")):
             typed = self.used_parameters.get(name)
-            shown = timezone.localtime(_moment(typed)).replace(tzinfo=None) if typed else None
+            found = moment_of(typed) if typed else None
+            shown = timezone.localtime(found).replace(tzinfo=None) if found else None
             yield {"name": name, "label": label, "value": shown.isoformat(timespec="seconds") if shown else ""}
 
+    @property
+    def problem(self) -> str:
+        return self.problem_with(self.used_parameters)
+
+    @classmethod
+    def problem_with(cls, asked: Mapping[str, str]) -> str:
+        """What was expected, as a sentence; "" where it can be understood."""
+        try:
+            cls.times(asked, timezone.now())
+        except IncorrectLookupParameters as error:
+            return f"In the filter “{cls.title}”: {error}"
+        return ""
+
     def queryset(self, request, queryset):
+        if self.problem:
+            return queryset.none()
         since, before = self.times(self.used_parameters, asked_at(request))
         return queryset.filter(received(since, before)) if since or before else queryset
 
@@ -205,11 +226,23 @@ class TriedOutFilter(ColumnFilter):
 
     title, parameter_name = "tried out", "tried_out"
 
+    @property
+    def problem(self) -> str:
+        return self.problem_with(self.used_parameters)
+
+    @classmethod
+    def problem_with(cls, asked: Mapping[str, str]) -> str:
+        """What was expected, as a sentence; "" where it can be understood."""
+        typed = asked.get(cls.parameter_name, "")
+        if not typed or (typed.isascii() and typed.isdigit() and len(typed) < 19):
+            return ""
+        return f"In the filter “{cls.title}”: “{typed}” is not the number of a rule."
+
     def queryset(self, request, queryset):
         if not self.value():
             return queryset
-        if not (self.value().isascii() and self.value().isdigit() and len(self.value()) < 19):
-            raise IncorrectLookupParameters(f"“{self.value()}” is not the number of a rule.")
+        if self.problem:
+            return queryset.none()
         asked = asked_at(request)
         hits = TriedOut.objects.filter(rule_id=self.value(), received_at__lte=asked).order_by("-received_at")
         return queryset.filter(pk__in=hits.values("event_id")[:HITS_SHOWN])
@@ -228,20 +261,44 @@ def as_query(asked: Mapping[str, str], now: datetime) -> Query:
                 problems.append(Problem(asked[name].strip(), None, sentence))
             else:
                 terms.append(term)
-    try:
+    for other in (PeriodFilter, TriedOutFilter):
+        if sentence := other.problem_with(asked):
+            problems.append(Problem("", None, sentence))
+    if not PeriodFilter.problem_with(asked):
         times = zip(("after", "before"), PeriodFilter.times(asked, now), strict=True)
         terms += [Term(key, written(timezone.localtime(moment))) for key, moment in times if moment is not None]
-    except IncorrectLookupParameters as error:
-        problems.append(Problem("", None, f"In the filter “{PeriodFilter.title}”: {error}"))
     return Query(tuple(terms), tuple(problems))
 
 
 def said_of(asked: Mapping[str, str], now: datetime) -> str:
     """What was understood of the search box and of the fields of the form, in sentences."""
     zone = timezone.get_current_timezone()
-    found, filtered = said(parse(asked.get(SEARCH_VAR, "")), zone, now), said(as_query(asked, now), zone, now)
+    queries = parse(asked.get(SEARCH_VAR, "")), as_query(asked, now)
+    found, filtered = (said(query, zone, now) for query in queries)
     tried = asked.get(TriedOutFilter.parameter_name, "")
     only = f"Only what rule {tried} would have decided otherwise." if tried else ""
     if found and filtered:
         filtered = f"Of these: {filtered.removeprefix('Hooks ')}"
-    return " ".join(filter(None, (found, filtered, only)))
+    return " ".join(filter(None, (found, filtered, only, *_warnings(queries, zone, now))))
+
+
+def _warnings(queries: tuple[Query, ...], zone: tzinfo, now: datetime) -> Iterator[str]:
+    """Why nothing can be found, or less than was meant, though all of it is understood."""
+    begins, ends = zip(*(window(query, zone, now) for query in queries), strict=True)
+    since = max((moment for moment in begins if moment), default=None)
+    before = min((moment for moment in ends if moment), default=None)
+    if since and before and since >= before:
+        yield "Nothing can match: the time from which it looks does not come before the time until which it does."
+    numbers = [term.text for query in queries for term in query.terms if term.key == "number"]
+    if national := next((number for number in numbers if is_national(number)), ""):
+        yield (
+            f"No country is set here (WCSGATE_COUNTRY_CODE), so “{national}” is not known to be the same as a number "
+            "that begins with +: look for that as well."
+        )
+
+
+def is_national(number: str) -> bool:
+    """Whether it lacks a country, and none is set that it would be of. Short numbers are the same everywhere."""
+    plan = number_plan()
+    found = canonical(number, plan)
+    return not plan.country and len(found) > SHORT and not found.startswith("+")

@@ -20,6 +20,7 @@ from django.db.models.lookups import GreaterThan, LessThan
 from psycopg.errors import QueryCanceled
 
 from apps.accounts.pages import StaffChangeList
+from apps.audit.browsing.search import GIVEN
 from apps.audit.ids import MARGIN, first_id
 from apps.audit.models import AuditEvent
 
@@ -144,6 +145,7 @@ def page_of(ways: Sequence[QuerySet], turn: Turn, size: int) -> Page:
 
 def first_of(ways: Sequence[QuerySet], order: tuple[str, str], number: int) -> QuerySet:
     """So many in this order. Each way is one look into an index, however many there are to be found."""
+    ways = [way for way in ways if not way.query.is_empty()] or ways[:1]  # Django joins none of those that find nothing
     first, *others = (way.order_by(*order)[:number] for way in ways)
     return first.union(*others).order_by(*order)[:number] if others else first
 
@@ -192,7 +194,7 @@ class AuditChangeList(StaffChangeList):
         """None where it takes too long to find."""
         try:
             with patience(PATIENCE):
-                return page_of(self.ways, self.turn, self.list_per_page)
+                return page_of([way.annotate(given=GIVEN) for way in self.ways], self.turn, self.list_per_page)
         except TakesTooLong:
             return None
 

@@ -34,6 +34,9 @@ EARLIEST, LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo
 NOT_QUOTED = ('"', "*", "\n", "\r", "\0")
 """What cannot stand in a value as it is."""
 
+OF_CODES = ("decision", "reason", "while")
+"""Qualifiers of words of our own, in whatever letter case they are typed."""
+
 FREE = ""
 """The qualifier of a word that has none."""
 
@@ -89,7 +92,10 @@ def parse(text: str) -> Query:
         minus, key, quoted = match.groups()
         value = quoted.strip('"')
         key, start = (key or FREE).lower(), match.start(3) if not key else match.start(2)
-        if key and key not in QUALIFIERS:
+        value = value.lower() if key in OF_CODES else value
+        if not key and (problem := _nothing_behind(quoted)):
+            problems.append(Problem(quoted, start, problem))
+        elif key and key not in QUALIFIERS:
             problems.append(Problem(key, start, f"“{key}:” is not known. {_meant(key)}"))
         elif _is_open(quoted):
             problems.append(Problem(value, start, "A quotation mark is not closed. Put one at the end, too."))
@@ -105,9 +111,31 @@ def _is_open(quoted: str) -> bool:
     return quoted.startswith('"') and not (len(quoted) > 1 and quoted.endswith('"'))
 
 
+def _nothing_behind(word: str) -> str:
+    """What to write instead of a minus or a qualifier that stands alone; "" for any other word."""
+    if word == "-":
+        return "A minus stands right before what is taken out: write -user:bob, without a space."
+    if word.endswith(":") and word[:-1].lower() in QUALIFIERS:
+        return f'Write what to look for right behind “{word}”, without a space: {word}bob or {word}"Ann Lee".'
+    return ""
+
+
 def _meant(key: str) -> str:
     meant = "".join(f"Did you mean “{found}:”? " for found in get_close_matches(key, QUALIFIERS, 1))
     return f"{meant}Qualifiers are {joined(sorted(QUALIFIERS), 'and')}; put a text with a colon in quotation marks."
+
+
+def window(query: Query, zone: tzinfo, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """From when, and until when, its words look for; None for any time. Several values mean either."""
+    times = {
+        key: [
+            found
+            for term in query.terms
+            if term.key == key and not term.negated and (found := moment(term.value, zone, now))
+        ]
+        for key in ("after", "before")
+    }
+    return min(times["after"], default=None), max(times["before"], default=None)
 
 
 def said(query: Query, zone: tzinfo, now: datetime) -> str:
@@ -116,12 +144,19 @@ def said(query: Query, zone: tzinfo, now: datetime) -> str:
     for key in dict.fromkeys(term.key for term in query.terms):
         for negated in (False, True):
             terms = [term for term in query.terms if term.key == key and term.negated is negated]
-            if terms:
+            if terms and negated and key == "decision":
+                parts += _decisions_left_out(terms)
+            elif terms:
                 values = joined([_value_said(term, zone, now) for term in terms], "or")
                 words = _WORDS[key]
                 parts.append(f"{'not ' if negated else ''}{words} {values}".replace("  ", " ").strip())
     parts = [part for part in parts if part != _BY_STAFF or subject == "Hooks"]
     return f"{' '.join(filter(None, (subject, ', '.join(parts))))}." if query.terms else ""
+
+
+def _decisions_left_out(terms: list[Term]) -> list[str]:
+    """None of these: joined by “or”, it would read as its contrary."""
+    return ["without changes or acts of staff" if term.value == "changed" else f"not {term.value}" for term in terms]
 
 
 _BY_STAFF = "that are changes or acts of staff"

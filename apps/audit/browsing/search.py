@@ -185,10 +185,16 @@ def _method(term: Term, zone: tzinfo, now: datetime) -> Q:
     return Q(method__in=[row.name, *row.aliases, term.value]) if row else Q(method=term.value)
 
 
+WHY = Func(F("body"), function="audit_why", output_field=TextField())
+"""The reason that staff gave, of what they did."""
+
+GIVEN = Case(When(reason=STAFF_ACTION, then=WHY), default=Value(""), output_field=TextField())
+"""The same of any event, without a look into the bodies of hooks."""
+
+
 def _why(term: Term, zone: tzinfo, now: datetime) -> Q:
     """What staff did for a reason that has this text in it: theirs alone are read, as they are found by `reason`."""
-    why = Func(F("body"), function="audit_why", output_field=TextField())
-    return Q(reason=STAFF_ACTION) & Q(IContains(why, term.text.strip()))
+    return Q(reason=STAFF_ACTION) & Q(IContains(WHY, term.text.strip()))
 
 
 OUTCOME = Case(

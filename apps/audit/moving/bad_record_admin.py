@@ -5,7 +5,9 @@ import json
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models.fields.json import KeyTextTransform
+from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from unfold.decorators import display
 
 from apps.access.acts import note
@@ -13,6 +15,10 @@ from apps.accounts.pages import ReadOnlyAdmin
 from apps.audit.models import BadRecord
 from apps.audit.moving.mover import try_again
 from apps.audit.narrative import body_text
+from apps.database.moments import moment_of
+
+PROBLEM_SHOWN = 160
+"""Characters of a problem in a line of the list."""
 
 SAID = ("received_at", "method", "username", "target", "node_id", "changed_at", "table_name")
 """What the list says of a record."""
@@ -20,7 +26,7 @@ SAID = ("received_at", "method", "username", "target", "node_id", "changed_at", 
 
 @admin.register(BadRecord)
 class BadRecordAdmin(ReadOnlyAdmin):
-    list_display = ("at", "method", "username", "target", "node", "problem", "failed_at")
+    list_display = ("at", "method", "username", "target", "node", "problem_begins", "failed")
     ordering = ("-pk",)
     actions = ("try_again",)
     fields = ("problem", "failed_at", "record_shown", "body_shown")
@@ -37,7 +43,10 @@ class BadRecordAdmin(ReadOnlyAdmin):
 
     @display(description="Came")
     def at(self, bad: BadRecord) -> str:
-        return (bad.its_received_at or bad.its_changed_at or "").replace("T", " ")
+        """To the second, by the clock of staff; as it stands there, where that is no moment."""
+        came = bad.its_received_at or bad.its_changed_at or ""
+        moment = moment_of(came)
+        return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" if moment else came
 
     @display(description="Method")
     def method(self, bad: BadRecord) -> str:
@@ -54,6 +63,15 @@ class BadRecordAdmin(ReadOnlyAdmin):
     @display(description="Node")
     def node(self, bad: BadRecord) -> str:
         return bad.its_node_id
+
+    @display(description="Problem")
+    def problem_begins(self, bad: BadRecord) -> str:
+        """How it begins; the page of the record has all of it."""
+        return Truncator(bad.problem).chars(PROBLEM_SHOWN)
+
+    @display(description="Failed")
+    def failed(self, bad: BadRecord) -> str:
+        return f"{timezone.localtime(bad.failed_at):%Y-%m-%d %H:%M:%S}"
 
     @display(description="Record")
     def record_shown(self, bad: BadRecord) -> str:

@@ -36,6 +36,11 @@ class Accepted:
     carries_on: Name | None
     """The last seal that the database had then."""
 
+    @property
+    def moment(self) -> datetime:
+        """When that was."""
+        return datetime.fromisoformat(self.at)
+
 
 @dataclass(slots=True)
 class Kept:

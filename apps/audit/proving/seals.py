@@ -22,7 +22,7 @@ from apps.audit.ids import moment_of
 from apps.audit.locks import AdvisoryLock, only_one
 from apps.audit.models import AuditEvent, Batch, Seal
 from apps.audit.proving import kept_seals, signing
-from apps.audit.proving.kept_seals import Kept, Unkept
+from apps.audit.proving.kept_seals import Accepted, Kept, Unkept
 from apps.audit.proving.signing import Keys, Sealed, SealPiece, carrying_on, is_seal, name_of, public
 from apps.audit.recording.spool_folder import configured
 
@@ -74,10 +74,13 @@ class Seals(NamedTuple):
 
 
 class Sealing(NamedTuple):
-    """What staff are told of it: what is wrong, "" where nothing is, and when the record was sealed last."""
+    """What staff are told of it: what is wrong, "" where nothing is, when the record was sealed last, and up to which
+    batch and when somebody accepted it as it was then, by what is kept on this machine.
+    """
 
     trouble: str
     sealed_at: datetime | None
+    accepted: Accepted | None = None
 
 
 def seal(now: datetime) -> Seal | None:
@@ -316,7 +319,7 @@ def sealing(now: datetime) -> Sealing:
     believed = [piece for piece in chain if keys.made_seal(piece)] if keys else chain
     last = believed[-1] if believed else kept.last
     trouble = _problem(kept) or _stray(piece for piece in news if piece not in {*chain}) or _unreadable(len(found))
-    return Sealing(trouble or _late(last, now), Sealed.read(last.line).at if last else None)
+    return Sealing(trouble or _late(last, now), Sealed.read(last.line).at if last else None, kept.accepted)
 
 
 def _unreadable(readable: int) -> str:

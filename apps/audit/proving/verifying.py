@@ -5,6 +5,7 @@ The same is done for the table and for a file of evidence, of which others can d
 
 import json
 from base64 import b64decode
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,8 @@ Piece = BatchPiece | SealPiece | EndPiece
 
 CLOCKS = timedelta(minutes=5)
 """Clocks of workers, and of whoever verifies, may differ by so much."""
+
+MOST_PROBLEMS = 100
 
 LATE = timedelta(days=1)
 """What comes into the record so long after its id was made came from a spool, was tried again, or was made up."""
@@ -105,11 +108,17 @@ class Found:
     notes: list[LetGo] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    _places: list[int] = field(default_factory=list)
 
-    def problem(self, sentence: str) -> None:
-        """Note something that is wrong. Of more than a hundred, only that there are more."""
-        if len(self.problems) < 100:
-            self.problems.append(sentence)
+    def problem(self, sentence: str, batch: int | None = None) -> None:
+        """Note something that is wrong at a batch: at the one looked at last, unless told otherwise. Of more than a
+        hundred, the first are kept.
+        """
+        batch = self.last_batch if batch is None else batch
+        place = bisect_right(self._places, batch)
+        self._places.insert(place, batch)
+        self.problems.insert(place, sentence)
+        del self._places[MOST_PROBLEMS:], self.problems[MOST_PROBLEMS:]
 
 
 class Verifier:
@@ -147,15 +156,19 @@ class Verifier:
                 self._seal(piece)
             else:
                 self._end(piece)
-        if has_end and not self.found.ended_at:
+        cut = has_end and not self.found.ended_at
+        if cut:
             self.found.problem("It does not end as it was written: it was cut off.")
         if not self.found.batches:
             self.found.problem("There is no batch at all.")
         for id_, (number, _) in self._counts_to_come.items():
-            self.found.problem(f"Event {id_} of batch {number} counts repeats that no batch has.")
+            self.found.problem(
+                f"Event {id_} of batch {number} counts repeats that no batch has.", None if cut else number
+            )
         self.found.let_go -= sum(gone.events for gone in self._gone.values())
         for gone in sorted(self._gone.values(), key=lambda gone: gone.batch):
-            self.found.problem(f"{gone} missing, and nothing says that it was let go.")
+            batch = None if cut else gone.batch  # what says so may have been cut off
+            self.found.problem(f"{gone} missing, and nothing says that it was let go.", batch)
         return self.found
 
     def are_there(self, ids: Iterable[UUID]) -> None:
@@ -240,7 +253,7 @@ class Verifier:
             self._does_not_say_so(number, one.id)
 
     def _does_not_say_so(self, number: int, id_: UUID) -> None:
-        self.found.problem(f"Event {id_} was counted in batch {number}, and does not say so any more.")
+        self.found.problem(f"Event {id_} was counted in batch {number}, and does not say so any more.", number)
 
     def _is_gone(self, number: int, one: Entry) -> None:
         self.found.let_go += 1
@@ -319,7 +332,7 @@ class Verifier:
         if (said.batch, said.hash) != (found.last_batch, found.last_hash.hex()):
             found.problem(f"The end is that of batch {said.batch}, and the last one is batch {found.last_batch}.")
         elif said.before != piece.before.hex():
-            found.problem("Something before the end is not as it was written.")
+            found.problem("Something before the end is not as it was written.", found.last_batch + 1)
         if self._keys and not self._keys.made(piece.signature, END + piece.line, said.key):
             found.problem("The end was not signed with a key that is known: it may be another one.")
 
