@@ -320,7 +320,9 @@ def test_the_hooks_behind_it_are_listed_in_the_audit_log(olga, tried):
     assert {event.username for event in shown} == {"bob", "charlie"}
     shown = olga.get(log, {"tried_out": tried.pk, "username": "bob"}).context["cl"].queryset
     assert [event.username for event in shown] == ["bob", "bob"]
-    assert olga.get(log, {"tried_out": "x"}).status_code == 302
+    unknown = olga.get(log, {"tried_out": "x"}).context
+    assert list(unknown["cl"].result_list) == []
+    assert "“x” is not the number of a rule" in unknown["search_problems"][0].sentence
 
 
 def test_a_rule_is_enforced_from_its_page_after_a_look(desk, lobby):

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import connection
+from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -16,7 +17,7 @@ from django.utils.text import capfirst
 from apps.access.models import Rule
 from apps.access.reasons import STAFF_ACTION
 from apps.accounts import pages
-from apps.accounts.pages import parameters_of
+from apps.accounts.pages import UnknownFilter, parameters_of
 from apps.audit.models import ChangeRecord, Hold, HookRecord, SavedView
 from apps.audit.recording.recorder import new_id
 from tests import factories
@@ -176,11 +177,16 @@ def test_completing_a_name_with_a_nul_finds_nothing(root, field):
 def test_what_is_no_filter_is_no_condition(root, name):
     rows(1)
     model = apps.get_model(*name.split("_"))
-    parameters = set(filters_of(name))
+    parameters, unknown = set(filters_of(name)), ""
+    request = root.get(page(f"{name}_changelist")).wsgi_request
     for field in model._meta.get_fields():
         for lookup in ("", "__startswith", "__contains", "__0__startswith", "__regex", "__isnull", "__in"):
             if field.name + lookup not in parameters:
-                assert root.get(page(f"{name}_changelist"), {field.name + lookup: "1"}).status_code == 400
+                unknown = field.name + lookup
+                request.GET = QueryDict(f"{unknown}=1")
+                with pytest.raises(UnknownFilter):
+                    admin.site.get_model_admin(model).get_changelist_instance(request)
+    assert root.get(page(f"{name}_changelist"), {unknown: "1"}).status_code == 400
 
 
 @pytest.mark.parametrize(
