@@ -23,10 +23,10 @@ from apps.streams.models import Stream
 LOOKED_AT = 1_000
 """Publications, and as many playbacks, that are counted for one page."""
 
-EVENTS_READ = 400
+EVENTS_READ = 150
 """Events that playbacks are put together from, where nothing else is known of them any more."""
 
-PUBLISHED_READ = 10
+PUBLISHED_READ = 4
 """Publications, there: these are found for themselves, lest those who watch hide who published."""
 
 PATIENCE = timedelta(seconds=1)
