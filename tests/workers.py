@@ -1,9 +1,10 @@
-"""A plugin of pytest: the whole suite is spread over workers, one for each core, each with a database of its own.
+"""A plugin of pytest: the whole suite is spread over workers, one more than cores, each with a database of its own.
 
 pytest-xdist runs them, and whichever worker is free takes the next file. Services are started by one worker only: these
 tests mostly wait, so that meanwhile another one computes, and none of them waits for what the other has started.
 """
 
+import os
 import signal
 
 import pytest
@@ -17,9 +18,11 @@ CHOOSING = ("keyword", "markexpr", "lf", "failedfirst", "newfirst", "stepwise")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_xdist_auto_num_workers(config):
-    """None where tests were chosen: a few of them take less time than workers need to start."""
+    """One more than there are cores, as the one that has the services mostly waits; none where tests were chosen: a few
+    of them take less time than workers need to start.
+    """
     chosen = config.args_source is config.ArgsSource.ARGS or any(config.getoption(option, None) for option in CHOOSING)
-    return 0 if chosen else None
+    return 0 if chosen else (os.cpu_count() or 1) + 1
 
 
 def pytest_configure(config):

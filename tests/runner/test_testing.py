@@ -94,7 +94,7 @@ def test_the_whole_suite_is_spread_over_workers(start, tmp_path: Path) -> None:
     said, _ = start().communicate(timeout=120)
     assert "2 failed, 2 passed" in said
     assert "FAILED test_small.py::test_failure - AssertionError: in gw" in said
-    assert {worker.name for worker in tmp_path.glob("gw*")} == {"gw0", "gw1"}
+    assert len({worker.name for worker in tmp_path.glob("gw*")}) == 2
 
 
 @pytest.mark.parametrize("option", workers.CHOOSING)
@@ -103,7 +103,7 @@ def test_chosen_tests_are_not_spread(monkeypatch, pytestconfig, option: str) -> 
     for name in workers.CHOOSING:
         assert hasattr(pytestconfig.option, name)
         monkeypatch.setattr(pytestconfig.option, name, False)
-    assert workers.pytest_xdist_auto_num_workers(pytestconfig) is None
+    assert workers.pytest_xdist_auto_num_workers(pytestconfig) == os.cpu_count() + 1
     monkeypatch.setattr(pytestconfig.option, option, "deny")
     assert workers.pytest_xdist_auto_num_workers(pytestconfig) == 0
 
