@@ -124,9 +124,10 @@ def seals_of(kept: Kept) -> Seals:
     """What the database has, beside what is kept here."""
     keys, found = Keys(trusted_keys()), there()
     good = [piece for piece in found if piece in kept.known or keys.made_seal(piece)]
-    chain = _chain(kept, found, set(good))
-    ours = max((place for place, piece in enumerate(chain, 1) if piece in good), default=0)
-    return Seals(kept, good, chain[:ours], next(iter(chain[ours:]), None))
+    ours = set(good)
+    chain = _chain(kept, found, ours)
+    until = max((place for place, piece in enumerate(chain, 1) if piece in ours), default=0)
+    return Seals(kept, good, chain[:until], next(iter(chain[until:]), None))
 
 
 def _chain(kept: Kept, found: Sequence[SealPiece], good: Container[SealPiece]) -> list[SealPiece]:
@@ -315,10 +316,11 @@ def sealing(now: datetime) -> Sealing:
     found = there()
     news = [piece for piece in found if piece not in kept.known]
     keys = Keys(trusted_keys())
-    chain = _chain(kept, found, {piece for piece in news if keys.made_seal(piece)})
-    believed = [piece for piece in chain if keys.made_seal(piece)] if keys else chain
-    last = believed[-1] if believed else kept.last
-    trouble = _problem(kept) or _stray(piece for piece in news if piece not in {*chain}) or _unreadable(len(found))
+    ours = {piece for piece in news if keys.made_seal(piece)}
+    chain = _chain(kept, found, ours)
+    believed = [piece for piece in chain if piece in ours] if keys else chain
+    last, carrying = believed[-1] if believed else kept.last, set(chain)
+    trouble = _problem(kept) or _stray(piece for piece in news if piece not in carrying) or _unreadable(len(found))
     return Sealing(trouble or _late(last, now), Sealed.read(last.line).at if last else None, kept.accepted)
 
 
